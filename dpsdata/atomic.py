@@ -1,0 +1,66 @@
+"""Atomic writes: a file is there in full under its final name, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from dpsdata.contracts import EnvironmentFailure
+
+TEMPORARY_PREFIX = ".dps-"
+TEMPORARY_SUFFIX = ".tmp"
+
+_SENTENCES = {
+    errno.ENOSPC: "the disk is full; free some space and run the command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+    errno.EACCES: "no permission to write there; choose another folder or change its permissions",
+    errno.EPERM: "no permission to write there; choose another folder or change its permissions",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOENT: "its folder does not exist; create it first",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another path",
+    errno.EISDIR: "a folder of this name is in the way; choose another name",
+    errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
+}
+
+
+def is_temporary_name(name: str) -> bool:
+    """Whether a file of this name is what a killed write left behind, so that it may be deleted."""
+    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def write_failure(path: str | os.PathLike[str], error: OSError) -> EnvironmentFailure:
+    """The error to raise when `path` could not be written, as one clear sentence."""
+    reason = _SENTENCES.get(error.errno or 0, error.strerror or str(error))
+    return EnvironmentFailure(f"{os.fspath(path)}: cannot write this file: {reason}")
+
+
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to a temporary name in the same folder, then move it to `path` in one step.
+
+    Args:
+        path: the final name; its folder must exist; a file there is replaced.
+        data: the whole content.
+
+    Raises:
+        EnvironmentFailure: disk full, no permission, no such folder; nothing is left behind.
+    """
+    final = Path(path)
+    # A random name, since process numbers repeat across containers that share one folder.
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+            temporary.replace(final)
+        except BaseException:  # also on Ctrl-C: no half file stays
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise write_failure(final, error) from error
+
+
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8 with `write_bytes_atomic`; line ends are kept as they are."""
+    write_bytes_atomic(path, text.encode("utf-8"))

@@ -1,0 +1,71 @@
+"""What to build: one frozen config, validated before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dpsdata.contracts import UsageError, check_level
+
+SMALLEST_SIZE_PX, LARGEST_SIZE_PX = 64, 1024
+RESAMPLERS = ("area", "lanczos", "bicubic", "nearest")
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Options of `build_dataset`, the same as those of `dpsdata build`.
+
+    Attributes:
+        source: folder or zip of photos, in any layout of `dpsdata.layouts`.
+        out: folder to build into; an earlier build there is resumed or extended.
+        size: side of the photos, 64 to 1024 px.
+        resampler: how photos are resized.
+        split: `auto` (the layout's own split, else `ratio`), `ratio[:TRAIN,VAL,TEST]`, `last-N`,
+            `file:LIST`, `celeba-partition[:MAPPING]`.
+        seed: of the splits and of the masks.
+        edges: HED weights: `auto`, a registered name or a file.
+        variant: form in which the HED weights run; `auto`: the one that their keys tell.
+        precision: of HED, `fp32` or `bf16`.
+        border: of HED, `own` or `reflect`.
+        device: of HED, `cpu`, `cuda` or `auto`.
+        masks: mask families, one mask a photo and family.
+        levels: refinement levels whose dilated sketches are stored; training makes them on the fly.
+        workers: processes, one thread each; 0 for one a core.
+        limit: use only the first so many photos.
+        max_errors: stop when more photos than this are broken; None for no limit.
+        retry_failed: try photos again that failed in an earlier build of this folder.
+    """
+
+    source: Path
+    out: Path
+    size: int = 256
+    resampler: str = "area"
+    split: str = "auto"
+    seed: int = 0
+    edges: str = "auto"
+    variant: str = "auto"
+    precision: str = "fp32"
+    border: str = "own"
+    device: str = "cpu"
+    masks: tuple[str, ...] = ("dps", "deepfillv2")
+    levels: tuple[float, ...] = field(default=())
+    workers: int = 0
+    limit: int | None = None
+    max_errors: int | None = None
+    retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", Path(self.source))
+        object.__setattr__(self, "out", Path(self.out))
+        object.__setattr__(self, "masks", tuple(dict.fromkeys(self.masks)))
+        object.__setattr__(self, "levels", tuple(sorted({check_level(level) for level in self.levels})))
+        if not SMALLEST_SIZE_PX <= self.size <= LARGEST_SIZE_PX:
+            raise UsageError(f"size: expected {SMALLEST_SIZE_PX} to {LARGEST_SIZE_PX} px, got {self.size}")
+        if self.resampler not in RESAMPLERS:
+            raise UsageError(f"resampler: expected one of {', '.join(RESAMPLERS)}, got {self.resampler!r}")
+        if self.workers < 0:
+            raise UsageError(f"workers: expected 0 (one a core) or more, got {self.workers}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit: expected at least 1 photo, got {self.limit}")
+        if self.max_errors is not None and self.max_errors < 0:
+            raise UsageError(f"max-errors: expected 0 or more, got {self.max_errors}")

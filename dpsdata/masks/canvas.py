@@ -1,0 +1,33 @@
+"""What the mask families draw on: a uint8 array, hole = 1, with whole-pixel strokes.
+
+Nothing is smoothed at its rim, so a mask has the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.uint8]
+
+
+def scale_of(height: int, width: int) -> float:
+    """Factor for constants in px that are given for a 256 px image: the shorter side over 256."""
+    return min(height, width) / 256
+
+
+def draw_stroke(mask: Mask, points: Sequence[tuple[int, int]], width_px: int) -> None:
+    """Draw connected lines with round joints and ends into `mask`.
+
+    Args:
+        mask: uint8 (H, W), changed in place.
+        points: corners as (x, y); may lie outside of the image.
+        width_px: width of the line, at least 1.
+    """
+    if len(points) <= 2:
+        cv2.line(mask, points[0], points[-1], (1.0,), max(1, width_px))
+    else:
+        cv2.polylines(mask, [np.array(points, np.int32)[:, None]], False, (1.0,), max(1, width_px))
