@@ -58,7 +58,7 @@ def open_header(stream: BinaryIO, max_pixels: int) -> Image.Image:
     """Read the header alone and refuse too many pixels before any is decoded."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # what matters becomes an error or is handled below
             image = Image.open(stream, formats=_FORMATS)
     except Image.DecompressionBombError:
         raise BrokenImageError(f"the image has more than the {max_pixels} pixels that are decoded") from None
@@ -97,7 +97,9 @@ def read_orientation(image: Image.Image, stream: BinaryIO) -> int:
     try:
         if image.format == "PNG" and "exif" not in image.info and (chunk := _late_png_exif(stream)) is not None:
             image.info["exif"] = b"Exif\0\0" + chunk
-        value = Image.Image.getexif(image).get(_ORIENTATION, 1)  # the PNG class's own form decodes every pixel
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = Image.Image.getexif(image).get(_ORIENTATION, 1)  # the PNG class's own form decodes every pixel
     except Exception:  # a damaged EXIF block is no reason to lose the photo
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,10 @@ def _decode(source: Source, max_pixels: int, background: int = 1) -> Pixels:
     # Both libraries turn a TIFF by themselves.
     orientation = 1 if image.format == "TIFF" else read_orientation(image, stream)
     try:
-        deep = _has_16_bits(image, data)
-        pixels = _decode_16(image, data, background) if deep else _decode_8(image, background)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            deep = _has_16_bits(image, data)
+            pixels = _decode_16(image, data, background) if deep else _decode_8(image, background)
     except MemoryError:
         raise BrokenImageError("the image does not fit into memory") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes

@@ -1,0 +1,35 @@
+"""Deep Plastic Surgery: networks, weights, photo editing. Names are imported when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Registers names of files only; without it `dps weights list` would not know those of this room.
+from models import official_weights as _official_weights  # noqa: F401
+
+if TYPE_CHECKING:
+    from models.editing_net import EditingNet, EditTensors
+    from models.loading import load_discriminator, load_editor
+    from models.presets import ModelConfig, find_config
+
+_HOMES = {
+    "EditTensors": "models.editing_net",
+    "EditingNet": "models.editing_net",
+    "ModelConfig": "models.presets",
+    "find_config": "models.presets",
+    "load_discriminator": "models.loading",
+    "load_editor": "models.loading",
+}
+
+__all__ = ["EditTensors", "EditingNet", "ModelConfig", "find_config", "load_discriminator", "load_editor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

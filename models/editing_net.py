@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -10,9 +10,8 @@ from dpsdata.contracts import UsageError, check_mask, check_photo, check_sketch
 from dpsdata.sketch import dilate_sketch, smooth_sketch
 from models.inpainter import Inpainter
 from models.network_inputs import network_input, refiner_inputs, split_output
+from models.presets import EDIT_CHANNELS, Task
 from models.refiner import Refiner, level_column
-
-Task = Literal["edit", "synthesis"]
 
 
 class EditTensors(NamedTuple):
@@ -62,16 +61,14 @@ class EditingNet(nn.Module):
     @property
     def task(self) -> Task:
         """`edit` or `synthesis`."""
-        return "edit" if self.inpainter.config.input_channels == 7 else "synthesis"
+        return "edit" if self.inpainter.config.input_channels == EDIT_CHANNELS else "synthesis"
 
     @property
     def resolution(self) -> int:
         """Side of the square images, in px."""
         return self.inpainter.config.resolution
 
-    def forward(
-        self, photo: Tensor | None, sketch: Tensor, mask: Tensor | None, level: float | Tensor
-    ) -> EditTensors:
+    def forward(self, photo: Tensor | None, sketch: Tensor, mask: Tensor | None, level: float | Tensor) -> EditTensors:
         """Refine the sketch and paint the photo.
 
         Args:
@@ -117,6 +114,4 @@ class EditingNet(nn.Module):
         for name, value in shapes.items():
             if (value.shape[0], *value.shape[2:]) != expected:
                 count, size, _ = expected
-                raise UsageError(
-                    f"{name}: expected {count} of {size} x {size} px, got shape {tuple(value.shape)}"
-                )
+                raise UsageError(f"{name}: expected {count} of {size} x {size} px, got shape {tuple(value.shape)}")

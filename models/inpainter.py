@@ -73,9 +73,7 @@ class Inpainter(nn.Module):
         self.downs = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm) for i in range(config.depth))
         self.bottom = reflect_conv(widths[-1], widths[-1], kernel_size=4, stride=2)
         joined = [*(2 * width for width in widths), widths[-1]]
-        self.ups = nn.ModuleList(
-            UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(config.depth + 1))
-        )
+        self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(config.depth + 1)))
         self.head = reflect_conv(joined[0], PHOTO_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:

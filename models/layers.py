@@ -1,4 +1,4 @@
-"""The blocks that G and F are made of: reflect-padded convolutions, level conditioning, down, up and residual blocks."""
+"""The blocks of G and F: reflect-padded convolutions, level conditioning, down, up and residual blocks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
         """Normalise (N, C, H, W) features."""
-        return x if self.batch is None else self.batch(x)  # type: ignore[no-any-return]
+        return x if self.batch is None else self.batch(x)
 
 
 class DownBlock(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -62,7 +63,7 @@ class RefinerConfig:
                 f"that many channels, got {self.max_width}"
             )
         sizes = self.resolutions
-        doubling = all(fine == 2 * coarse for coarse, fine in zip(sizes, sizes[1:], strict=False))
+        doubling = all(fine == 2 * coarse for coarse, fine in pairwise(sizes))
         if not sizes or sizes[0] < 16 or sizes[0] % 2**_COARSE_DEPTH or not doubling:
             raise UsageError(
                 f"resolutions: expected sizes in px from 16 up, the first a multiple of {2**_COARSE_DEPTH} and each "
@@ -125,7 +126,7 @@ class RefinerScale(nn.Module):
         skips = [self.first(x)]
         for down in children(self.downs, DownBlock):
             skips.append(down(skips[-1], style))
-        out = skips.pop() if coarser is None else skips.pop() + coarser
+        out: Tensor = skips.pop() if coarser is None else skips.pop() + coarser
         for block in children(self.residuals, ResidualBlock):
             out = block(out, style)
         for up in children(self.ups, UpBlock):
@@ -154,7 +155,9 @@ class Refiner(nn.Module):
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         self.config = config
-        self.scales = nn.ModuleDict({str(size): RefinerScale(config, config.depth(size)) for size in config.resolutions})
+        self.scales = nn.ModuleDict(
+            {str(size): RefinerScale(config, config.depth(size)) for size in config.resolutions}
+        )
 
     def scale(self, size: int) -> RefinerScale:
         """The network of one resolution in px."""

@@ -178,6 +178,10 @@ class SampleBuilder:
                 mask = make_mask(family, options.size, options.size, options.seed, new.id)
                 new.facts[f"hole_{folder}"] = float(mask.mean())
                 self._store(new, path, key, encode_png(255 * mask))
+        # Files of other families and levels stay on disk and on record: a later build may want them again.
+        new.keys = {**record.keys, **new.keys}
+        new.files = {**record.files, **new.files}
+        new.facts = {**record.facts, **new.facts}
         return new
 
     def _levels(self, record: SampleRecord, new: SampleRecord, name: str, sketch: NDArray[np.uint8] | None) -> None:

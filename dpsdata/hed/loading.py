@@ -71,7 +71,7 @@ def _find(source: Any) -> tuple[HEDCheckpoint, HEDOrigin]:
         return checkpoint, HEDOrigin("state dict", "", f"HED, {checkpoint.variant} form, from a state dict")
     name = os.fspath(source)
     if name == "auto":
-        name = next(candidate for candidate in AUTO_ORDER if weights.installed(candidate))
+        name = next((candidate for candidate in AUTO_ORDER if weights.installed(candidate)), AUTO_ORDER[-1])
     registered = any(file.name == name for file in weights.list_weights())
     path = weights.weights_path(name) if registered else Path(name)
     if not path.is_file():

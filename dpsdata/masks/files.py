@@ -33,10 +33,9 @@ def load_mask_file(folder: str, height: int, width: int, identifier: str, genera
         BrokenImageError: the chosen file cannot be read.
     """
     root = Path(folder)
-    try:
-        by_id = _list_masks(root, root.stat().st_mtime_ns)
-    except OSError as error:
-        raise UsageError(f"masks: files:{folder}: expected a folder of mask images: {error.strerror}") from None
+    if not root.is_dir():
+        raise UsageError(f"masks: files:{folder}: expected a folder of mask images, and there is none")
+    by_id = _list_masks(root, root.stat().st_mtime_ns)
     if not by_id:
         raise UsageError(f"masks: files:{folder}: no image file there; expected {', '.join(_SUFFIXES)}")
     names = list(by_id)

@@ -139,10 +139,10 @@ def dilate_sketch_array(
     for target, (small, large, weight) in zip(out, plans, strict=True):
         if weight:
             cv2.addWeighted(sums[small], 1.0 - weight, sums[large], weight, 0.0, dst=target)
-            np.minimum(target, 1.0, out=target)
+            np.clip(target, 0.0, 1.0, out=target)
         else:
-            np.minimum(sums[small], 1.0, out=target)
-    return np.maximum(out, 0.0, out=out)
+            np.clip(sums[small], 0.0, 1.0, out=target)
+    return out
 
 
 def _box_sum_array(sketch: NDArray[np.float32], radius: int) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ def test_the_names_are_the_agreed_ones() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     family=st.sampled_from(MASK_FAMILIES),
     height=st.integers(16, 300),
@@ -71,7 +71,10 @@ def test_seed_and_sample_decide_the_mask(family: str) -> None:
 def test_the_bytes_stay_the_same_from_version_to_version() -> None:
     """A change here changes every data set that was ever built: it belongs into the changelog."""
     masks = [make_mask(family, 96, 128, 0, "00042") for family in MASK_FAMILIES]
-    assert hashlib.sha256(np.stack(masks).tobytes()).hexdigest() == "GOLDEN"
+    assert (
+        hashlib.sha256(np.stack(masks).tobytes()).hexdigest()
+        == "ee92fb5e04269021e3f83a98ee02f282cb04b3e01e4e643b1469588c2f8d6760"
+    )
 
 
 def test_wrong_input_is_named() -> None:
@@ -124,12 +127,12 @@ def test_rectangles_turn_counter_clockwise_about_the_middle() -> None:
     assert abs(columns.mean() - 50) < 0.1
     slope = np.polyfit(columns, rows, 1)[0]
     assert slope == pytest.approx(-np.tan(np.deg2rad(30)), abs=0.03)  # rows count downwards: the right end is up
-    assert bar.sum() == pytest.approx(5 * 61, rel=0.03)
+    assert int(bar.sum()) == pytest.approx(5 * 61, rel=0.03)
 
 
 def test_dps_rectangles_have_the_published_sides() -> None:
     sides = []
-    for index in range(400):
+    for index in range(150):
         (_, size, _) = cv2.minAreaRect(np.argwhere(make_mask("dps", 256, 256, 0, str(index))).astype(np.float32))
         sides += list(size)
     # Cut ones are shorter, and a turned outline is up to a pixel off; the longest possible side is 191.
@@ -187,7 +190,7 @@ def test_lama_draws_boxes_at_the_published_share() -> None:
     assert 0.18 < boxes / count < 0.33
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     family=st.sampled_from(sorted(RATIO_BINS)),
     height=st.integers(16, 200),
@@ -235,6 +238,6 @@ def test_center_and_full() -> None:
 @pytest.mark.parametrize("family", [name for name in MASK_FAMILIES if not name.startswith("lama")])
 def test_larger_sizes_hold_the_same_share(family: str) -> None:
     """LaMa has a table of its own for 512 px."""
-    small = np.mean([make_mask(family, 128, 128, 0, str(index)).mean() for index in range(250)])
-    large = np.mean([make_mask(family, 512, 512, 0, str(index)).mean() for index in range(60)])
-    assert large == pytest.approx(small, abs=0.045)
+    small = np.mean([make_mask(family, 128, 128, 0, str(index)).mean() for index in range(150)])
+    large = np.mean([make_mask(family, 512, 512, 0, str(index)).mean() for index in range(40)])
+    assert large == pytest.approx(small, abs=0.05)

@@ -51,16 +51,16 @@ def test_deformation_matches_the_reference():
 def test_no_move_is_the_identity():
     noise = draw_rough(names(3), 64, 64, seed=1).noise
     values = torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(deform_sketch(values, 0.0, noise), values, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(deform_sketch(values, 0.0, noise), values, rtol=0, atol=1e-5)
 
 
 def test_moves_have_the_published_size():
     noise = draw_rough(names(64), 64, 64, seed=2).noise
-    filtered = _smooth_noise(noise.numpy())
-    # the weights square to a sum of 0.0284, so the standard deviation is about 0.17; correlated, hence the tolerance
-    assert filtered.std().item() == pytest.approx(0.0284**0.5, abs=0.03)
+    # the weights square to a sum of 0.0284; cells near the border repeat noise and move more
+    inner = _smooth_noise(noise.numpy())[..., 4:12, 4:12]
+    assert inner.std().item() == pytest.approx(0.0284**0.5, abs=0.02)
     level_flat = _smooth_noise(np.ones((1, 2, 16, 16), np.float32))
-    torch.testing.assert_close(level_flat, torch.ones(1, 2, 16, 16), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(level_flat, torch.ones(1, 2, 16, 16), rtol=0, atol=1e-6)
     grid = deform_grid(64, 64, 64, 4.0, noise, CPU)
     rest = deform_grid(64, 64, 64, 0.0, noise, CPU)
     moved_px = (grid - rest) * 32
@@ -127,7 +127,7 @@ def test_a_level_for_each_sample_and_any_batch():
     together = make_rough_sketch(smooth, levels, draws)
     for index, level in enumerate(levels.tolist()):
         alone = RoughDraws(draws.noise[[index]], draws.rectangles[[index]])
-        torch.testing.assert_close(
+        np.testing.assert_allclose(
             make_rough_sketch(smooth[[index]], level, alone), together[[index]], rtol=0, atol=1e-6
         )
 

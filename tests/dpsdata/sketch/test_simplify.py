@@ -14,7 +14,7 @@ from skimage.morphology import thin
 
 from dpsdata.contracts import UsageError
 from dpsdata.sketch import SimplifyConfig, simplify_edge_map, simplify_edges
-from dpsdata.sketch.simplify import _drop_small_components, _fade, _thin
+from dpsdata.sketch.simplify import _drop_small_components
 
 _spec = importlib.util.spec_from_file_location("loop_reference", Path(__file__).with_name("loop_reference.py"))
 assert _spec is not None
@@ -111,29 +111,12 @@ def test_straight_lines_are_found_at_any_orientation(degrees):
     assert lines.any(axis=0 if degrees != 90 else 1).sum() >= 48
 
 
-def test_border_fades_in_steps_of_a_fifth():
-    np.testing.assert_allclose(_fade(12, 5), [0, 0.2, 0.4, 0.6, 0.8, 1, 1, 0.8, 0.6, 0.4, 0.2, 0])
-    np.testing.assert_array_equal(_fade(4, 0), np.ones(4))
-    # 0.45 * 0.2 = 0.09 < 25/255 <= 0.45 * 0.4; corners fade twice
-    config = SimplifyConfig(min_component_px=1)
-    assert simplify_edge_map(np.full((30, 30), 0.45), config)[:2].sum() == 0
-
-
 def test_threshold_is_inclusive():
     edges = np.zeros((32, 32), np.uint16)
     edges[8:24, 16] = 6425  # 25/255 of 65535
     assert simplify_edge_map(edges).sum() == 16
     edges[8:24, 16] = 6424
     assert simplify_edge_map(edges).sum() == 0
-
-
-@pytest.mark.parametrize("fill", [0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
-def test_thinning_equals_scikit_image_up_to_the_border(fill):
-    for seed in range(4):
-        lines = (np.random.default_rng(seed).random((41, 57)) < fill).astype(np.uint8)
-        blobs = (cv2.GaussianBlur(lines.astype(np.float32), (0, 0), 2) > fill).astype(np.uint8)
-        for image in (lines, blobs):
-            np.testing.assert_array_equal(_thin(image), thin(image.astype(bool)))
 
 
 @pytest.mark.parametrize("size", range(1, 10))

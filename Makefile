@@ -1,0 +1,49 @@
+# Both `make demo` and `make test` do all their own set-up; they need Python 3.11 to 3.13 and the package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := demo
+COUNT ?= 24
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types unit bench clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# uv installs several times faster than pip; where it cannot be had, pip does the same job.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "error: Python 3.11 to 3.13 is needed; run: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
+	if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+		then :; else $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; fi
+	touch $@
+
+install: $(INSTALLED) ## Make the virtual environment and install the project into it.
+
+demo: $(INSTALLED) ## Build a real dataset from sample photos and show it.
+	$(BIN)/dpsdata sample $(DEMO)/faces --count $(COUNT)
+	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/built --masks dps --masks deepfillv2 --masks lama-medium
+	$(BIN)/dpsdata verify $(DEMO)/built
+	$(BIN)/dpsdata preview $(DEMO)/built
+
+test: lint types unit ## Lint, check types and run all tests.
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+unit: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+bench: $(INSTALLED) ## Measure the speeds that README quotes; writes reports/benchmarks/*.json.
+	for script in tests/benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## Remove what the demo and the tests made; the virtual environment stays.
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache

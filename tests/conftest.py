@@ -1,0 +1,31 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six sample faces: the astronaut and five drawn portraits."""
+    from dpsdata.portraits import write_sample_faces
+
+    folder = tmp_path_factory.mktemp("sample") / "faces"
+    write_sample_faces(folder, 6, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_hed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A HED file of width 2 with random weights: quick, and its maps are not flat."""
+    from dpsdata.hed import HED
+    from dpsdata.weights_store import write_safetensors
+
+    torch.manual_seed(5)
+    net = HED(2, "compact")
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    write_safetensors(path, {key: value.contiguous() for key, value in net.state_dict().items()}, {"variant": "compact"})
+    return path
