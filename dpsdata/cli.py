@@ -21,12 +21,12 @@ masks_app = typer.Typer(no_args_is_help=True, help="Free-form and rectangular ma
 app.add_typer(masks_app, name="masks")
 register_hed_commands(app)
 
-Built = Annotated[Path, typer.Argument(help="A folder that `dpsdata build` made.")]
+Built = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that `dpsdata build` made.")]
 
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Argument(help="Folder to write into.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
     count: Annotated[int, typer.Option(help="Number of faces: one photo and COUNT-1 drawn portraits.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the portraits.")] = 0,
 ) -> None:
@@ -48,7 +48,7 @@ def _levels(text: str) -> tuple[float, ...]:
 @app.command()
 def build(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder or zip of aligned faces.")],
-    out: Annotated[Path, typer.Argument(help="Folder to build into; an earlier build there is resumed.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to build into; a build there is resumed.")],
     size: Annotated[int, typer.Option(help="Side of the photos, 64 to 1024 px.")] = 256,
     resampler: Annotated[str, typer.Option(help="area, lanczos, bicubic or nearest.")] = "area",
     split: Annotated[
@@ -170,7 +170,8 @@ def mask_stats(
     from dpsdata.masks.statistics import mask_statistics
 
     table = mask_statistics(families or MASK_FAMILIES, count, size, seed)
-    typer.echo(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    percent = table.set_index("family") * 100
+    typer.echo(percent.to_string(float_format=lambda value: f"{value:.2f}"))
 
 
 @masks_app.command("list")

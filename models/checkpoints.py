@@ -81,7 +81,10 @@ def make_network(network: str, config: NetworkConfig) -> nn.Module:
 
 def load_network(checkpoint: NetworkCheckpoint) -> nn.Module:
     """The network of a checkpoint with its weights, in eval mode."""
-    with torch.device("meta"):  # no time spent on first weights that are thrown away
+    # On `meta` no time goes into first weights that are thrown away; but there a spectral norm loads all of torch's
+    # decompositions, for many seconds, so D is built for real and its draws are taken back.
+    is_critic = isinstance(checkpoint.config, DiscriminatorConfig)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_critic else "meta"):
         net = make_network(checkpoint.network, checkpoint.config)
     net.load_state_dict(checkpoint.tensors, strict=True, assign=True)
     return net.eval()
@@ -185,6 +188,8 @@ def write_checkpoint(path: Path, checkpoint: NetworkCheckpoint, dtype: torch.dty
 
 
 def _shapes(network: str, config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    if isinstance(config, DiscriminatorConfig):
+        return config.tensor_shapes()
     with torch.device("meta"):
         return {key: tuple(value.shape) for key, value in make_network(network, config).state_dict().items()}
 

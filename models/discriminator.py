@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,6 +44,23 @@ class DiscriminatorConfig:
                 f"{self.width}, {self.output_channels} and {self.stride_layers}"
             )
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels in front of, between and behind the convolutions."""
+        widths = [self.width * min(2**step, _WIDEST_FACTOR) for step in range(self.stride_layers + 1)]
+        return (self.input_channels, *widths, self.output_channels)
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the state dict of this critic, told without building it (its power steps take a while)."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for index, (before, after) in enumerate(pairwise(self.channels)):
+            kernel = (after, before, _KERNEL_PX, _KERNEL_PX)
+            shapes[f"convs.{index}.bias"] = (after,)
+            shapes[f"convs.{index}.parametrizations.weight.original"] = kernel
+            shapes[f"convs.{index}.parametrizations.weight.0._u"] = (after,)
+            shapes[f"convs.{index}.parametrizations.weight.0._v"] = (math.prod(kernel[1:]),)
+        return shapes
+
 
 def stride_layers_for(size: int) -> int:
     """How many stride-2 convolutions a resolution gets, so that the map is 6x6: 3 at 64, 4 at 128, 5 at 256 px."""
@@ -66,11 +85,9 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         strides = [2] * config.stride_layers + [1, 1]
-        widths = [config.width * min(2**step, _WIDEST_FACTOR) for step in range(config.stride_layers + 1)]
-        channels = [config.input_channels, *widths, config.output_channels]
         self.convs = nn.ModuleList(
-            spectral_norm(reflect_conv(channels[i], channels[i + 1], _KERNEL_PX, stride))
-            for i, stride in enumerate(strides)
+            spectral_norm(reflect_conv(before, after, _KERNEL_PX, stride))
+            for (before, after), stride in zip(pairwise(config.channels), strides, strict=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+# One thread a test process: two that wait for each other on a busy core take a hundred times as long.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -78,7 +78,7 @@ def _inpainter(channels: int, size: int, has_norm: bool) -> dict[str, tuple[int,
 
 
 def _critic(channels: int, stride_layers: int) -> dict[str, tuple[int, ...]]:
-    widths = [channels, 64, 128, 256, 512, 512][: stride_layers + 1] + [512, 64]
+    widths = [*[channels, 64, 128, 256, 512, 512][: stride_layers + 1], 512, 64]
     shapes: dict[str, tuple[int, ...]] = {}
 
     def spectral(name: str, kernel: tuple[int, ...]) -> None:

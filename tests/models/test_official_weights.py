@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import runpy
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,8 +20,7 @@ from models.checkpoints import read_checkpoint
 from models.loading import load_discriminator, load_editor
 from models.official_weights import import_dps, official_filename, weight_name
 
-sys.path.insert(0, str(Path(__file__).parent))
-import official_layouts as layouts
+layouts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("official_layouts.py"))))
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_resume_repeats_the_uninterrupted_run(photos: list[LabelledPhoto], tmp_p
     stopped._save()
     resumed = HEDTrainer(CONFIG, photos, tmp_path / "cut", torch.device("cpu")).run()
     for key, value in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[key], value, rtol=0, atol=0)
+        assert torch.equal(resumed.state_dict()[key], value), key
 
 
 def test_another_config_does_not_resume(photos: list[LabelledPhoto], tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_another_config_does_not_resume(photos: list[LabelledPhoto], tmp_path: P
 
 
 def test_one_batch_can_be_overfitted(photos: list[LabelledPhoto], tmp_path: Path) -> None:
-    config = replace(CONFIG, phases=(Phase(160, 64, 0.6, 0.8),), width=4, learning_rate=1e-2)
+    config = replace(CONFIG, phases=(Phase(240, 32, 0.4, 0.5),), width=4, learning_rate=2e-2)
     trainer = HEDTrainer(config, photos, tmp_path, torch.device("cpu"))
     batch = trainer._batch(config.phases[0])
     trainer._batch = lambda phase: batch  # type: ignore[method-assign]
-    losses = [trainer._update(config.phases[0]) for _ in range(30)]
+    losses = [trainer._update(config.phases[0]) for _ in range(60)]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -137,7 +137,8 @@ def test_folding_keeps_the_function() -> None:
     images = torch.rand(2, 3, 48, 48) * 255
     folded = fold_batch_norm(net)
     assert not any("norms" in key for key in folded.state_dict())
-    torch.testing.assert_close(folded(images).fused, net(images).fused, atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        np.testing.assert_allclose(folded(images).fused, net(images).fused, atol=1e-5, rtol=1e-4)
 
 
 def test_export_loads_and_stays_near(photos: list[LabelledPhoto], tmp_path: Path) -> None:
