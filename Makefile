@@ -7,7 +7,7 @@ DEMO := demo
 COUNT ?= 24
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types unit bench clean
+.PHONY: help install demo test lint types unit bench figure clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,12 @@ unit: $(INSTALLED)
 
 bench: $(INSTALLED) ## Measure the speeds that README quotes; writes reports/benchmarks/*.json.
 	for script in tests/benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
+
+figure: $(INSTALLED) ## Make the picture of README.md.
+	$(BIN)/dpsdata sample $(DEMO)/figure_faces --count 5 --seed 2
+	$(BIN)/dpsdata build $(DEMO)/figure_faces $(DEMO)/figure --masks dps --masks deepfillv2 --masks lama-medium
+	mkdir -p reports/figures
+	$(BIN)/dpsdata preview $(DEMO)/figure --sheet reports/figures/dataset.png
 
 clean: ## Remove what the demo and the tests made; the virtual environment stays.
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -136,10 +137,13 @@ def verify(
 def preview(
     out: Built,
     count: Annotated[int, typer.Option(help="Samples to show.")] = 24,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) of a few samples too.")] = None,
 ) -> None:
     """Write one HTML page: photo, edges, sketch, five levels, masks, counts and plots."""
-    from dpsdata.build.preview import write_preview
+    from dpsdata.build.preview import write_preview, write_sheet
 
+    if sheet is not None:
+        typer.echo(f"contact sheet: {write_sheet(out, sheet)}")
     typer.echo(f"open {write_preview(out, count).resolve()}")
 
 
@@ -182,6 +186,23 @@ def mask_list() -> None:
     typer.echo("\n".join([*MASK_FAMILIES, "files:DIR"]))
 
 
+def spread_masks(words: list[str]) -> list[str]:
+    """`--masks A B C` as `--masks A --masks B --masks C`: people give several families at once."""
+    if "--masks" not in words:
+        return words
+    from dpsdata.masks import MASK_FAMILIES
+
+    spread: list[str] = []
+    is_list = False
+    for word in words:
+        follows = is_list and spread[-2] == "--masks" and (word in MASK_FAMILIES or word.startswith("files:"))
+        if follows and spread[-1] != "--masks":
+            spread.append("--masks")
+        spread.append(word)
+        is_list = word == "--masks" or (is_list and not word.startswith("-"))
+    return spread
+
+
 def main() -> None:
     """Entry point of `dpsdata`."""
-    run_and_exit(app)
+    run_and_exit(app, spread_masks(sys.argv[1:]))

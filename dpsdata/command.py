@@ -64,9 +64,9 @@ def _say(sentence: str) -> None:
     typer.echo(f"error: {sentence}", err=True)
 
 
-def run_and_exit(app: typer.Typer) -> None:
-    """Entry point of a console script."""
-    code = run_app(app)
+def run_and_exit(app: typer.Typer, arguments: list[str] | None = None) -> None:
+    """Entry point of a console script, see `run_app`."""
+    code = run_app(app, arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

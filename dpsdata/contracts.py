@@ -43,7 +43,7 @@ class DpsError(Exception):
     exit_code: ExitCode = ExitCode.ENVIRONMENT
 
 
-class EnvironmentFailure(DpsError):
+class EnvironmentFailure(DpsError):  # noqa: N818 - `EnvironmentError` is a builtin
     """The machine is in the way: disk full, folder locked, no permission."""
 
     exit_code = ExitCode.ENVIRONMENT

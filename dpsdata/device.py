@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ def keyed_generator(seed: int, sample_id: str, purpose: str) -> np.random.Genera
 def has_fast_bf16() -> bool:
     """Whether this CPU multiplies bf16 matrices in hardware (avx512_bf16 or amx_bf16)."""
     try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as lines:
+        with Path("/proc/cpuinfo").open(encoding="ascii", errors="ignore") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "").split()
     except OSError:
         return False

@@ -78,11 +78,11 @@ def eval_command(
         plain = ((canny_edge_map(item.photo()), item.boundaries()) for item in samples)
         rows["canny"] = evaluate_edges(plain, EvalConfig(threshold_count=thresholds, nms=False), workers)
     for name, scores in rows.items():
-        typer.echo(
-            f"{name}: ODS {scores.ods:.4f} (threshold {scores.ods_threshold:.2f}, precision {scores.ods_precision:.4f}, "
-            f"recall {scores.ods_recall:.4f}), OIS {scores.ois:.4f}, AP {scores.average_precision:.4f}"
-        )
+        at = f"threshold {scores.ods_threshold:.2f}, precision {scores.ods_precision:.4f}, recall {scores.ods_recall:.4f}"
+        typer.echo(f"{name}: ODS {scores.ods:.4f} ({at}), OIS {scores.ois:.4f}, AP {scores.average_precision:.4f}")
     if out is not None:
         facts = {"split": split, "weights_sha256": net.origin.sha256}
-        write_text_atomic(out, json.dumps({**facts, **{name: asdict(row) for name, row in rows.items()}}, indent=2) + "\n")
+        write_text_atomic(
+            out, json.dumps({**facts, **{name: asdict(row) for name, row in rows.items()}}, indent=2) + "\n"
+        )
         typer.echo(f"scores: {out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+import models  # noqa: F401  registers the weights of this room
 from dpsdata.command import run_and_exit
 from dpsdata.weights_cli import weights_app
 

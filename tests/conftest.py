@@ -30,5 +30,7 @@ def tiny_hed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(5)
     net = HED(2, "compact")
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    write_safetensors(path, {key: value.contiguous() for key, value in net.state_dict().items()}, {"variant": "compact"})
+    write_safetensors(
+        path, {key: value.contiguous() for key, value in net.state_dict().items()}, {"variant": "compact"}
+    )
     return path

@@ -182,5 +182,3 @@ def _row(plan: BuildPlan, record: SampleRecord, split: str) -> ManifestRow:
         masks={folder: digest(f"masks/{folder}") for folder in map(mask_folder, plan.config.masks)},
         levels={folder: digest(f"levels/{folder}") for folder in map(level_folder, plan.config.levels)},
     )
-
-

@@ -108,7 +108,11 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as late:  # a full disk fails here once more; the first failure is the one to tell
+            if error is None:
+                raise write_failure(self.path, late) from late
 
 
 def _line(record: SampleRecord) -> str:

@@ -122,11 +122,15 @@ def read_dataset(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MissingError(f"{folder}: no built dataset here (no dataset.json); run `dpsdata build SRC {folder}`") from None
+        raise MissingError(
+            f"{folder}: no built dataset here (no dataset.json); run `dpsdata build SRC {folder}`"
+        ) from None
     except (OSError, ValueError) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
     if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
-        raise MissingError(f"{path}: expected schema_version {SCHEMA_VERSION}; build the dataset again with this version")
+        raise MissingError(
+            f"{path}: expected schema_version {SCHEMA_VERSION}; build the dataset again with this version"
+        )
     return description
 
 
@@ -144,7 +148,9 @@ def read_manifest(folder: Path) -> list[ManifestRow]:
                 raise MissingError(f"{path}: expected the columns {','.join(COLUMNS)}; run `dpsdata build` again")
             return [_row(cells) for cells in reader]
     except FileNotFoundError:
-        raise MissingError(f"{folder}: no built dataset here (no manifest.csv); run `dpsdata build SRC {folder}`") from None
+        raise MissingError(
+            f"{folder}: no built dataset here (no manifest.csv); run `dpsdata build SRC {folder}`"
+        ) from None
     except (OSError, ValueError, csv.Error) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
 

@@ -78,9 +78,7 @@ def plan_build(config: BuildConfig) -> BuildPlan:
     # Splits are those of the whole source, so that `limit` moves no photo from one to another.
     splits = make_splits(listing.samples, config.split, config.seed, listing.root)
     samples = listing.samples[: config.limit]
-    net = load_hed(
-        config.edges, config.variant, precision=config.precision, border=config.border, device=config.device
-    )
+    net = load_hed(config.edges, config.variant, precision=config.precision, border=config.border, device=config.device)
     options = StageOptions.resolve(config, net)
     return BuildPlan(config, listing, samples, splits, options, net.origin.description)
 
@@ -93,9 +91,7 @@ def estimate_build(plan: BuildPlan, workers: int) -> Estimate:
         workers: processes that the build would use.
     """
     config = plan.config
-    net = load_hed(
-        config.edges, config.variant, precision=config.precision, border=config.border, device=config.device
-    )
+    net = load_hed(config.edges, config.variant, precision=config.precision, border=config.border, device=config.device)
     step = max(1, len(plan.samples) // PROBE_COUNT)
     probes = plan.samples[::step][:PROBE_COUNT]
     broken: list[tuple[str, str]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from dpsdata.atomic import write_text_atomic
 from dpsdata.build.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.build.statistics import sample_statistics, summarise
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import MissingError, UsageError
 from dpsdata.device import keyed_generator
-from dpsdata.image_io import encode_jpeg, encode_png, read_edges, read_mask, read_photo, read_sketch
+from dpsdata.image_io import encode_jpeg, encode_png, read_edges, read_mask, read_photo, read_sketch, write_photo
 from dpsdata.sketch import dilate_sketch_array, smooth_sketch
 
 SHOWN_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -69,20 +70,48 @@ def write_preview(folder: Path, count: int = 24) -> Path:
     return path
 
 
+def write_sheet(folder: Path, path: Path, count: int = 6) -> Path:
+    """Write a contact sheet: one row a sample with its photo, edges, sketch, three levels and cut photos.
+
+    Args:
+        folder: a built folder.
+        path: PNG file to write.
+        count: rows, from the start of the dataset.
+    """
+    rows = [row for row in read_manifest(folder) if row.status == "ok"][:count]
+    if not rows:
+        raise MissingError(f"{folder}: no samples to show; look at errors.csv")
+    lines = []
+    for row in rows:
+        name = f"{row.id}.png"
+        photo, edges = read_photo(folder / "images" / name), read_edges(folder / "edges" / name)
+        sketch = read_sketch(folder / "sketches" / name)
+        grey = [255 - (edges >> 8).astype(np.uint8), 255 - 255 * sketch, *_drawn(sketch, (0.0, 0.5, 1.0))]
+        masks = [read_mask(folder / "masks" / family / name) for family in sorted(row.masks)]
+        cells = [photo, *(np.repeat(map_[..., None], 3, axis=2) for map_ in grey), *(_cut(photo, m) for m in masks)]
+        lines.append(np.concatenate([np.pad(cell, ((3, 3), (3, 3), (0, 0)), constant_values=255) for cell in cells], 1))
+    write_photo(path, np.concatenate(lines))
+    return path
+
+
+def _drawn(sketch: NDArray[np.uint8], levels: Sequence[float]) -> list[NDArray[np.uint8]]:
+    """The smoothed and dilated sketch at each level, black on white."""
+    smooth = smooth_sketch(torch.from_numpy(sketch.astype(np.float32))[None, None]).numpy()[0, 0]
+    return [255 - np.rint(255 * ink).astype(np.uint8) for ink in dilate_sketch_array(smooth, levels)]
+
+
 def _cells(folder: Path, row: ManifestRow) -> dict[str, Any]:
     name = f"{row.id}.png"
     photo = read_photo(folder / "images" / name)
     edges = read_edges(folder / "edges" / name)
     sketch = read_sketch(folder / "sketches" / name)
-    smooth = smooth_sketch(torch.from_numpy(sketch.astype(np.float32))[None, None]).numpy()[0, 0]
-    drawn = dilate_sketch_array(smooth, SHOWN_LEVELS)
     return {
         "id": row.id,
         "split": row.split,
         "photo": _jpeg(photo),
         "edges": _png(255 - (edges >> 8).astype(np.uint8)),
         "sketch": _png(255 - 255 * sketch),
-        "levels": [_png(255 - np.rint(255 * ink).astype(np.uint8)) for ink in drawn],
+        "levels": [_png(drawn) for drawn in _drawn(sketch, SHOWN_LEVELS)],
         "masks": [_jpeg(_cut(photo, read_mask(folder / "masks" / family / name))) for family in sorted(row.masks)],
     }
 
@@ -111,14 +140,22 @@ def _histogram(table: pd.DataFrame, columns: list[str], title: str, label: str) 
     figure = Figure(figsize=(5.2, 2.6), layout="constrained")
     axes = figure.subplots()
     values = [table[name].to_numpy() * 100 for name in columns]
-    bins = np.histogram_bin_edges(np.concatenate(values), bins=24)
+    bins = np.histogram_bin_edges(np.concatenate(values), bins=24).tolist()
     for name, column in zip(columns, values, strict=True):
-        axes.hist(column, bins, histtype="stepfilled", alpha=0.5, label=f"{name.removeprefix('hole_')}, mean {column.mean():.1f} %")
+        axes.hist(
+            column,
+            bins,
+            histtype="stepfilled",
+            alpha=0.5,
+            label=f"{name.removeprefix('hole_')}, mean {column.mean():.1f} %",
+        )
     axes.set(xlabel=label, ylabel="samples")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue().encode()).decode()
-    means = ", ".join(f"{name.removeprefix('hole_')} {column.mean():.1f} %" for name, column in zip(columns, values, strict=True))
+    means = ", ".join(
+        f"{name.removeprefix('hole_')} {column.mean():.1f} %" for name, column in zip(columns, values, strict=True)
+    )
     return {"title": title, "alt": f"Histogram: {title}; means: {means}", "data": f"data:image/svg+xml;base64,{data}"}

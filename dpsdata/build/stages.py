@@ -139,9 +139,7 @@ class SampleBuilder:
         image: NDArray[np.uint8] | None = None
 
         def image_key() -> str:
-            return stage_key(
-                "images", size=options.size, resampler=options.resampler, source_sha256=new.source_sha256
-            )
+            return stage_key("images", size=options.size, resampler=options.resampler, source_sha256=new.source_sha256)
 
         path = f"images/{name}"
         if not new.source_sha256 or not self._keep(record, new, path, image_key()):
@@ -216,4 +214,5 @@ class SampleBuilder:
 
 def quantise_edges(edges: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Edge probabilities as 16 bits: with 8 bits one line pixel in ten moves (hed_and_dataset facts, section 2)."""
-    return np.clip(np.rint(edges * np.float32(65535)), 0, 65535).astype(np.uint16)
+    quantised: NDArray[np.uint16] = np.clip(np.rint(edges * np.float32(65535)), 0, 65535).astype(np.uint16)
+    return quantised

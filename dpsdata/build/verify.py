@@ -89,7 +89,9 @@ def _check_bytes(folder: Path, expected: dict[str, str]) -> Iterator[Finding]:
             return Finding("missing", path, f"cannot be read: {error.strerror}")
         if found == want:
             return None
-        return Finding("flipped", path, f"SHA-256 {found[:16]}..., but {want[:16]}... was built; delete it and build again")
+        return Finding(
+            "flipped", path, f"SHA-256 {found[:16]}..., but {want[:16]}... was built; delete it and build again"
+        )
 
     with ThreadPoolExecutor(4) as pool:
         checked = tqdm(pool.map(check, expected.items()), total=len(expected), desc="files", unit="file", disable=None)
@@ -120,6 +122,8 @@ def _check_pairs(
             yield Finding("misaligned", path, str(error))
             continue
         if edges.shape != (size, size) or sketch.shape != edges.shape:
-            yield Finding("misaligned", path, f"edges {edges.shape} and sketch {sketch.shape}, expected {size} px a side")
+            yield Finding(
+                "misaligned", path, f"edges {edges.shape} and sketch {sketch.shape}, expected {size} px a side"
+            )
         elif (simplify_edge_map(edges, options) != sketch).any():
             yield Finding("misaligned", path, "not the sketch of the edge map that is stored for this photo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,14 +52,14 @@ class CropSampler:
             uint8 (crop_px, crop_px, 3) RGB and float32 (crop_px, crop_px) labels.
         """
         index = int(generator.integers(len(self.photos)))
-        photo = self.photos[index]
+        photo: NDArray[Any] = self.photos[index]
         matrix = self._transform(generator, photo.shape[:2], crop_px, scale_low, scale_high)
         scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         if scale < 0.7:  # bilinear sampling alone would alias
             photo = cv2.GaussianBlur(photo, (0, 0), 0.4 / scale)
         size = (crop_px, crop_px)
         image = cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        inside = np.ones(photo.shape[:2], np.uint8)
+        inside: NDArray[Any] = np.ones(photo.shape[:2], np.uint8)
         inside = cv2.warpAffine(inside, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
         votes = self._votes(index, matrix, crop_px, scale)
         labels = np.where(votes >= self.positive_votes, 1.0, np.where(votes > 0, 0.5, 0.0)).astype(np.float32)
@@ -99,7 +100,7 @@ class CropSampler:
         return votes.reshape(crop_px, crop_px)
 
 
-def _recolour(generator: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _recolour(generator: np.random.Generator, image: NDArray[Any]) -> NDArray[np.uint8]:
     """Vary contrast, brightness and colour balance; one photo in ten turns grey."""
     pixels = image.astype(np.float32)
     if generator.random() < 0.1:

@@ -96,4 +96,4 @@ def _detector(
     net.origin = origin
     net = net.eval().requires_grad_(False).to(where)
     # Weights in the layout of the activations, so that no convolution reorders them.
-    return net.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
+    return net.to(memory_format=torch.channels_last)

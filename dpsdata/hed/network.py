@@ -197,6 +197,8 @@ def fold_batch_norm(net: HED) -> HED:
     for index, (stage, norms) in enumerate(zip(net.stages, net.norms, strict=True)):
         for number, (conv, norm) in enumerate(zip(_children(stage), _children(norms), strict=True)):
             if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
+                if norm.running_mean is None or norm.running_var is None:
+                    raise UsageError("fold_batch_norm: a BatchNorm without running statistics cannot be folded")
                 weight, bias = fuse_conv_bn_weights(
                     conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
                 )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,12 +75,7 @@ PRESETS = {
 }
 
 
-class _Logits(Protocol):
-    fused: Tensor
-    sides: Tensor
-
-
-def balanced_edge_loss(logits: _Logits, labels: Tensor) -> Tensor:
+def balanced_edge_loss(logits: HEDLogits, labels: Tensor) -> Tensor:
     """HED's class-balanced cross entropy, summed over the five sides and the fusion.
 
     Args:
@@ -177,7 +171,7 @@ class HEDTrainer:
         }
         temporary = self._checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
-        os.replace(temporary, self._checkpoint)
+        temporary.replace(self._checkpoint)
 
     def _resume(self) -> None:
         if not self._checkpoint.exists():

@@ -162,6 +162,14 @@ def test_masks_stats_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert "lama-medium" in capsys.readouterr().out.split()
 
 
+def test_several_mask_families_after_one_option() -> None:
+    words = ["build", "faces", "out", "--masks", "dps", "center", "files:holes", "--size", "64"]
+    spread = cli.spread_masks(words)
+    assert spread == ["build", "faces", "out", *"--masks dps --masks center --masks files:holes --size 64".split()]
+    assert cli.spread_masks(["build", "--masks", "dps", "faces", "out"]) == ["build", "--masks", "dps", "faces", "out"]
+    assert cli.spread_masks(["build", "a", "b"]) == ["build", "a", "b"]
+
+
 def test_eval_hed_scores_a_small_set(tmp_path: Path, tiny_hed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
 

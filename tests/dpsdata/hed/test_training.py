@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from dpsdata.device import keyed_generator
 from dpsdata.hed import HED, fold_batch_norm, load_hed
 from dpsdata.hed.crops import CropSampler, LabelledPhoto
 from dpsdata.hed.export import export_net
+from dpsdata.hed.network import HEDLogits
 from dpsdata.hed.training import PRESETS, HEDTrainConfig, HEDTrainer, Phase, balanced_edge_loss, learning_rate_at
 
 CONFIG = HEDTrainConfig(
@@ -68,14 +69,14 @@ def test_loss_by_hand() -> None:
     labels = torch.tensor([[[[1.0, 0.0], [0.0, 0.5]]]])
     logits = torch.tensor([[[[0.0, 0.0], [2.0, 9.0]]]])
     one = (2 / 3 * math.log(2) + 1 / 3 * math.log(2) + 1 / 3 * math.log(1 + math.exp(2))) / 4
-    output = SimpleNamespace(fused=logits, sides=logits.expand(1, 5, 2, 2))
+    output = HEDLogits(fused=logits, sides=logits.expand(1, 5, 2, 2))
     assert float(balanced_edge_loss(output, labels)) == pytest.approx(6 * one, rel=1e-5)
 
 
 def test_ignored_pixels_get_no_gradient() -> None:
     labels = torch.tensor([[[[1.0, 0.0], [0.0, 0.5]]]])
     logits = torch.zeros(1, 1, 2, 2, requires_grad=True)
-    balanced_edge_loss(SimpleNamespace(fused=logits, sides=logits.expand(1, 5, 2, 2)), labels).backward()
+    balanced_edge_loss(HEDLogits(fused=logits, sides=logits.expand(1, 5, 2, 2)), labels).backward()
     assert logits.grad is not None
     assert logits.grad[0, 0, 1, 1] == 0
     assert (logits.grad != 0).sum() == 3
@@ -86,7 +87,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
     rates = [learning_rate_at(step, config) for step in range(len(config.steps))]
     assert rates[0] < rates[50] < rates[199] == pytest.approx(config.learning_rate)
     assert rates[-1] == pytest.approx(0.01 * config.learning_rate, rel=0.01)
-    assert all(later <= earlier for earlier, later in zip(rates[200:], rates[201:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[200:]))
 
 
 def test_resume_repeats_the_uninterrupted_run(photos: list[LabelledPhoto], tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Kills a build twenty times at random moments, resumes it, and compares it with an uninterrupted one.
+
+Run: python tests/benchmarks/kill_resume.py [--kills 20]
+Writes reports/benchmarks/kill_resume.json. Exit 4 when a byte differs or a file is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dpsdata.build.manifest import read_dataset
+from dpsdata.build.verify import verify_dataset
+from dpsdata.device import keyed_generator
+from dpsdata.image_io import read_photo
+from dpsdata.portraits import write_sample_faces
+
+REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "kill_resume.json"
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under a final name."""
+    paths = [path for path in folder.rglob("*.png") if not path.name.startswith(".")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def build_command(source: Path, out: Path) -> list[str]:
+    words = ["build", str(source), str(out), "--workers", "2", "--size", "128", "--edges", "hed-compact"]
+    return [sys.executable, "-c", "from dpsdata.cli import main; main()", *words, "--levels", "0,0.5,1"]
+
+
+def kill_once(command: list[str], seconds: float, out: Path) -> bool:
+    """Start the build, kill its process at a random moment after the first write; False when it was done before."""
+    before = len(hashes(out))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(hashes(out)) <= before:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    if process.poll() is not None:
+        return False
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)  # the workers notice and end
+    return True
+
+
+def main() -> int:
+    """Run the check and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--faces", type=int, default=160)
+    options = parser.parse_args()
+    generator = keyed_generator(0, "", "kill-times")
+    with tempfile.TemporaryDirectory() as folder:
+        source, whole, out = (Path(folder, name) for name in ("faces", "whole", "killed"))
+        write_sample_faces(source, options.faces, seed=0)
+        subprocess.run(build_command(source, whole), check=True, stdout=subprocess.DEVNULL)
+        killed, broken, changed, done_before = 0, 0, 0, []
+        for _ in range(options.kills):
+            kept = hashes(out) if out.exists() else {}
+            done_before.append(len(kept))
+            killed += kill_once(build_command(source, out), float(generator.uniform(0, 0.6)), out)
+            for path in hashes(out):
+                try:
+                    read_photo(out / path)
+                except Exception:
+                    broken += 1
+            changed += sum(hashes(out).get(path) != digest for path, digest in kept.items())
+        subprocess.run(build_command(source, out), check=True, stdout=subprocess.DEVNULL)
+        wanted, found = hashes(whole), hashes(out)
+        report = {
+            "kills": killed,
+            "files": len(wanted),
+            "files_before_each_kill": done_before,
+            "half_files_under_a_final_name": broken,
+            "files_changed_or_lost_by_a_kill": changed,
+            "files_that_differ_at_the_end": sum(found.get(path) != digest for path, digest in wanted.items())
+            + len(found.keys() - wanted.keys()),
+            "same_root_hash": read_dataset(out)["root_hash"] == read_dataset(whole)["root_hash"],
+            "findings_of_verify": len(verify_dataset(out).findings),
+            "temporary_files_left": len(list(out.rglob(".dps-*.tmp"))),
+        }
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+    bad = broken + changed + report["files_that_differ_at_the_end"] + report["findings_of_verify"]
+    return 0 if killed == options.kills and bad == 0 and report["same_root_hash"] else 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())
