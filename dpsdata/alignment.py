@@ -57,6 +57,36 @@ def _cascade() -> Any:
     return Cascade(untyped.lbp_frontal_face_cascade_filename())
 
 
+def find_face(
+    rgb: NDArray[np.uint8], smallest_px: int = _SMALLEST_PX, largest_px: int | None = None
+) -> tuple[float, float, float] | None:
+    """The largest frontal face of a photo.
+
+    Args:
+        rgb: (H, W, 3) uint8 photo; the cost grows with its size, a few hundred px are enough.
+        smallest_px: smallest side of a face.
+        largest_px: largest side; None for the shorter side of the photo.
+
+    Returns:
+        Centre x, centre y and side of its square, in px from the top left corner; None where no face was found.
+    """
+    limit = min(rgb.shape[:2]) if largest_px is None else largest_px
+    if limit < smallest_px:
+        return None
+    found = _cascade().detect_multi_scale(
+        img=rgb,
+        scale_factor=1.15,
+        step_ratio=1.0,
+        min_size=(smallest_px, smallest_px),
+        max_size=(limit, limit),
+    )
+    if not found:
+        return None
+    face = max(found, key=lambda box: (box["width"], -box["r"], -box["c"]))
+    side = float(face["width"])
+    return face["c"] + side / 2, face["r"] + side / 2, side
+
+
 def looks_aligned(rgb: NDArray[np.uint8]) -> bool | None:
     """Whether the largest frontal face lies where the CelebA-HQ frame has it.
 
@@ -66,20 +96,11 @@ def looks_aligned(rgb: NDArray[np.uint8]) -> bool | None:
     Returns:
         True or False, or None where no face was found.
     """
-    square = resize_photo(crop_square(rgb), _SIZE_PX)
-    found = _cascade().detect_multi_scale(
-        img=square,
-        scale_factor=1.15,
-        step_ratio=1.0,
-        min_size=(_SMALLEST_PX, _SMALLEST_PX),
-        max_size=(_LARGEST_PX, _LARGEST_PX),
-    )
-    if not found:
+    face = find_face(resize_photo(crop_square(rgb), _SIZE_PX), _SMALLEST_PX, _LARGEST_PX)
+    if face is None:
         return None
-    face = max(found, key=lambda box: (box["width"], -box["r"], -box["c"]))
-    side = float(face["width"])
-    offset = np.hypot(face["c"] + side / 2 - _CENTRE_PX[0], face["r"] + side / 2 - _CENTRE_PX[1])
-    return bool(offset <= _CENTRE_LIMIT_PX and _SIDE_LIMITS_PX[0] <= side <= _SIDE_LIMITS_PX[1])
+    offset = np.hypot(face[0] - _CENTRE_PX[0], face[1] - _CENTRE_PX[1])
+    return bool(offset <= _CENTRE_LIMIT_PX and _SIDE_LIMITS_PX[0] <= face[2] <= _SIDE_LIMITS_PX[1])
 
 
 def check_alignment(photos: Iterable[NDArray[np.uint8]]) -> AlignmentCheck:

@@ -58,7 +58,7 @@ def build(
     seed: Annotated[int, typer.Option(help="Seed of splits and masks.")] = 0,
     edges: Annotated[str, typer.Option(help="HED weights: auto, a name of `weights list`, or a file.")] = "auto",
     variant: Annotated[str, typer.Option(help="auto, or the form to run the HED weights in.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp32-winograd (CPU, faster), or bf16.")] = "fp32",
     border: Annotated[str, typer.Option(help="own, or reflect as pix2pix does.")] = "own",
     device: Annotated[str, typer.Option(help="Where HED runs: cpu, cuda, or auto.")] = "cpu",
     masks: Annotated[list[str] | None, typer.Option(help="Mask families; give it once for each.")] = None,
@@ -98,7 +98,7 @@ def build(
         estimate = estimate_build(plan, worker_count(config))
         typer.echo(
             f"would make {estimate.file_count:,} files for {estimate.sample_count:,} samples, "
-            f"{estimate.byte_count / 1e6:,.1f} MB, in about {estimate.seconds / 60:.1f} minutes "
+            f"{estimate.byte_count / 1e6:,.3f} MB, in about {estimate.seconds / 60:.1f} minutes "
             f"with {worker_count(config)} workers; nothing was written"
         )
         return
@@ -111,7 +111,7 @@ def build(
     if result.errors:
         path, reason = result.errors[0]
         raise FindingsError(
-            f"{len(result.errors)} files of the source are not in the dataset, such as {path}: {reason} "
+            f"{len(result.errors)} files of the source are not in the dataset, such as {path}: {reason}. "
             f"All reasons are in {out / 'errors.csv'}"
         )
 

@@ -14,6 +14,8 @@ from dpsdata.contracts import UsageError
 if TYPE_CHECKING:
     import torch
 
+PRECISIONS = ("fp32", "fp32-winograd", "bf16")
+
 
 def keyed_seed(seed: int, sample_id: str, purpose: str) -> int:
     """A 63-bit seed that depends on (seed, sample id, purpose) and on nothing else."""
@@ -56,14 +58,17 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def check_precision(precision: str, device: torch.device) -> str:
-    """Return `fp32` or `bf16`; raise UsageError where bf16 would be emulated and slow.
+    """Return `precision`; raise UsageError where it is not made for `device`, or would be emulated and slow.
 
     Args:
-        precision: `fp32` (the reference) or `bf16` (CUDA, or a CPU with bf16 in hardware).
+        precision: `fp32` (the reference), `fp32-winograd` (CPU; fewer products, maps within 1e-4) or `bf16` (CUDA,
+            or a CPU with bf16 in hardware).
         device: where the network will run.
     """
-    if precision not in ("fp32", "bf16"):
-        raise UsageError(f"precision: expected fp32 or bf16, got {precision!r}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision: expected {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {precision!r}")
+    if precision == "fp32-winograd" and device.type != "cpu":
+        raise UsageError(f"precision: fp32-winograd is for the CPU, not for {device}; use --precision fp32 or bf16")
     if precision == "bf16" and device.type == "cpu" and not has_fast_bf16():
         raise UsageError("precision: bf16 needs CUDA or a CPU with avx512_bf16 or amx_bf16; use --precision fp32")
     return precision

@@ -56,6 +56,7 @@ __all__ = [
     "encode_png",
     "photo_to_tensor",
     "probe_image",
+    "read_alpha",
     "read_edges",
     "read_grey",
     "read_mask",
@@ -181,6 +182,14 @@ def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.u
 def read_grey(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Read an image as uint8 (H, W) grey; see `read_photo` for the arguments and errors."""
     return _to_grey(_to_8_bits(_decode(source, max_pixels)))
+
+
+def read_alpha(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """Read how opaque an image is as uint8 (H, W), 255 = opaque; see `read_photo` for the arguments and errors."""
+    # Laid over white and over black, a pixel differs by what shines through; so every format has one way to here.
+    light, dark = (_to_8_bits(_decode(source, max_pixels, ground)).astype(np.int16) for ground in (1, 0))
+    through = light - dark
+    return (255 - (through if through.ndim == 2 else through[..., 0])).astype(np.uint8)
 
 
 def read_mask(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:

@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError, sample_id
 from dpsdata.source_read import SourceSample, read_place, read_sample, sample_stamp
-from dpsdata.source_scan import MAPPING_NAME, Entry, Scan, scan_folder, scan_zip
+from dpsdata.source_scan import BUILT_MARKS, MAPPING_NAME, Entry, Scan, scan_folder, scan_zip
 
 __all__ = [
     "LAYOUTS_SENTENCE",
@@ -91,6 +91,8 @@ def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan]:
         raise UsageError(f"{source}: expected a folder or a zip. {LAYOUTS_SENTENCE}")
     if exclude is not None and exclude.resolve() == source.resolve():
         raise UsageError(f"{source}: the source and the folder to build are the same; choose another folder to build")
+    if all((source / mark).is_file() for mark in BUILT_MARKS):
+        raise UsageError(f"{source}: a folder that `dpsdata build` made; give {source / 'images'} to use its photos")
     scan = scan_folder(source, exclude)
     if scan.entries or not scan.zips:
         return source, scan

@@ -16,7 +16,7 @@ MAPPING_NAME = "CelebA-HQ-to-CelebA-mapping.txt"
 # Half a million label PNGs of CelebAMask-HQ: not photos, and slow to list.
 _LABEL_FOLDER = "CelebAMask-HQ-mask-anno"
 _IGNORED_FOLDERS = frozenset({"__MACOSX", _LABEL_FOLDER})
-_BUILT_MARKS = frozenset({"dataset.json", "manifest.csv"})
+BUILT_MARKS = frozenset({"dataset.json", "manifest.csv"})
 _BOMB_BYTES, _BOMB_RATIO = 16 * 2**20, 100
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
@@ -93,7 +93,8 @@ class _FolderScan:
             self.scan.skipped.append((_printable(prefix.rstrip("/")), f"the folder cannot be read: {error.strerror}"))
             return
         names = {item.name for item in items}
-        if prefix and names >= _BUILT_MARKS:
+        is_unfinished = ".build" in names and "images" in names
+        if prefix and (names >= BUILT_MARKS or is_unfinished):
             self.scan.skipped.append((_printable(prefix.rstrip("/")), "a folder that `dpsdata build` made, not photos"))
             return
         self.scan.marks.update(names & {MAPPING_NAME, _LABEL_FOLDER})

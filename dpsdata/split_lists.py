@@ -54,21 +54,21 @@ def _name_and_split(line: str) -> tuple[str, str]:
     head, comma, tail = line.rpartition(",")
     if not comma:
         head, _, tail = line.replace("\t", " ").rpartition(" ")
-    return head.strip(), tail.strip().lower()
+    return head.strip(), tail.strip()
 
 
 def _read_table(path: Path) -> list[tuple[str, str]]:
     rows = [_name_and_split(line) for line in _lines(path)]
-    if rows and rows[0][1] in ("split", "partition"):
+    if rows and rows[0][1].lower() in ("split", "partition"):
         rows = rows[1:]
     named = _CODES if all(last in _CODES for _, last in rows) else _SPLITS
     for name, last in rows:
-        if not name or last not in named:
+        if not name or last.lower() not in named:
             raise UsageError(
                 f"{path}: {(name + ' ' + last).strip()[:80]!r} has no split; expected `NAME train`, `NAME val` or "
                 f"`NAME test` on each line; for a list of names alone write file:test={path.name}"
             )
-    return [(name, named[last]) for name, last in rows]
+    return [(name, named[last.lower()]) for name, last in rows]
 
 
 def read_split_list(text: str) -> SplitList:

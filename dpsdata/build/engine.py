@@ -81,13 +81,17 @@ def run_plan(plan: BuildPlan) -> BuildResult:
         records = read_journal(out)
         _make_folders(plan)
         tasks = _tasks(plan, records)
-        (state_folder(out) / UNFINISHED).touch()
         before = {sample.id: records.get(sample.id) for sample in plan.samples}
         reused = 0
-        with Journal(out, records) as journal:
-            errors = sum(bool(before_error(before[sample.id])) for sample in plan.samples) - sum(
-                bool(before_error(task.record)) for task in tasks
+        tried = {task.sample.id for task in tasks}
+        errors = sum(bool(before_error(before[name])) for name in before if name not in tried)
+        if config.max_errors is not None and errors > config.max_errors:
+            raise FindingsError(
+                f"{out}: {errors} photos were broken in an earlier build, more than --max-errors {config.max_errors}; "
+                "repair them or run it again with --retry-failed"
             )
+        (state_folder(out) / UNFINISHED).touch()
+        with Journal(out, records) as journal:
             setup = WorkerSetup(out, plan.options, config.edges, config.variant, config.device)
             done = build_samples(setup, tasks, min(worker_count(config), max(1, len(tasks))))
             for record in tqdm(done, total=len(tasks), desc="samples", unit="sample", disable=None):
@@ -96,9 +100,9 @@ def run_plan(plan: BuildPlan) -> BuildResult:
                     journal.append(record)
                 records[record.id] = record
                 errors += bool(record.error)
-                if config.max_errors is not None and errors > config.max_errors:
+                if record.error and config.max_errors is not None and errors > config.max_errors:
                     raise FindingsError(
-                        f"{record.source}: {record.error} This is broken photo number {errors}, more than "
+                        f"{record.source}: {record.error}. This is broken photo number {errors}, more than "
                         f"--max-errors {config.max_errors}; what is built is kept"
                     )
         result = _publish(plan, records, started, reused)

@@ -34,11 +34,8 @@ def build_lock(out: Path) -> Iterator[None]:
         EnvironmentFailure: another build holds it, or the folder cannot be written.
         UsageError: `out` is a file, or a folder with other things in it.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: expected a folder to build into, but this is a file; choose another --out")
-    if out.is_dir() and not state_folder(out).is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out}: this folder holds files that no build made; choose an empty or a new folder")
     try:
+        _check_target(out)
         state_folder(out).mkdir(parents=True, exist_ok=True)
         handle = (state_folder(out) / "lock").open("a+", encoding="ascii")
     except OSError as error:
@@ -59,6 +56,19 @@ def build_lock(out: Path) -> Iterator[None]:
         yield
 
 
+def _check_target(out: Path) -> None:
+    if out.is_symlink() and not out.exists():
+        raise UsageError(f"{out}: a link to a folder that does not exist; create that folder or choose another OUT")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: expected a folder to build into, but this is a file; choose another OUT")
+    if not out.is_dir() or state_folder(out).is_dir():
+        return
+    # A copy of a built folder often comes without its hidden state; its files are simply made again.
+    is_built = all((out / name).is_file() for name in ("dataset.json", "manifest.csv"))
+    if not is_built and any(out.iterdir()):
+        raise UsageError(f"{out}: this folder holds files that no build made; choose an empty or a new folder")
+
+
 def remove_temporaries(out: Path) -> None:
     """Delete what killed writes left behind; only under the lock."""
     for folder, _, names in os.walk(out):
@@ -68,21 +78,34 @@ def remove_temporaries(out: Path) -> None:
 
 
 def read_journal(out: Path) -> dict[str, SampleRecord]:
-    """The newest record of every sample. A last line that a kill cut short is skipped."""
+    """The newest record of every sample. A last line that a kill cut short, or a damaged one, is skipped."""
     records: dict[str, SampleRecord] = {}
     try:
-        text = (state_folder(out) / "journal.jsonl").read_text(encoding="utf-8")
+        # Bytes that a damaged disk changed make their own line unreadable and no other.
+        text = (state_folder(out) / "journal.jsonl").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return records
-    for line in text.splitlines():
-        try:
-            row: dict[str, Any] = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if set(row) == _FIELDS:
-            row["files"] = {path: (digest, size) for path, (digest, size) in row["files"].items()}
-            records[row["id"]] = SampleRecord(**row)
+    for line in text.split("\n"):
+        record = _read_line(line)
+        if record is not None:
+            records[record.id] = record
     return records
+
+
+def _read_line(line: str) -> SampleRecord | None:
+    """The record of one line; None where it is damaged, so that the sample is made again."""
+    try:
+        row: Any = json.loads(line)
+        if not isinstance(row, dict) or set(row) != _FIELDS:
+            return None
+        row["files"] = {path: (str(digest), int(size)) for path, (digest, size) in row["files"].items()}
+        record = SampleRecord(**row)
+        texts = (record.id, record.source, record.stamp, record.source_sha256, record.error, *record.keys.values())
+        numbers = (record.width, record.height, *record.facts.values())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    whole = all(isinstance(text, str) for text in texts) and all(isinstance(item, (int, float)) for item in numbers)
+    return record if whole else None
 
 
 class Journal:

@@ -29,6 +29,7 @@ COLUMNS = (
     "status",
     "levels_sha256",
 )
+_KINDS = {"root_hash": str, "size": int, "seed": int, "config": dict, "stages": list, "splits": dict}
 LICENCE_NOTE = (
     "Derived from the photos of the source folder: their licence and terms apply to every file here. "
     "CelebA-HQ is for non-commercial research; its images and what is derived from them may not be redistributed."
@@ -121,16 +122,21 @@ def read_dataset(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise MissingError(
             f"{folder}: no built dataset here (no dataset.json); run `dpsdata build SRC {folder}`"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
     if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
         raise MissingError(
             f"{path}: expected schema_version {SCHEMA_VERSION}; build the dataset again with this version"
         )
+    config = description.get("config")
+    facts = {**description, "seed": config.get("seed") if isinstance(config, dict) else None}
+    damaged = [name for name, kind in _KINDS.items() if not isinstance(facts.get(name), kind)]
+    if damaged:
+        raise MissingError(f"{path}: {damaged[0]} is missing or damaged; run `dpsdata build` again to rewrite it")
     return description
 
 

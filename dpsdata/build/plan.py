@@ -15,12 +15,15 @@ from dpsdata.alignment import check_alignment, choose_probes
 from dpsdata.build.config import BuildConfig
 from dpsdata.build.stages import SampleBuilder, SampleRecord, StageOptions
 from dpsdata.contracts import BrokenImageError, EnvironmentFailure, level_folder
+from dpsdata.device import keyed_generator
 from dpsdata.hed import HED, load_hed
 from dpsdata.image_io import read_photo
 from dpsdata.layouts import SourceListing, SourceSample, find_samples, read_sample
 from dpsdata.splits import Splits, make_splits
 
-PROBE_COUNT = 24
+PROBE_COUNT = 96
+PROBE_SECONDS = 45.0
+FEWEST_PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -92,25 +95,29 @@ def estimate_build(plan: BuildPlan, workers: int) -> Estimate:
     """
     config = plan.config
     net = load_hed(config.edges, config.variant, precision=config.precision, border=config.border, device=config.device)
-    step = max(1, len(plan.samples) // PROBE_COUNT)
-    probes = plan.samples[::step][:PROBE_COUNT]
+    # In an order that covers the whole source however early the time runs out.
+    order = keyed_generator(0, "", "dry-run").permutation(len(plan.samples))[:PROBE_COUNT].tolist()
     broken: list[tuple[str, str]] = []
     sizes: list[int] = []
     started = time.perf_counter()
-    for sample in probes:
+    for number, index in enumerate(order):
+        if number >= FEWEST_PROBES and time.perf_counter() - started > PROBE_SECONDS:
+            break
+        sample = plan.samples[index]
         try:
             sizes.append(_sample_bytes(plan, net, sample))
         except BrokenImageError as error:
             broken.append((sample.relative_path, str(error)))
+    probe_count = len(sizes) + len(broken)
     seconds = time.perf_counter() - started
-    good_share = len(sizes) / len(probes)
+    good_share = len(sizes) / probe_count
     count = len(plan.samples) if good_share == 1 else round(len(plan.samples) * good_share)
     file_count = 3 + len(config.masks) + len(config.levels)
     return Estimate(
         sample_count=count,
         file_count=count * file_count,
         byte_count=round(sum(sizes) / max(1, len(sizes)) * count),
-        seconds=seconds / len(probes) * len(plan.samples) / workers,
+        seconds=seconds / probe_count * len(plan.samples) / workers,
         broken=tuple(broken),
     )
 

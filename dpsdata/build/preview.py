@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -57,7 +56,7 @@ def write_preview(folder: Path, count: int = 24) -> Path:
         name=folder.resolve().name,
         dataset=description,
         edges=stages["edges"],
-        splits=Counter(row.split for row in good),
+        splits={name: facts["count"] for name, facts in description["splits"].items()},
         failed=[row for row in rows if row.status != "ok"],
         levels=[f"{level:g}" for level in SHOWN_LEVELS],
         families=sorted(good[0].masks) if good else [],

@@ -200,7 +200,8 @@ class SampleBuilder:
 
     def _keep(self, record: SampleRecord, new: SampleRecord, path: str, key: str, fact: str = "") -> bool:
         """Take over a file of the earlier record when it is the wanted one and still there."""
-        if record.keys.get(path) != key or not self.is_intact(path, record.files[path][1]):
+        known = path in record.files and (not fact or fact in record.facts)
+        if record.keys.get(path) != key or not known or not self.is_intact(path, record.files[path][1]):
             return False
         new.keys[path], new.files[path] = key, record.files[path]
         if fact:

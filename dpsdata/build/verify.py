@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dpsdata.build.journal import UNFINISHED, read_journal, state_folder
 from dpsdata.build.manifest import ManifestRow, manifest_text, read_dataset, read_manifest, root_hash
-from dpsdata.contracts import BrokenImageError, MissingError
+from dpsdata.contracts import BrokenImageError, MissingError, UsageError
 from dpsdata.device import keyed_generator
 from dpsdata.image_io import read_edges, read_sketch
 from dpsdata.sketch import SimplifyConfig, simplify_edge_map
@@ -50,7 +50,10 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
 
     Raises:
         MissingError: no built dataset there.
+        UsageError: `pair_count` is below 0.
     """
+    if pair_count < 0:
+        raise UsageError(f"pairs: expected 0 or more sketches to compute again, got {pair_count}")
     description = read_dataset(folder)
     rows = read_manifest(folder)
     findings: list[Finding] = []

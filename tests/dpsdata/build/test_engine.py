@@ -297,6 +297,20 @@ def test_kill_and_resume_gives_the_uninterrupted_bytes(config: BuildConfig, tmp_
     assert verify_dataset(out).findings == ()
 
 
+def test_ctrl_c_exits_130_and_the_next_run_goes_on(config: BuildConfig) -> None:
+    command = [sys.executable, "-c", "from dpsdata.cli import main; main()", "build", str(config.source)]
+    command += [str(config.out), "--size", "512", "--edges", config.edges, "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(config.out.glob("sketches/*.png")) and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "run the same command again" in said
+    assert "Traceback" not in said
+    assert build_dataset(replace(config, size=512, levels=())).count == 6
+
+
 def test_edit_dataset_reads_what_was_built(config: BuildConfig) -> None:
     build_dataset(config)
     data = EditDataset(config.out, split="train", masks="dps")
