@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import Any
 
@@ -50,8 +49,9 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, BrokenPipeError):  # `dpsdata stats OUT | head`
         return ExitCode.DONE
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM):
-        _say(f"{error.filename or 'a file'}: {error.strerror}; free space or change the folder, then run it again")
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{str(error.filename)[:200]}: " if error.filename else ""
+        _say(f"{where}{error.strerror}; free space, choose another path or change its permissions, then run it again")
         return ExitCode.ENVIRONMENT
     if isinstance(error, MemoryError):
         _say("out of memory; run it again with fewer --workers or a smaller --size")

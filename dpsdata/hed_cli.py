@@ -78,7 +78,7 @@ def eval_command(
         plain = ((canny_edge_map(item.photo()), item.boundaries()) for item in samples)
         rows["canny"] = evaluate_edges(plain, EvalConfig(threshold_count=thresholds, nms=False), workers)
     for name, scores in rows.items():
-        at = f"threshold {scores.ods_threshold:.2f}, precision {scores.ods_precision:.4f}, recall {scores.ods_recall:.4f}"
+        at = f"threshold {scores.ods_threshold:.2f}, P {scores.ods_precision:.4f}, R {scores.ods_recall:.4f}"
         typer.echo(f"{name}: ODS {scores.ods:.4f} ({at}), OIS {scores.ois:.4f}, AP {scores.average_precision:.4f}")
     if out is not None:
         facts = {"split": split, "weights_sha256": net.origin.sha256}

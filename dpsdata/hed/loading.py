@@ -70,6 +70,8 @@ def _find(source: Any) -> tuple[HEDCheckpoint, HEDOrigin]:
     if isinstance(source, Mapping):
         checkpoint = recognise(source)
         return checkpoint, HEDOrigin("state dict", "", f"HED, {checkpoint.variant} form, from a state dict")
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"load_hed: expected a name, a path or a state dict, got {type(source).__name__}")
     name = os.fspath(source)
     if name == "auto":
         name = next((candidate for candidate in AUTO_ORDER if weights.installed(candidate)), AUTO_ORDER[-1])

@@ -155,6 +155,13 @@ def test_sample_is_the_same_every_time(tmp_path: Path) -> None:
         assert read_photo(tmp_path / "one" / name).shape == (256, 256, 3)
 
 
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from dpsdata import __version__
+
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
 def test_masks_stats_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("masks", "stats", "center", "--count", 3) == 0
     assert "25.00" in capsys.readouterr().out
@@ -164,8 +171,9 @@ def test_masks_stats_and_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_several_mask_families_after_one_option() -> None:
     words = ["build", "faces", "out", "--masks", "dps", "center", "files:holes", "--size", "64"]
+    mask_words = ["--masks", "dps", "--masks", "center", "--masks", "files:holes"]
     spread = cli.spread_masks(words)
-    assert spread == ["build", "faces", "out", *"--masks dps --masks center --masks files:holes --size 64".split()]
+    assert spread == ["build", "faces", "out", *mask_words, "--size", "64"]
     assert cli.spread_masks(["build", "--masks", "dps", "faces", "out"]) == ["build", "--masks", "dps", "faces", "out"]
     assert cli.spread_masks(["build", "a", "b"]) == ["build", "a", "b"]
 
