@@ -49,7 +49,7 @@ figure: $(INSTALLED) ## Make the picture of README.md.
 	$(BIN)/dpsdata sample $(DEMO)/figure_faces --count 5 --seed 2
 	$(BIN)/dpsdata build $(DEMO)/figure_faces $(DEMO)/figure --masks dps --masks deepfillv2 --masks lama-medium
 	mkdir -p reports/figures
-	$(BIN)/dpsdata preview $(DEMO)/figure --sheet reports/figures/dataset.png
+	$(BIN)/dpsdata preview $(DEMO)/figure --sheet reports/figures/dataset.jpg
 
 clean: ## Remove what the demo and the tests made; the virtual environment stays.
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache

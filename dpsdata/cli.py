@@ -150,7 +150,7 @@ def verify(
 def preview(
     out: Built,
     count: Annotated[int, typer.Option(help="Samples to show.")] = 24,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) of a few samples too.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (.png or .jpg) of a few samples too.")] = None,
 ) -> None:
     """Write one HTML page: photo, edges, sketch, five levels, masks, counts and plots."""
     from dpsdata.build.preview import write_preview, write_sheet

@@ -74,7 +74,7 @@ def write_sheet(folder: Path, path: Path, count: int = 6) -> Path:
 
     Args:
         folder: a built folder.
-        path: PNG file to write.
+        path: `.png` or `.jpg` file to write.
         count: rows, from the start of the dataset.
     """
     rows = [row for row in read_manifest(folder) if row.status == "ok"][:count]
