@@ -14,9 +14,10 @@ from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.hed_cli import register_hed_commands
 from dpsdata.weights_cli import weights_app
 
-app = typer.Typer(no_args_is_help=True)
+# Plain help: the coloured one loads half a second of libraries.
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
-masks_app = typer.Typer(no_args_is_help=True, help="Free-form and rectangular masks.")
+masks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Free-form and rectangular masks.")
 app.add_typer(masks_app, name="masks")
 register_hed_commands(app)
 
@@ -150,7 +151,9 @@ def verify(
 def preview(
     out: Built,
     count: Annotated[int, typer.Option(help="Samples to show.")] = 24,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (.png or .jpg) of a few samples too.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet (.png or .jpg) of a few samples too.")
+    ] = None,
 ) -> None:
     """Write one HTML page: photo, edges, sketch, five levels, masks, counts and plots."""
     from dpsdata.build.preview import write_preview, write_sheet

@@ -9,7 +9,11 @@ import typer
 from dpsdata.command import run_and_exit
 from dpseval import __version__
 
-app = typer.Typer(no_args_is_help=True, help="Scores and reports. This version has no scores yet: see CHANGELOG.md.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Scores and reports. This version has no scores yet: see CHANGELOG.md.",
+)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,22 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 # Registers names of files only; without it `dps weights list` would not know those of this room.
 from models import official_weights as _official_weights  # noqa: F401
+from models import vgg_weights as _vgg_weights  # noqa: F401
 
 if TYPE_CHECKING:
     from models.editing_net import EditingNet, EditTensors
-    from models.loading import load_discriminator, load_editor
+    from models.loading import load_discriminator, load_editing_net, load_editor
+    from models.predictor import Editor, EditResult
     from models.presets import ModelConfig, find_config
 
 _HOMES = {
+    "EditResult": "models.predictor",
     "EditTensors": "models.editing_net",
     "EditingNet": "models.editing_net",
+    "Editor": "models.predictor",
     "ModelConfig": "models.presets",
     "find_config": "models.presets",
     "load_discriminator": "models.loading",
+    "load_editing_net": "models.loading",
     "load_editor": "models.loading",
 }
 
-__all__ = ["EditTensors", "EditingNet", "ModelConfig", "find_config", "load_discriminator", "load_editor"]
+__all__ = [
+    "EditResult",
+    "EditTensors",
+    "EditingNet",
+    "Editor",
+    "ModelConfig",
+    "find_config",
+    "load_discriminator",
+    "load_editing_net",
+    "load_editor",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`dps`: the weights of everything that the product can load."""
+"""`dps`: edit, synthesize, train, weights."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import typer
 import models  # noqa: F401  registers the weights of this room
 from dpsdata.command import run_and_exit
 from dpsdata.weights_cli import weights_app
+from models.edit_cli import register_edit_commands
+from models.train_cli import register_train
 
-app = typer.Typer(no_args_is_help=True, help="Deep Plastic Surgery: sketch-guided face editing.")
+# Plain help: the coloured one loads half a second of libraries.
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Deep Plastic Surgery: sketch-guided face editing.")
+register_edit_commands(app)
+register_train(app)
 app.add_typer(weights_app, name="weights")
-
-
-@app.callback()
-def _room() -> None:
-    """Keep `weights` a command of its own, also while it is the only one."""
 
 
 def main() -> None:

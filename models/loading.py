@@ -1,4 +1,4 @@
-"""`load_editor` and `load_discriminator`: from weights wherever they are to networks that are ready to run."""
+"""`load_editor`, `load_editing_net`, `load_discriminator`: from weights wherever they are to what is ready to run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import torch
 
 from dpsdata import weights as weight_files
 from dpsdata.contracts import MissingError, UsageError
+from dpsdata.device import check_precision, choose_device
 from models import official_weights
 from models.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, recognise
 from models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.editing_net import EditingNet
+from models.inference import fold_batch_norm, steady_linear_layers
 from models.inpainter import Inpainter, InpainterConfig
+from models.predictor import Editor
 from models.presets import Task, check_task
 from models.recognition import NETWORK_NAME
 from models.refiner import Refiner, RefinerConfig
@@ -33,8 +36,35 @@ _HELP = (
 )
 
 
-def load_editor(weights: str | os.PathLike[str] | Mapping[str, Source] = "bundled", task: str = "edit") -> EditingNet:
-    """Load G and F; every network is checked against its file, and nothing in a file is run.
+def load_editor(
+    weights: str | os.PathLike[str] | Mapping[str, Source] = "bundled",
+    task: str = "edit",
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> Editor:
+    """Load G and F as an editor of photos, made ready for inference (see `models.inference`).
+
+    Args:
+        weights: as in `load_editing_net`.
+        task: `edit` or `synthesis`.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        precision: `fp32` (the reference) or `bf16` where the hardware has it.
+
+    Raises:
+        UsageError: no such task, device or precision, or the named networks do not make a whole model.
+        MissingError: weights are missing, damaged, or of another network or task.
+    """
+    check_precision(precision, choose_device(device))
+    net = load_editing_net(weights, task)
+    fold_batch_norm(net.inpainter)
+    steady_linear_layers(net)
+    return Editor(net, device, precision)
+
+
+def load_editing_net(
+    weights: str | os.PathLike[str] | Mapping[str, Source] = "bundled", task: str = "edit"
+) -> EditingNet:
+    """Load G and F as one module; every network is checked against its file, and nothing in a file is run.
 
     Args:
         weights: `bundled`; `official` for those that `dps weights import` took in; a folder of converted or official
@@ -49,7 +79,7 @@ def load_editor(weights: str | os.PathLike[str] | Mapping[str, Source] = "bundle
         MissingError: weights are missing, damaged, or of another network or task.
     """
     checked = check_task(task)
-    found = {name: _read(source, name) for name, source in _sources(weights, checked).items()}
+    found = {name: _read(source, name) for name, source in find_sources(weights, checked).items()}
     for checkpoint in found.values():
         _check_task(checkpoint, checked)
     return _assemble(found)
@@ -112,7 +142,13 @@ def _check_task(checkpoint: NetworkCheckpoint, task: Task) -> None:
         )
 
 
-def _sources(weights: Any, task: Task) -> dict[str, Any]:
+def find_sources(weights: Any, task: Task) -> dict[str, Any]:
+    """{network: its path or state dict} of what `load_editing_net` would read.
+
+    Raises:
+        UsageError: the names are of no networks, or two files hold the same one.
+        MissingError: nothing is there; the commands that help are named.
+    """
     if isinstance(weights, Mapping):
         unknown = [name for name in weights if not isinstance(name, str) or name[:1] not in _PARTS]
         if unknown or not weights:

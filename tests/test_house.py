@@ -67,7 +67,9 @@ def test_images_are_decoded_in_one_file_only() -> None:
     assert found <= allowed
 
 
-@pytest.mark.parametrize("command", ["dpsdata", "dpsdata build", "dpsdata masks", "dps", "dps weights", "dpseval"])
+@pytest.mark.parametrize(
+    "command", ["dpsdata", "dpsdata build", "dpsdata masks", "dps", "dps edit", "dps train", "dps weights", "dpseval"]
+)
 def test_help_loads_no_heavy_library(command: str) -> None:
     room, *words = command.split()
     module = {"dpsdata": "dpsdata.cli", "dps": "models.cli", "dpseval": "dpseval.cli"}[room]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import math
 import os
@@ -132,7 +133,8 @@ def build_without_hed(jpeg: bytes, edges: np.ndarray, folder: Path, runs: int) -
         partial.replace(target)
 
     builder = SampleBuilder(options, net, lambda path, size: False, lambda path: folder / path, save)
-    return measure(lambda: builder.run(SampleRecord("face", "face.jpg", ""), lambda: jpeg), runs, warm_up=3)
+    names = map(str, itertools.count())  # new names, as in a build: to replace a file costs more than to make one
+    return measure(lambda: builder.run(SampleRecord(next(names), "face.jpg", ""), lambda: jpeg), runs, warm_up=3)
 
 
 def machine() -> dict[str, object]:
@@ -174,7 +176,7 @@ def run(runs: int) -> dict[str, object]:
     chains = {name: measure(lambda net=net: our_sketch(net, jpeg), runs) for name, net in nets.items()}
     chains["pix2pix_as_written"] = measure(lambda: pix2pix_sketch(full, jpeg), max(2, runs // 3))
     with tempfile.TemporaryDirectory() as folder:
-        rest = build_without_hed(large, compact.detect(face[None])[0], Path(folder), 20)
+        rest = build_without_hed(large, compact.detect(face[None])[0], Path(folder), 60)
 
     def cpu(rows: dict[str, dict[str, float]], name: str) -> float:
         return rows[name]["cpu_median_ms"]
@@ -184,7 +186,7 @@ def run(runs: int) -> dict[str, object]:
         "compact_speedup": cpu(detection, "padding_1_fp32") / cpu(detection, "compact_fp32"),
         "chain_speedup": max(speedup for name, speedup in speedups.items() if name != "compact_fp32"),
         "compact_chain_speedup": speedups["compact_fp32"],
-        "rest_ms": rest["cpu_median_ms"],
+        "rest_ms": rest["median_ms"],  # wall time: writing files counts
     }
     met = {name: figures[name] <= bar if name == "rest_ms" else figures[name] >= bar for name, bar in BARS.items()}
     fraction = CAFFE_GFLOP * 1e3 / cpu(detection, "caffe_bf16") / (gemm["bf16"] or 1) if has_bf16 else None

@@ -15,7 +15,7 @@ from models.discriminator import PatchDiscriminator
 from models.editing_net import EditingNet
 from models.initialisation import initialise_weights
 from models.inpainter import Inpainter
-from models.loading import collect_checkpoints, load_discriminator, load_editor
+from models.loading import collect_checkpoints, load_discriminator, load_editing_net, load_editor
 from models.presets import Task, tiny_config
 from models.refiner import Refiner
 
@@ -42,7 +42,7 @@ def test_a_folder_of_ours_gives_the_same_network_back(tmp_path: Path, task: Task
     net = tiny_net(task)
     write_folder(net, tmp_path)
     write_folder(tiny_net("edit" if task == "synthesis" else "synthesis", 2), tmp_path)
-    loaded = load_editor(tmp_path, task)
+    loaded = load_editing_net(tmp_path, task)
     assert same_weights(net, loaded)
     assert loaded.refiner.config == net.refiner.config
     assert loaded.inpainter.config == net.inpainter.config

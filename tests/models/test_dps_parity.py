@@ -69,7 +69,7 @@ def test_the_whole_path_at_256_px(tmp_path: Path, task: str, levels: tuple[str, 
     net = load_editor(files, task)
     photo, sketch, mask = as_photo(stored["photo_rgb"]), 1 - as_plane(stored["sketch"]), as_plane(stored["mask"])
     hole = mask if task == "edit" else None
-    out = net(None if hole is None else photo, sketch, hole, torch.tensor([float(level) for level in levels]))
+    out = net.forward(None if hole is None else photo, sketch, hole, torch.tensor([float(level) for level in levels]))
     for index, level in enumerate(levels):
         truth = {key.split("_", 1)[1]: stored[key] for key in stored if key.startswith(f"l{level}_")}
         errors = largest_errors(out, index, hole, truth)

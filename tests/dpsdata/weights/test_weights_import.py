@@ -61,8 +61,8 @@ def test_a_small_hed_does_not_take_the_place_of_the_published_one(tmp_path: Path
 
 
 def test_what_nobody_knows_is_described(tmp_path: Path) -> None:
-    torch.save({"embedding.weight": torch.zeros(2), "head.bias": torch.zeros(1)}, tmp_path / "net.pth")
-    with pytest.raises(MissingError, match=r"a torch file with 2 entries such as embedding.weight, head.bias"):
+    torch.save({"stem.alpha": torch.zeros(2), "stem.beta": torch.zeros(1)}, tmp_path / "net.pth")
+    with pytest.raises(MissingError, match=r"a torch file with 2 entries such as stem.alpha, stem.beta"):
         weights.import_weights(tmp_path / "net.pth")
     (tmp_path / "broken").write_bytes(b"TOY! cut")
     with pytest.raises(MissingError, match="a toy that is cut off"):

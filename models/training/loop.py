@@ -1,0 +1,276 @@
+"""The training from its first step to the exported weights: stages, averaging, checkpoints, reports."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from dpsdata.build.manifest import read_dataset
+from dpsdata.contracts import UsageError
+from models.discriminator import PatchDiscriminator
+from models.initialisation import initialise_weights
+from models.inpainter import Inpainter
+from models.refiner import Refiner
+from models.training import state as run_state
+from models.training.accelerating import average_towards, make_accelerator, share_between_processes, wrap_network
+from models.training.batches import BatchSource, PhotoStore
+from models.training.losses import PerceptualName, choose_perceptual, load_perceptual
+from models.training.presets import TrainConfig
+from models.training.reporting import RunReport
+from models.training.rough_batch import prepare_batch
+from models.training.schedule import Stage, learning_rate_at, plan_stages
+from models.training.state import Position
+from models.training.steps import DivergedError, StageParts, train_step
+from models.training.validation import ValidationSet, draw_sheet, validate
+
+
+class Trainer:
+    """Trains F and G from a built folder; `run` goes on from the last checkpoint in `out` where there is one.
+
+    Args:
+        config: what is trained and how.
+        data: a folder that `dpsdata build` made, at the preset's resolution.
+        out: run folder: `card.json`, `stats.jsonl`, `samples/`, `state.pt`, `light.safetensors`, `weights/`.
+        device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
+        precision: `fp32` or `bf16`.
+        perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
+        continue_from: a `light.safetensors` of another run, used where `out` holds no checkpoint.
+        tensorboard: also write event files.
+        checkpoint_seconds: at most about this much work is lost by a kill.
+
+    Raises:
+        UsageError: the dataset, device or precision does not fit, or the run was begun with another config.
+        MissingError: no dataset, or a checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Path,
+        out: Path,
+        *,
+        device: str = "auto",
+        precision: str = "fp32",
+        perceptual: PerceptualName | None = None,
+        continue_from: Path | None = None,
+        tensorboard: bool = False,
+        checkpoint_seconds: float = 600.0,
+    ) -> None:
+        self.config, self.out = config, out
+        self.accelerator = make_accelerator(device, precision)
+        self.device = self.accelerator.device
+        splits = read_dataset(data).get("splits", {})
+        self.store = PhotoStore(data, "train" if "train" in splits else "all", config.resolution)
+        held_out = "val" if splits.get("val", {}).get("count") else None
+        self._validation = ValidationSet(
+            PhotoStore(data, held_out, config.resolution) if held_out else self.store, config
+        )
+        self.stages = plan_stages(config)
+        self.refiner = Refiner(config.networks.refiner)
+        self.inpainter = Inpainter(config.networks.inpainter)
+        initialise_weights(self.refiner, config.seed, "refiner")
+        initialise_weights(self.inpainter, config.seed, "inpainter")
+        for net in (self.refiner, self.inpainter):
+            net.to(self.device).requires_grad_(False).eval()
+        self.position = Position(0, 0)
+        self.results: dict[str, float] = {}
+        self._checkpoint_seconds = checkpoint_seconds
+        self._sums: Counter[str] = Counter()
+        self._sum_count = 0
+        self._critic: dict[str, Any] = {}
+        wanted = self._restore(continue_from)
+        self.perceptual = load_perceptual(
+            wanted or perceptual or choose_perceptual(), config.losses.perceptual, config.losses.published_vgg_scaling
+        ).to(self.device)
+        self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
+        self._facts: dict[str, Any] = {
+            "perceptual": self.perceptual.name,
+            "dataset": {"root_hash": self.store.root_hash, "photos": len(self.store), "held_out": held_out is not None},
+            "device": self.device.type,
+            "precision": precision,
+            "process_count": self.accelerator.num_processes,
+            "accelerate": version("accelerate"),
+            "continued_from": continue_from.name if continue_from else None,
+        }
+
+    def _restore(self, light: Path | None) -> PerceptualName | None:
+        """Load the checkpoint in `out`, or the light one; returns the perceptual features that it was trained with."""
+        path = self.out / run_state.STATE_FILE
+        if path.exists():
+            saved = run_state.load_state(path, self.config, self.store.root_hash, self.device)
+            self.position = Position(*saved["position"])
+            self.results, self._sums = dict(saved["results"]), Counter(saved["sums"])
+            self._sum_count = int(saved["sum_count"])
+        elif light is not None:
+            saved, card = run_state.read_light(light)
+            if card["config"] != run_state.describe_config(self.config):
+                raise UsageError(f"{light}: it was trained with another config; pass the same preset and options")
+            path, done = light, Position(*card["position"])
+            self.position = Position(done.stage, done.step, done.step)
+            saved = {**saved, "perceptual": card["perceptual"]}
+        else:
+            return None
+        run_state.restore(self.refiner, saved["refiner"], path)
+        run_state.restore(self.inpainter, saved["inpainter"], path)
+        self._critic = {
+            key: saved[key] for key in ("critic", "average", "optimiser", "critic_optimiser") if saved.get(key)
+        }
+        name: Literal["vgg19-torchvision", "hed-compact"] = saved["perceptual"]
+        return name
+
+    def run(self) -> Path:
+        """Train to the end and export the averaged G and F.
+
+        Returns:
+            The folder of weights, which `load_editor` reads.
+
+        Raises:
+            DivergedError: a loss or gradient is not finite any more.
+            MissingError: a photo is missing or has another size.
+        """
+        self._report.begin_at(self.position)
+        self._report.write_card(self.config, self._facts | {"status": "running"})
+        while self.position.stage < len(self.stages):
+            self._run_stage(self.stages[self.position.stage])
+        folder = self.out / run_state.WEIGHTS_FOLDER
+        if self.accelerator.is_main_process:
+            run_state.export_weights(folder, self.refiner, self.inpainter)
+        self._report.write_card(self.config, self._facts | {"status": "done", "results": self.results})
+        self.accelerator.wait_for_everyone()
+        return folder
+
+    def _begin_stage(self, stage: Stage) -> tuple[StageParts, nn.Module]:
+        net: nn.Module = self.inpainter if stage.part == "F" else self.refiner.scale(stage.size)
+        critic = PatchDiscriminator(self.config.networks.critic_at(stage.size))
+        initialise_weights(critic, self.config.seed, f"critic:{stage.name}")
+        critic.to(self.device).train()
+        twin = Inpainter(self.inpainter.config) if stage.part == "F" else self._make_scale(stage.size)
+        average = twin.to(self.device).requires_grad_(False).eval()
+        average.load_state_dict(net.state_dict())
+        net.requires_grad_(True).train()
+        optimisers = [
+            torch.optim.Adam(part.parameters(), self.config.learning_rate, betas=self.config.betas)
+            for part in (net, critic)
+        ]
+        restored, self._critic = self._critic, {}
+        if "critic" in restored:
+            source = self.out / run_state.STATE_FILE
+            run_state.restore(critic, restored["critic"], source)
+            run_state.restore(average, restored["average"], source)
+        if "optimiser" in restored:
+            optimisers[0].load_state_dict(restored["optimiser"])
+            optimisers[1].load_state_dict(restored["critic_optimiser"])
+        sizes = self.refiner.config.resolutions
+        coarser = {size: self.refiner.scale(size) for size in sizes if stage.part == "G" and size < stage.size}
+        parts = StageParts(
+            stage,
+            wrap_network(net, self.accelerator),
+            wrap_network(critic, self.accelerator),
+            net,
+            critic,
+            coarser,
+            self.inpainter if stage.is_finest else None,
+            optimisers[0],
+            optimisers[1],
+        )
+        return parts, average
+
+    def _make_scale(self, size: int) -> nn.Module:
+        return Refiner(self.refiner.config).scale(size)
+
+    def _run_stage(self, stage: Stage) -> None:
+        parts, average = self._begin_stage(stage)
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        source = BatchSource(self.store, stage, self.config.seed, self.config.mask_family, share)
+        progress = tqdm(
+            source.batches(self.position.step),
+            desc=stage.name,
+            initial=self.position.step,
+            total=stage.step_count,
+            unit="step",
+            disable=None if self.accelerator.is_main_process else True,
+        )
+        saved_at = time.monotonic()
+        for pixels in progress:
+            step = self.position.step
+            level = stage.level_at(step, self.config.seed)
+            lost_at = self.position.optimiser_lost_at
+            since = None if lost_at < 0 else (step - lost_at) * stage.batch_size
+            for optimiser in (parts.optimiser, parts.critic_optimiser):
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate_at(self.config, since)
+            batch = prepare_batch(pixels, stage, self.config, level, self.device)
+            try:
+                values = train_step(parts, batch, self.config.losses, self.perceptual, self.accelerator)
+            except DivergedError as error:
+                raise DivergedError(
+                    f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: go on from it "
+                    "with --precision fp32, or begin anew with a smaller learning rate"
+                ) from None
+            average_towards(average, parts.bare_net, self._decay(stage, step))
+            self._sums.update(values)
+            self._sum_count += 1
+            self.position = self.position._replace(step=step + 1)
+            self._report_step(parts, average)
+            if time.monotonic() - saved_at >= self._checkpoint_seconds and self.position.step < stage.step_count:
+                self._save(parts, average)
+                saved_at = time.monotonic()
+        share_between_processes(average, self.accelerator)
+        parts.bare_net.load_state_dict(average.state_dict())
+        parts.bare_net.requires_grad_(False).eval()
+        self.position = Position(self.position.stage + 1, 0)
+        self._sums, self._sum_count = Counter(), 0
+        self._save(None, None)
+
+    def _decay(self, stage: Stage, step: int) -> float:
+        settled = 0.5 ** (stage.batch_size / self.config.average_halflife_images)
+        return float(min(settled, (1 + step) / (10 + step)))
+
+    def _report_step(self, parts: StageParts, average: nn.Module) -> None:
+        stage, step = parts.stage, self.position.step
+        images, before = step * stage.batch_size, (step - 1) * stage.batch_size
+        is_last = step == stage.step_count
+
+        def is_due(every: int) -> bool:
+            return is_last or images // every > before // every
+
+        if is_due(self.config.log_images):
+            means = {name: total / self._sum_count for name, total in self._sums.items()}
+            self._report.add_line("train", stage.name, self.position, images, means)
+            self._sums, self._sum_count = Counter(), 0
+        if is_due(self.config.validation_images) and self.accelerator.is_main_process:
+            nets = (average, parts.coarser, parts.inpainter, self.device)
+            found = validate(self._validation, stage, *nets)
+            self._report.add_line("validation", stage.name, self.position, images, found)
+            self._report.add_sheet(stage.name, images, draw_sheet(self._validation, stage, *nets))
+            self.results |= {f"{stage.name}_{name}": round(value, 4) for name, value in found.items()}
+
+    def _save(self, parts: StageParts | None, average: nn.Module | None) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        nets: dict[str, nn.Module] = {"refiner": self.refiner, "inpainter": self.inpainter}
+        optimisers: dict[str, Any] = {}
+        if parts is not None and average is not None:
+            nets |= {"critic": parts.bare_critic, "average": average}
+            optimisers = {
+                "optimiser": parts.optimiser.state_dict(),
+                "critic_optimiser": parts.critic_optimiser.state_dict(),
+            }
+        card = {
+            "schema_version": run_state.SCHEMA_VERSION,
+            "config": run_state.describe_config(self.config),
+            "root_hash": self.store.root_hash,
+            "perceptual": self.perceptual.name,
+            "position": list(self.position),
+        }
+        rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
+        tensors = {name: net.state_dict() for name, net in nets.items()}
+        run_state.write_state(self.out / run_state.STATE_FILE, {**card, **rest, **tensors, **optimisers})
+        run_state.write_light(self.out / run_state.LIGHT_FILE, nets, card)

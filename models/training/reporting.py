@@ -1,0 +1,148 @@
+"""The files of a run that people read: `card.json`, `stats.jsonl`, sample sheets."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dpsdata.atomic import write_text_atomic
+from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.image_io import write_photo
+from models.training.presets import EPOCH_IMAGES, TrainConfig
+from models.training.state import Position, describe_config
+
+CARD_FILE, STATS_FILE, SHEETS_FOLDER = "card.json", "stats.jsonl", "samples"
+_RECIPE = {
+    "betas": (0.5, 0.999),
+    "learning_rate": 2e-4,
+    "inpainter_batch": 4,
+    "refiner_batches": (64, 32, 4),
+    "inpainter_images": 50 * EPOCH_IMAGES,
+    "fixed_images": 30 * EPOCH_IMAGES,
+    "random_images": 200 * EPOCH_IMAGES,
+    "mask_family": "dps",
+    "inpainter_masks": 1024,
+    "refiner_masks": (4096, 2048, 1024),
+    "model": "published",
+}
+
+
+def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
+    """Every difference from the published recipe, one sentence each.
+
+    Args:
+        config: of the training.
+        perceptual: name of the features of the perceptual loss.
+    """
+    found = [
+        "F is in eval mode, with its averaged weights, while G is trained; published: train mode, batch statistics",
+        "F's L1 is the mean over its photo; published: over sketch, photo and mask together, which dilutes it",
+        "results are the averaged weights of G and F, and each G builds on averaged coarser ones; published: the last",
+        "D sees real and fake photos in one pass, so its spectral norm takes one power step for both; published: two",
+        f"counted in images, an epoch being {EPOCH_IMAGES:,}; published: epochs over its own split",
+        "deformations, masks and levels are drawn by key, so that a run can be repeated",
+    ]
+    if perceptual == "hed-compact":
+        found.append("the perceptual loss uses the bundled compact HED (stages 2 and 3); published: VGG19")
+    elif not config.losses.published_vgg_scaling:
+        found.append("VGG19 sees photos scaled as it was trained; published: four times too much contrast")
+    for name, published in _RECIPE.items():
+        value = getattr(config, name)
+        if value != published:
+            found.append(f"{name} is {value}; published: {published}")
+    if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
+        found.append(f"the weights of the losses are {config.losses}")
+    if config.task == "synthesis" and config.networks.inpainter.norm == "batch":
+        found.append("F has BatchNorm; published for synthesis: none")
+    return found
+
+
+class RunReport:
+    """Writes the files of one run; does nothing in any but the first process.
+
+    Args:
+        out: run folder; made where it is missing.
+        is_writer: whether this is the first process.
+        tensorboard: also write event files for TensorBoard, into `OUT/tensorboard`.
+
+    Raises:
+        UsageError: TensorBoard was asked for and is not installed.
+        EnvironmentFailure: the folder cannot be made.
+    """
+
+    def __init__(self, out: Path, is_writer: bool = True, tensorboard: bool = False) -> None:
+        self.out, self._is_writer = out, is_writer
+        self._events: Any = None
+        if tensorboard and find_spec("tensorboard") is None:
+            raise UsageError("tensorboard: not installed; run `pip install tensorboard`, or leave --tensorboard out")
+        if not is_writer:
+            return
+        try:
+            (out / SHEETS_FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentFailure(f"{out}: cannot make this folder ({error.strerror}); choose another one") from None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._events = SummaryWriter(str(out / "tensorboard"))
+
+    def write_card(self, config: TrainConfig, facts: dict[str, Any]) -> None:
+        """Write `card.json`: what is trained, on what, how it differs from the published recipe, and `facts`."""
+        if self._is_writer:
+            card = {
+                "schema_version": 1,
+                "preset": config.name,
+                "config": describe_config(config),
+                "differences": list_differences(config, str(facts["perceptual"])),
+                "torch": torch.__version__,
+                **facts,
+            }
+            write_text_atomic(self.out / CARD_FILE, json.dumps(card, indent=2, sort_keys=True) + "\n")
+
+    def begin_at(self, position: Position) -> None:
+        """Drop the lines of `stats.jsonl` that lie behind this position, since they will be written again."""
+        path = self.out / STATS_FILE
+        if not self._is_writer or not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+                is_done = (row["stage_index"], row["step"]) <= (position.stage, position.step)
+            except (ValueError, KeyError, TypeError):
+                continue  # the half line of a killed process
+            if is_done:
+                kept.append(line + "\n")
+        write_text_atomic(path, "".join(kept))
+
+    def add_line(self, kind: str, name: str, position: Position, images: int, values: dict[str, float]) -> None:
+        """Append one line to `stats.jsonl`.
+
+        Args:
+            kind: `train` or `validation`.
+            name: of the stage.
+            position: of the run.
+            images: seen in this stage.
+            values: losses, or PSNR in dB.
+        """
+        if not self._is_writer:
+            return
+        row = {"kind": kind, "stage": name, "stage_index": position.stage, "step": position.step, "images": images}
+        rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
+        with (self.out / STATS_FILE).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row | rounded) + "\n")
+        if self._events is not None:
+            for key, value in rounded.items():
+                self._events.add_scalar(f"{name}/{kind}/{key}", value, images)
+            self._events.flush()
+
+    def add_sheet(self, name: str, images: int, sheet: NDArray[np.uint8]) -> None:
+        """Write a sample sheet, uint8 (H, W, 3), as `samples/NAME-IMAGES.png`."""
+        if self._is_writer:
+            write_photo(self.out / SHEETS_FOLDER / f"{name}-{images:09d}.png", sheet)

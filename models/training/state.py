@@ -1,0 +1,117 @@
+"""What a run keeps on disk: the whole state to resume it, a light one to carry elsewhere, and the weights."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dpsdata.atomic import write_bytes_atomic
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.weights_read import read_state
+from dpsdata.weights_store import write_safetensors
+from models.checkpoints import write_checkpoint
+from models.editing_net import EditingNet
+from models.inpainter import Inpainter
+from models.loading import collect_checkpoints
+from models.refiner import Refiner
+from models.training.presets import TrainConfig
+
+STATE_FILE = "state.pt"
+LIGHT_FILE = "light.safetensors"
+WEIGHTS_FOLDER = "weights"
+SCHEMA_VERSION = 1
+_AGAIN = "give another --out, or delete this folder to begin anew"
+
+
+class Position(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        stage: index of the stage; the number of stages when the run is done.
+        step: steps of this stage that are done.
+        optimiser_lost_at: step of this stage at which the optimiser began anew; -1 where it never did.
+    """
+
+    stage: int
+    step: int
+    optimiser_lost_at: int = -1
+
+
+def describe_config(config: TrainConfig) -> dict[str, Any]:
+    """A config as JSON holds it."""
+    described = json.loads(json.dumps(asdict(config)))
+    return dict(described)
+
+
+def write_state(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write the whole state of a run atomically."""
+    buffer = io.BytesIO()
+    torch.save(dict(payload), buffer)
+    write_bytes_atomic(path, buffer.getvalue())
+
+
+def load_state(path: Path, config: TrainConfig, root_hash: str, device: torch.device) -> dict[str, Any]:
+    """Read the state of a run; nothing in it is executed.
+
+    Raises:
+        MissingError: the file is damaged.
+        UsageError: it belongs to another config or dataset.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise MissingError(f"{path}: this checkpoint is damaged ({type(error).__name__}); {_AGAIN}") from None
+    if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:
+        raise MissingError(f"{path}: no checkpoint of this version of the product; {_AGAIN}")
+    if state["config"] != describe_config(config):
+        raise UsageError(f"{path}: this run was begun with another config; {_AGAIN}")
+    if state["root_hash"] != root_hash:
+        raise UsageError(f"{path}: this run was begun with another dataset; {_AGAIN}")
+    return state
+
+
+def write_light(path: Path, groups: Mapping[str, nn.Module], card: Mapping[str, Any]) -> None:
+    """Write the tensors of networks, as `GROUP/KEY`, and a card into one safetensors file, atomically."""
+    tensors = {f"{group}/{key}": value for group, net in groups.items() for key, value in net.state_dict().items()}
+    write_safetensors(path, tensors, {**card, "kind": "dps-light"})
+
+
+def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Read what `write_light` wrote: tensors by group and key, and the card.
+
+    Raises:
+        MissingError: missing, damaged, or another kind of file.
+    """
+    tensors, card = read_state(path)
+    if card.get("kind") != "dps-light" or not isinstance(card.get("position"), list):
+        raise MissingError(f"{path}: expected a {LIGHT_FILE} that a training wrote")
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = value
+    return groups, card
+
+
+def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path) -> None:
+    """Load tensors into a network; raise MissingError where they do not fit."""
+    try:
+        net.load_state_dict(dict(tensors or {}), strict=True)
+    except (RuntimeError, TypeError) as error:
+        raise MissingError(f"{source}: it does not fit this preset ({str(error).splitlines()[0][:120]})") from None
+
+
+def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter) -> list[Path]:
+    """Write G and F as one safetensors file for each network, which `load_editor(folder)` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for checkpoint in collect_checkpoints(EditingNet(refiner, inpainter), str(folder)):
+        paths.append(folder / f"{checkpoint.network}.safetensors")
+        write_checkpoint(paths[-1], checkpoint)
+    return paths

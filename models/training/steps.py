@@ -1,0 +1,194 @@
+"""One step of a stage: the critic learns, then the network that it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from dpsdata.contracts import ToleranceError
+from models.inpainter import Inpainter
+from models.network_inputs import critic_input, network_input, split_output
+from models.refiner import RefinerScale, level_column
+from models.training.losses import PerceptualLoss, adversarial_loss, hinge_losses, reconstruction_loss
+from models.training.presets import LossConfig
+from models.training.rough_batch import TrainBatch
+from models.training.schedule import Stage
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class DivergedError(ToleranceError):
+    """A loss or a gradient is not finite any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class StageParts:
+    """The networks and optimisers of a stage.
+
+    Attributes:
+        stage: which network is trained.
+        net: F or one resolution of G; perhaps wrapped for several processes.
+        critic: its D; perhaps wrapped.
+        bare_net: `net` without a wrapper.
+        bare_critic: `critic` without a wrapper.
+        coarser: the frozen networks of G below, from the coarsest.
+        inpainter: the frozen F where it judges G's sketch, at the finest resolution; None elsewhere.
+        optimiser: of the net.
+        critic_optimiser: of the critic.
+    """
+
+    stage: Stage
+    net: nn.Module
+    critic: nn.Module
+    bare_net: nn.Module
+    bare_critic: nn.Module
+    coarser: dict[int, RefinerScale]
+    inpainter: Inpainter | None
+    optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """What the networks of a stage make of a batch.
+
+    Attributes:
+        sketch: (N, 1, S, S) in [0, 1], line = 1: G's, 0 outside of the hole; at F's stage the true one.
+        photo: (N, 3, S, S) RGB in [-1, 1], of the network that is trained.
+        result: (N, 3, S, S) RGB in [-1, 1], F's photo from G's sketch; None where F has no part.
+    """
+
+    sketch: Tensor
+    photo: Tensor
+    result: Tensor | None
+
+
+def paint_batch(
+    stage: Stage,
+    net: nn.Module,
+    coarser: dict[int, RefinerScale],
+    inpainter: Inpainter | None,
+    batch: TrainBatch,
+) -> Painted:
+    """Run the networks of a stage; only `net` and, through it, the sketch that F reads carry a gradient."""
+    if stage.part == "F":
+        return Painted(batch.sketch, net(batch.inputs[stage.size]), None)
+    levels = level_column(batch.level, batch.photo)
+    feature: Tensor | None = None
+    with torch.no_grad():
+        for size, scale in coarser.items():
+            feature = scale.extract(batch.inputs[size], levels, feature)
+    output, _ = net(batch.inputs[stage.size], levels, feature)
+    sketch, photo = split_output(output, batch.mask)
+    if inpainter is None:
+        return Painted(sketch, photo, None)
+    known = None if batch.mask is None else batch.photo
+    return Painted(sketch, photo, inpainter(network_input(sketch, known, batch.mask)))
+
+
+def train_step(
+    parts: StageParts,
+    batch: TrainBatch,
+    losses: LossConfig,
+    perceptual: PerceptualLoss,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """Update D, then the net, on one batch.
+
+    Args:
+        parts: networks and optimisers; changed in place.
+        batch: of this process.
+        losses: weights.
+        perceptual: its features, on the device.
+        accelerator: runs the backward passes and chooses the precision.
+
+    Returns:
+        The losses of this process, without their weights, and the two gradient norms.
+
+    Raises:
+        DivergedError: a loss or gradient is not finite; the networks are as they were before its update.
+
+    Source: deep_plastic_surgery.md sections 4.1 and 4.3.
+    """
+    with accelerator.autocast():
+        painted = paint_batch(parts.stage, parts.net, parts.coarser, parts.inpainter, batch)
+    sketch, photo = painted.sketch.float(), painted.photo.float()
+    fake, real = critic_input(sketch, photo, batch.mask), batch.critic_truth()
+    # One pass for both, since a wrapped network wants one forward pass for each backward pass.
+    scores = judge(parts.critic, parts.bare_critic, torch.cat([real, fake.detach()]), accelerator)
+    real_scores, fake_scores = scores.chunk(2)
+    hinge = hinge_losses(real_scores, fake_scores, losses.hinge_margin)
+    terms = {"critic_real": hinge.real, "critic_fake": hinge.fake}
+    values = _update(parts.critic_optimiser, hinge.real + hinge.fake, terms, "critic", accelerator)
+
+    parts.bare_critic.requires_grad_(False)
+    try:
+        scores = judge(parts.bare_critic, parts.bare_critic, fake, accelerator)
+        with accelerator.autocast():
+            terms = {"adversarial": adversarial_loss(scores), "perceptual": perceptual(photo, batch.photo)}
+        # F's sketch and mask are the same in both, and would only dilute the mean over its photo.
+        whole = parts.stage.part == "G"
+        terms["reconstruction"] = (
+            reconstruction_loss(fake[:, :6], real[:, :6]) if whole else reconstruction_loss(photo, batch.photo)
+        )
+        if painted.result is not None:
+            result = painted.result.float()
+            with accelerator.autocast():
+                terms["result_perceptual"] = perceptual(result, batch.photo)
+            terms["result_reconstruction"] = reconstruction_loss(result, batch.photo)
+        total = losses.adversarial * terms["adversarial"]
+        for name, term in terms.items():
+            if name.endswith("perceptual"):
+                total = total + term
+            elif name.endswith("reconstruction"):
+                total = total + losses.reconstruction * term
+        values |= _update(parts.optimiser, total, terms, "net", accelerator)
+    finally:
+        parts.bare_critic.requires_grad_(True)
+    return values
+
+
+def judge(critic: nn.Module, bare_critic: nn.Module, images: Tensor, accelerator: Accelerator) -> Tensor:
+    """Scores of a critic in float32; its spectral norms are taken in float32, since autocast breaks them."""
+    with parametrize.cached():
+        for module in bare_critic.modules():
+            if isinstance(module, nn.Conv2d):
+                _ = module.weight
+        with accelerator.autocast():
+            scores: Tensor = critic(images)
+    return scores.float()
+
+
+def _update(
+    optimiser: torch.optim.Optimizer,
+    total: Tensor,
+    terms: dict[str, Tensor],
+    owner: str,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    optimiser.zero_grad(set_to_none=True)
+    accelerator.backward(total)
+    norm = torch.nn.utils.get_total_norm(_gradients(optimiser))
+    names = [*terms, f"{owner}_gradient"]
+    # One transfer from the device for all numbers.
+    numbers = torch.stack([*(term.detach().float() for term in terms.values()), norm.float()]).tolist()
+    values = dict(zip(names, numbers, strict=True))
+    broken = [name for name, value in values.items() if not abs(value) < float("inf")]
+    if broken:
+        optimiser.zero_grad(set_to_none=True)
+        raise DivergedError(f"{', '.join(broken)} of the {owner} is not finite")
+    optimiser.step()
+    return values
+
+
+def _gradients(optimiser: torch.optim.Optimizer) -> Iterable[Tensor]:
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                yield parameter.grad

@@ -1,0 +1,132 @@
+"""Bar: `tiny` on a built demo folder on two CPU cores: under 5 minutes, at least 3 dB over mean-colour filling, finite
+losses, and a run that is killed and resumed gives the weights of the uninterrupted one.
+
+    python tests/benchmarks/tiny_training.py [OUT.json]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from dpsdata.build import BuildConfig, build_dataset  # noqa: E402
+from dpsdata.dataset import EditDataset  # noqa: E402
+from dpsdata.portraits import write_sample_faces  # noqa: E402
+from models.loading import load_editing_net  # noqa: E402
+from models.training.assessment import assess_net  # noqa: E402
+
+BARS = {"seconds_at_most": 300, "gain_db_at_least": 3.0}
+PHOTO_COUNT = 12
+TRAIN = (
+    "import sys; from models.train_cli import register_train; import typer; app = typer.Typer(); "
+    "app.callback()(lambda: None); register_train(app); from dpsdata.command import run_and_exit; run_and_exit(app)"
+)
+
+
+def start(data: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    words = ["train", "tiny", "--data", str(data), "--out", str(out), "--device", "cpu", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+    return subprocess.Popen([sys.executable, "-c", TRAIN, *words], env=environment, stdout=subprocess.DEVNULL)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    if process.wait() != 0:
+        raise SystemExit(f"training ended with {process.returncode}")
+
+
+def weights_bytes(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((run / "weights").glob("*.safetensors"))}
+
+
+def stats_rows(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def check_resume(data: Path, folder: Path) -> dict[str, object]:
+    """A short run, and the same one killed by SIGKILL four times: at any moment after its first checkpoints."""
+    whole, killed = folder / "whole", folder / "killed"
+    finish(start(data, whole, "--images-scale", "0.03"))
+    kills = 0
+    while True:
+        process = start(data, killed, "--images-scale", "0.03", "--checkpoint-seconds", "0")
+        before = (killed / "state.pt").stat().st_mtime_ns if (killed / "state.pt").exists() else 0
+        while process.poll() is None and kills < 4:
+            time.sleep(0.05)
+            now = (killed / "state.pt").stat().st_mtime_ns if (killed / "state.pt").exists() else 0
+            if now > before:
+                time.sleep(0.4 + 0.37 * kills)
+                process.send_signal(signal.SIGKILL)
+                break
+        if process.wait() == -signal.SIGKILL:
+            kills += 1
+            continue
+        finish(process)
+        break
+    return {
+        "kills": kills,
+        "weights_equal": weights_bytes(whole) == weights_bytes(killed),
+        "stats_equal": stats_rows(whole) == stats_rows(killed),
+    }
+
+
+def run() -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_sample_faces(folder / "faces", PHOTO_COUNT, seed=0)
+        build_dataset(BuildConfig(source=folder / "faces", out=folder / "built", size=64, workers=1))
+        began = time.monotonic()
+        finish(start(folder / "built", folder / "run"))
+        seconds = time.monotonic() - began
+        rows = stats_rows(folder / "run")
+        numbers = [value for row in rows for value in row.values() if isinstance(value, float)]
+        scores = assess_net(load_editing_net(folder / "run" / "weights"), EditDataset(folder / "built", "train"))
+        resume = check_resume(folder / "built", folder)
+        results = json.loads((folder / "run" / "card.json").read_text())["results"]
+    gain = {level: score.gain_db for level, score in scores.items()}
+    finite = bool(numbers) and all(torch.isfinite(torch.tensor(numbers)).tolist())
+    return {
+        "bars": BARS,
+        "cpu_count": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "seconds": round(seconds, 1),
+        "hole_psnr_db": {level: round(score.hole_psnr_db, 2) for level, score in scores.items()},
+        "mean_color_psnr_db": round(next(iter(scores.values())).mean_color_psnr_db, 2),
+        "gain_db": {level: round(value, 2) for level, value in gain.items()},
+        "losses_finite": finite,
+        "resume": resume,
+        "validation": results,
+        "bars_met": {
+            "seconds": seconds <= BARS["seconds_at_most"],
+            "gain": min(gain.values()) >= BARS["gain_db_at_least"],
+            "finite": finite,
+            "resume": bool(resume["weights_equal"]) and bool(resume["stats_equal"]),
+        },
+    }
+
+
+def main() -> int:
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "reports/benchmarks/tiny_training.json"
+    report = run()
+    text = json.dumps(report, indent=1, default=float)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(out)
+    print(text)
+    print(f"written: {out}")
+    return 0 if all(report["bars_met"].values()) else 4  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

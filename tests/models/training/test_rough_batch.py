@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpsdata.sketch import dilate_sketch, draw_rough, make_rough_sketch, smooth_sketch, truth_sketches
+from models.network_inputs import shrink_mask
+from models.training.batches import BatchPixels, BatchSource, PhotoStore
+from models.training.presets import TrainConfig
+from models.training.rough_batch import TrainBatch, prepare_batch
+from models.training.schedule import plan_stages
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pixels(built: Path, quick: TrainConfig) -> BatchPixels:
+    source = BatchSource(PhotoStore(built, "train", 64), plan_stages(quick)[0], 0, "dps")
+    return source.read(source.plan(0))
+
+
+def prepared(pixels: BatchPixels, config: TrainConfig, index: int, level: float, is_rough: bool = True) -> TrainBatch:
+    return prepare_batch(pixels, plan_stages(config)[index], config, level, CPU, is_rough)
+
+
+def test_f_reads_the_true_sketch_in_the_hole(pixels: BatchPixels, quick: TrainConfig) -> None:
+    batch = prepared(pixels, quick, 0, 1.0)
+    thin = torch.from_numpy(pixels.sketches)[:, None].float()
+    mask = torch.from_numpy(pixels.masks)[:, None].float()
+    assert torch.equal(batch.sketch, smooth_sketch(thin))
+    assert list(batch.inputs) == [64]
+    read = batch.inputs[64]
+    assert read.shape == (2, 7, 64, 64)
+    assert torch.equal(read[:, :1], (1 - 2 * smooth_sketch(thin)) * mask)
+    assert torch.equal(read[:, 3:6], batch.photo * (1 - mask))
+    assert torch.equal(read[:, 6:], 2 * mask - 1)
+    expected = pixels.photos.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    assert np.abs(batch.photo.numpy() - expected).max() < 1e-6
+
+
+def test_g_reads_rough_sketches_of_every_size_so_far(pixels: BatchPixels, quick: TrainConfig) -> None:
+    batch = prepared(pixels, quick, 3, 0.5)
+    assert list(batch.inputs) == [16, 32, 64]
+    thin = torch.from_numpy(pixels.sketches)[:, None].float()
+    rough = make_rough_sketch(smooth_sketch(thin), 0.5, draw_rough(pixels.keys, 64, 64, quick.seed))
+    assert batch.mask is not None
+    assert torch.equal(batch.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
+    coarse = prepared(pixels, quick, 1, 0.5)
+    assert list(coarse.inputs) == [16]
+    assert torch.equal(coarse.inputs[16], batch.inputs[16])
+    assert torch.equal(coarse.sketch, truth_sketches(thin)[16])
+    assert coarse.mask is not None
+    assert torch.equal(coarse.mask, shrink_mask(batch.mask, 16))
+    assert coarse.photo.shape == (2, 3, 16, 16)
+
+
+def test_level_and_roughness(pixels: BatchPixels, quick: TrainConfig) -> None:
+    def ink(level: float, is_rough: bool) -> float:
+        return float((1 - prepared(pixels, quick, 3, level, is_rough).inputs[64][:, 0]).mean())
+
+    assert ink(1.0, False) > ink(0.0, False)
+    plain = prepared(pixels, quick, 3, 0.5, is_rough=False)
+    assert plain.mask is not None
+    dilated = dilate_sketch(smooth_sketch(torch.from_numpy(pixels.sketches)[:, None].float()), 0.5)
+    assert torch.equal(plain.inputs[64][:, :1], (1 - 2 * dilated) * plain.mask)
+    again = prepared(pixels, quick, 3, 1.0)
+    assert torch.equal(again.inputs[64], prepared(pixels, quick, 3, 1.0).inputs[64])
+    other = pixels._replace(keys=tuple(f"{key}!" for key in pixels.keys))
+    assert not torch.equal(again.inputs[64], prepared(other, quick, 3, 1.0).inputs[64])
+
+
+def test_synthesis_sees_the_sketch_alone(pixels: BatchPixels, quick: TrainConfig) -> None:
+    config = replace(quick, task="synthesis")
+    for index, sizes in ((0, [64]), (2, [16, 32])):
+        batch = prepared(pixels, config, index, 1.0)
+        assert {size: batch.inputs[size].shape[1] for size in batch.inputs} == dict.fromkeys(sizes, 3)
+        assert batch.mask is None
+        assert batch.critic_truth().shape[1] == 6

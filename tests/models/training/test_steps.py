@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.discriminator import DiscriminatorConfig, PatchDiscriminator
+from models.initialisation import initialise_weights
+from models.training.batches import BatchSource
+from models.training.loop import Trainer
+from models.training.presets import TrainConfig
+from models.training.rough_batch import TrainBatch, prepare_batch
+from models.training.steps import DivergedError, StageParts, judge, paint_batch, train_step
+
+
+def begin(trainer: Trainer, index: int, level: float = 1.0) -> tuple[StageParts, TrainBatch]:
+    stage = trainer.stages[index]
+    parts, _ = trainer._begin_stage(stage)
+    source = BatchSource(trainer.store, stage, 0, "dps")
+    return parts, prepare_batch(source.read(source.plan(0)), stage, trainer.config, level, trainer.device)
+
+
+def state_of(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in net.state_dict().items()}
+
+
+def changed(net: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(before[key], value) for key, value in net.state_dict().items())
+
+
+def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    parts, batch = begin(trainer, 3, 0.5)
+    before = {name: state_of(net) for name, net in (("f", trainer.inpainter), ("g32", trainer.refiner.scale(32)))}
+    own, critic = state_of(parts.bare_net), state_of(parts.bare_critic)
+    values = train_step(parts, batch, quick.losses, trainer.perceptual, trainer.accelerator)
+    assert set(values) == {
+        "critic_real",
+        "critic_fake",
+        "critic_gradient",
+        "adversarial",
+        "perceptual",
+        "reconstruction",
+        "result_perceptual",
+        "result_reconstruction",
+        "net_gradient",
+    }
+    assert not changed(trainer.inpainter, before["f"]), "F is frozen, its BatchNorm statistics too"
+    assert not changed(trainer.refiner.scale(32), before["g32"])
+    assert changed(parts.bare_net, own)
+    assert changed(parts.bare_critic, critic)
+    assert all(value.grad is not None for value in parts.bare_net.parameters())
+    assert all(value.requires_grad for value in parts.bare_critic.parameters())
+
+
+def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    parts, batch = begin(trainer, 1)
+    with torch.no_grad():
+        painted = paint_batch(parts.stage, parts.net, parts.coarser, None, batch)
+    assert batch.mask is not None
+    sketch = ((1 - 2 * painted.sketch) * batch.mask - (1 - 2 * batch.sketch) * batch.mask).abs().mean()
+    photo = (painted.photo - batch.photo).abs().mean()
+    values = train_step(parts, batch, quick.losses, trainer.perceptual, trainer.accelerator)
+    assert values["reconstruction"] == pytest.approx(float(sketch + photo) / 2, rel=1e-5)
+    assert values["critic_real"] == pytest.approx(10, abs=1), "hinge margin 10 before anything is learned"
+
+
+def test_the_loss_of_f_is_undiluted(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    parts, batch = begin(trainer, 0)
+    with torch.no_grad():
+        painted = paint_batch(parts.stage, parts.net, parts.coarser, None, batch)
+    assert torch.equal(painted.sketch, batch.sketch)
+    values = train_step(parts, batch, quick.losses, trainer.perceptual, trainer.accelerator)
+    expected = float((painted.photo - batch.photo).abs().mean())
+    assert values["reconstruction"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("task", ["edit", "synthesis"])
+def test_one_batch_can_be_overfitted(built: Path, quick: TrainConfig, tmp_path: Path, task: str) -> None:
+    config = replace(quick, task=task, learning_rate=4e-3)
+    trainer = Trainer(config, built, tmp_path / "run", device="cpu")
+    for index, steps in ((1, 25), (0, 12)):
+        parts, batch = begin(trainer, index)
+        losses = [
+            train_step(parts, batch, config.losses, trainer.perceptual, trainer.accelerator)["reconstruction"]
+            for _ in range(steps)
+        ]
+        assert losses[-1] < 0.6 * losses[0], (parts.stage.name, losses)
+
+
+def test_a_broken_loss_stops_before_it_reaches_the_weights(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    parts, batch = begin(trainer, 1)
+    own, critic = state_of(parts.bare_net), dict(parts.bare_critic.named_parameters())
+    weights = {key: value.detach().clone() for key, value in critic.items()}
+    photo = batch.photo.clone()
+    photo[0, 0, 0, 0] = float("nan")
+    with pytest.raises(DivergedError, match="critic_real"):
+        train_step(parts, replace(batch, photo=photo), quick.losses, trainer.perceptual, trainer.accelerator)
+    assert not changed(parts.bare_net, own)
+    assert all(torch.equal(weights[key], value) for key, value in critic.items())
+
+
+def test_the_critic_works_in_bf16() -> None:
+    class Half:
+        def autocast(self) -> torch.autocast:
+            return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    class Full:
+        def autocast(self) -> nullcontext[None]:
+            return nullcontext()
+
+    critic = PatchDiscriminator(DiscriminatorConfig(7, 4, 4, 3))
+    initialise_weights(critic, 0, "critic")
+    images = torch.rand(2, 7, 64, 64)
+    scores = judge(critic.eval(), critic, images, Half())  # type: ignore[arg-type]
+    assert scores.dtype == torch.float32
+    scores.mean().backward()
+    assert all(value.grad is not None for value in critic.parameters())
+    wanted = judge(critic, critic, images, Full())  # type: ignore[arg-type]
+    assert torch.equal(wanted, critic(images)), "nothing is changed in fp32"
+    assert torch.allclose(scores, wanted, atol=0.02 * float(wanted.detach().abs().max()))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dpsdata.contracts import UsageError
+from models.training.presets import LossConfig, find_train_preset, train_preset_names
+from models.training.reporting import list_differences
+
+
+def test_all_presets_exist_and_fit_their_networks() -> None:
+    assert train_preset_names() == (
+        "paper-edit-256",
+        "paper-synthesis-256",
+        "lite-edit-64",
+        "lite-edit-128",
+        "lite-edit-256",
+        "lite-synthesis-256",
+        "tiny",
+    )
+    for name in train_preset_names():
+        config = find_train_preset(name)
+        assert config.name == name
+        assert config.networks.inpainter.resolution == config.resolution
+        assert config.networks.task == config.task
+        assert config.networks.refiner.resolutions[-1] == config.resolution
+
+
+def test_the_paper_preset_has_the_published_numbers() -> None:
+    config = find_train_preset("paper-edit-256")
+    assert (config.learning_rate, config.betas) == (2e-4, (0.5, 0.999))
+    assert config.losses == LossConfig(10.0, 1.0, 100.0, (1.0, 0.5), False)
+    assert (config.inpainter_batch, config.refiner_batches) == (4, (64, 32, 4))
+    assert (config.inpainter_masks, config.refiner_masks) == (1024, (4096, 2048, 1024))
+    assert (config.inpainter_images, config.fixed_images, config.random_images) == (1_500_000, 900_000, 6_000_000)
+    assert config.networks.refiner.width == 64
+
+
+def test_differences_are_named() -> None:
+    paper = find_train_preset("paper-edit-256")
+    text = "\n".join(list_differences(paper, "vgg19-torchvision"))
+    for word in ("eval mode", "L1", "averaged", "VGG19 sees photos scaled as it was trained"):
+        assert word in text
+    assert "learning_rate" not in text
+    assert "compact HED" in "\n".join(list_differences(paper, "hed-compact"))
+    as_published = replace(paper, losses=LossConfig(published_vgg_scaling=True))
+    assert "scaled as" not in "\n".join(list_differences(as_published, "vgg19-torchvision"))
+    other = "\n".join(list_differences(replace(paper, learning_rate=1e-3, betas=(0.9, 0.999)), "hed-compact"))
+    assert "learning_rate is 0.001" in other
+    assert "betas" in other
+    assert "BatchNorm" in "\n".join(list_differences(find_train_preset("lite-synthesis-256"), "hed-compact"))
+
+
+def test_images_scale() -> None:
+    config = find_train_preset("lite-edit-64")
+    half = config.scaled(0.5)
+    assert (half.inpainter_images, half.fixed_images, half.random_images) == (200_000, 30_000, 200_000)
+    assert config.scaled(1) is config
+    assert config.scaled(1e-9).random_images == 1
+    for wrong in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="images-scale"):
+            config.scaled(wrong)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"refiner_batches": (4,)},
+        {"refiner_masks": (4, 4)},
+        {"inpainter_batch": 0},
+        {"random_images": 0},
+        {"fixed_images": -1},
+        {"learning_rate": float("nan")},
+        {"mask_family": "round"},
+        {"resolution": 100},
+    ],
+)
+def test_wrong_configs_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        replace(find_train_preset("tiny"), **fields)
+
+
+def test_wrong_names_and_losses_are_refused() -> None:
+    with pytest.raises(UsageError, match="lite-edit-64"):
+        find_train_preset("lite")
+    with pytest.raises(UsageError, match="losses"):
+        LossConfig(reconstruction=-1)
+    with pytest.raises(UsageError, match="losses"):
+        LossConfig(perceptual=(1.0, float("nan")))

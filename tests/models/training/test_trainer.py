@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.dataset import EditDataset
+from dpsdata.image_io import read_photo
+from models.loading import load_editing_net
+from models.training import loop
+from models.training.assessment import assess_net
+from models.training.loop import Trainer
+from models.training.presets import TrainConfig
+from models.training.state import LIGHT_FILE, STATE_FILE, read_light
+
+
+def weights_of(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((run / "weights").glob("*.safetensors"))}
+
+
+def lines_of(run: Path) -> list[str]:
+    return (run / "stats.jsonl").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def whole_run(built: Path, quick: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    trainer = Trainer(quick, built, out, device="cpu", checkpoint_seconds=1e9)
+    assert trainer.run() == out / "weights"
+    return out
+
+
+def test_a_run_leaves_weights_that_the_editor_loads(whole_run: Path, built: Path) -> None:
+    assert set(weights_of(whole_run)) == {
+        "F64.safetensors",
+        "G16.safetensors",
+        "G32.safetensors",
+        "G64.safetensors",
+    }
+    net = load_editing_net(whole_run / "weights")
+    assert (net.task, net.resolution) == ("edit", 64)
+    scores = assess_net(net, EditDataset(built, "train"), (0.5,))
+    assert 3 < scores[0.5].hole_psnr_db < 40
+    assert 3 < scores[0.5].mean_color_psnr_db < 40
+
+
+def test_a_run_says_what_it_did(whole_run: Path) -> None:
+    card = json.loads((whole_run / "card.json").read_text())
+    assert card["status"] == "done"
+    assert card["perceptual"] == "hed-compact"
+    assert any("compact HED" in sentence for sentence in card["differences"])
+    assert card["dataset"]["photos"] == 6
+    assert set(card["results"]) >= {"F64_hole_psnr", "G16_hole_psnr_l0", "G64_result_hole_psnr_l1"}
+    rows = [json.loads(line) for line in lines_of(whole_run)]
+    assert [row["stage"] for row in rows if row["kind"] == "train" and row["step"] == 3] == ["F64", "G16", "G32", "G64"]
+    for row in rows:
+        assert all(abs(value) < 1e6 for value in row.values() if isinstance(value, float))
+    sheets = sorted(path.name for path in (whole_run / "samples").glob("*.png"))
+    assert "G64-000000006.png" in sheets
+    # Two photos of 64 px and six panels, each with a gap of 2 px.
+    assert read_photo(whole_run / "samples" / "G64-000000006.png").shape == (132, 396, 3)
+
+
+def stop_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = 0
+    real: Callable[..., dict[str, float]] = loop.train_step
+
+    def step(*arguments: object) -> dict[str, float]:
+        nonlocal done
+        done += 1
+        if done > count:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", step)
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(2, 0.0), (4, 0.0), (11, 1e9)])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    whole_run: Path,
+    built: Path,
+    quick: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    seconds: float,
+) -> None:
+    out = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        stop_after(count, patch)
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(quick, built, out, device="cpu", checkpoint_seconds=seconds).run()
+    assert json.loads((out / "card.json").read_text())["status"] == "running"
+    with (out / "stats.jsonl").open("a") as stats:
+        stats.write('{"kind": "tra')  # what a kill in the middle of a write leaves
+    trainer = Trainer(quick, built, out, device="cpu", checkpoint_seconds=1e9)
+    assert trainer.position[:2] == {2: (0, 2), 4: (1, 1), 11: (3, 0)}[count]
+    trainer.run()
+    assert weights_of(out) == weights_of(whole_run)
+    assert lines_of(out) == lines_of(whole_run)
+
+
+def test_a_light_checkpoint_goes_on_elsewhere(
+    built: Path, quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(quick, built, tmp_path / "one", device="cpu", checkpoint_seconds=0).run()
+    groups, card = read_light(tmp_path / "one" / LIGHT_FILE)
+    assert set(groups) == {"refiner", "inpainter", "critic", "average"}
+    assert card["position"] == [1, 1, -1]
+    light = tmp_path / "carried.safetensors"
+    (tmp_path / "one" / LIGHT_FILE).replace(light)
+    trainer = Trainer(quick, built, tmp_path / "two", device="cpu", continue_from=light)
+    assert trainer.position == (1, 1, 1)
+    parts, average = trainer._begin_stage(trainer.stages[1])
+    for name, net in (("average", average), ("critic", parts.bare_critic), ("refiner", trainer.refiner)):
+        state = net.state_dict()
+        assert all(torch.equal(groups[name][key], value) for key, value in state.items()), name
+    assert not parts.optimiser.state_dict()["state"], "the optimiser begins anew"
+    with pytest.raises(UsageError, match="another config"):
+        Trainer(replace(quick, seed=5), built, tmp_path / "three", device="cpu", continue_from=light)
+    with pytest.raises(MissingError, match="light"):
+        Trainer(quick, built, tmp_path / "three", device="cpu", continue_from=tmp_path / "one" / STATE_FILE)
+
+
+def test_another_config_or_dataset_or_a_damaged_checkpoint_is_refused(
+    whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="another config"):
+        Trainer(replace(quick, learning_rate=5e-4), built, whole_run, device="cpu")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / STATE_FILE).write_bytes((whole_run / STATE_FILE).read_bytes()[:5000])
+    with pytest.raises(MissingError, match="damaged"):
+        Trainer(quick, built, damaged, device="cpu")
+    with pytest.raises(UsageError, match="cuda"):
+        Trainer(quick, built, tmp_path / "x", device="cuda:1")
+
+
+def test_a_finished_run_is_done_at_once(whole_run: Path, built: Path, quick: TrainConfig) -> None:
+    before = weights_of(whole_run)
+    trainer = Trainer(quick, built, whole_run, device="cpu")
+    assert trainer.position == (4, 0, -1)
+    trainer.run()
+    assert weights_of(whole_run) == before
+
+
+def test_averages_follow_the_weights() -> None:
+    from models.training.accelerating import average_towards
+
+    average, net = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
+    net.weight.data.fill_(3.0)
+    net.running_mean.fill_(8.0)  # type: ignore[union-attr]
+    net.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
+    average_towards(average, net, 0.75)
+    assert float(average.weight.detach()) == pytest.approx(1.5)
+    assert float(average.running_mean) == pytest.approx(2.0)  # type: ignore[arg-type]
+    assert int(average.num_batches_tracked) == 7  # type: ignore[arg-type]
