@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, train, weights."""
+"""`dps`: edit, synthesize, predict, train, weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import models  # noqa: F401  registers the weights of this room
 from dpsdata.command import run_and_exit
 from dpsdata.weights_cli import weights_app
 from models.edit_cli import register_edit_commands
+from models.predict_cli import register_predict
 from models.train_cli import register_train
 
 # Plain help: the coloured one loads half a second of libraries.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Deep Plastic Surgery: sketch-guided face editing.")
 register_edit_commands(app)
+register_predict(app)
 register_train(app)
 app.add_typer(weights_app, name="weights")
 

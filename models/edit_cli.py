@@ -71,7 +71,7 @@ def edit_command(
     request = EditRequest(
         "edit",
         parse_levels(levels),
-        _choose_weights(weights, "edit"),
+        choose_weights(weights, "edit"),
         align,
         None if box is None else parse_numbers(box, "--box", 4),
         None if eyes is None else parse_numbers(eyes, "--eyes", 4),
@@ -104,7 +104,7 @@ def synthesize_command(
         return
     if sketch is None:
         raise UsageError("a SKETCH is missing; run `dps synthesize SKETCH -o OUT`")
-    chosen = _choose_weights(weights, "synthesis")
+    chosen = choose_weights(weights, "synthesis")
     request = EditRequest("synthesize", parse_levels(levels), chosen, "none", device=device, precision=precision)
     _run(request, {"sketch": read_input("sketch", sketch)}, _check_out(out))
 
@@ -122,7 +122,7 @@ def _check_out(out: Path | None) -> Path:
     return out
 
 
-def _choose_weights(weights: str | None, task: str) -> str:
+def choose_weights(weights: str | None, task: str) -> str:
     """The name to load by; a folder becomes absolute, so that `--from` finds it from anywhere."""
     if weights is None:
         from dpsdata.weights import installed
@@ -138,7 +138,7 @@ def _repeat(path: Path, out: Path | None, weights: str | None, command: str) -> 
     stored: StoredRun = read_stored_run(path)
     if stored.request.command != command:
         raise UsageError(f"{path} is a run of `dps {stored.request.command}`; repeat it by that command")
-    moved = None if weights is None else _choose_weights(weights, stored.request.task)
+    moved = None if weights is None else choose_weights(weights, stored.request.task)
     folder = path if path.is_dir() else path.parent
     _run(stored.request, stored.inputs, _check_out(folder if out is None else out), stored, moved)
 

@@ -61,6 +61,8 @@ class Editor:
 
     def __init__(self, net: EditingNet, device: str = "cpu", precision: str = "fp32") -> None:
         self.device = choose_device(device)
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(f"precision: an edit runs in fp32 or bf16, got {precision!r}")
         self.precision = check_precision(precision, self.device)
         self.net = net.eval().to(self.device)
         self.frame: PhotoFrame | None = None

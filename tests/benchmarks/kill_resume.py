@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dpsdata.build.manifest import read_dataset
 from dpsdata.build.verify import verify_dataset
+from dpsdata.contracts import BrokenImageError
 from dpsdata.device import keyed_generator
 from dpsdata.image_io import read_photo
 from dpsdata.portraits import write_sample_faces
@@ -32,16 +33,22 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def build_command(source: Path, out: Path) -> list[str]:
-    words = ["build", str(source), str(out), "--workers", "2", "--size", "128", "--edges", "hed-compact"]
+def count(folder: Path) -> int:
+    """Number of files under a final name."""
+    return sum(not path.name.startswith(".") for path in folder.rglob("*.png"))
+
+
+def build_command(source: Path, out: Path, workers: int) -> list[str]:
+    """The same build in one process, or in two worker processes."""
+    words = ["build", str(source), str(out), "--workers", str(workers), "--edges", "hed-compact"]
     return [sys.executable, "-c", "from dpsdata.cli import main; main()", *words, "--levels", "0,0.5,1"]
 
 
 def kill_once(command: list[str], seconds: float, out: Path) -> bool:
     """Start the build, kill its process at a random moment after the first write; False when it was done before."""
-    before = len(hashes(out))
+    before = count(out)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(hashes(out)) <= before:
+    while process.poll() is None and count(out) <= before:
         time.sleep(0.005)
     time.sleep(seconds)
     if process.poll() is not None:
@@ -56,25 +63,27 @@ def main() -> int:
     """Run the check and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--faces", type=int, default=160)
+    parser.add_argument("--faces", type=int, default=120)
     options = parser.parse_args()
     generator = keyed_generator(0, "", "kill-times")
     with tempfile.TemporaryDirectory() as folder:
         source, whole, out = (Path(folder, name) for name in ("faces", "whole", "killed"))
         write_sample_faces(source, options.faces, seed=0)
-        subprocess.run(build_command(source, whole), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(build_command(source, whole, 2), check=True, stdout=subprocess.DEVNULL)
         killed, broken, changed, done_before = 0, 0, 0, []
-        for _ in range(options.kills):
+        for number in range(options.kills):
             kept = hashes(out) if out.exists() else {}
             done_before.append(len(kept))
-            killed += kill_once(build_command(source, out), float(generator.uniform(0, 0.6)), out)
-            for path in hashes(out):
+            command = build_command(source, out, 1 + number % 2)
+            killed += kill_once(command, float(generator.uniform(0, 0.2)), out)
+            after = hashes(out)
+            for path in after.keys() - kept.keys():
                 try:
                     read_photo(out / path)
-                except Exception:
+                except BrokenImageError:
                     broken += 1
-            changed += sum(hashes(out).get(path) != digest for path, digest in kept.items())
-        subprocess.run(build_command(source, out), check=True, stdout=subprocess.DEVNULL)
+            changed += sum(after.get(path) != digest for path, digest in kept.items())
+        subprocess.run(build_command(source, out, 2), check=True, stdout=subprocess.DEVNULL)
         wanted, found = hashes(whole), hashes(out)
         report = {
             "kills": killed,

@@ -1,0 +1,72 @@
+"""The command `dps predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsdata.contracts import FindingsError
+from models.edit_cli import choose_weights as choose_weights
+from models.edit_cli import parse_levels
+
+_MOST_REASONS = 5
+
+
+def register_predict(app: typer.Typer) -> None:
+    """Add `predict` to the app of the room."""
+    app.command("predict")(predict_command)
+
+
+def predict_command(
+    built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of outputs; an interrupted run there goes on.")],
+    masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
+    sketches: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
+    ] = None,
+    levels: Annotated[
+        str, typer.Option(help="Refinement levels in [0, 1]: 0 follows the drawing, 1 corrects it the most.")
+    ] = "0,0.25,0.5,0.75,1",
+    split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "test",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="bundled, official (imported by `dps weights import`), or a folder. [default: what there is]"
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be predicted, and stop.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it.")] = "fp32",
+) -> None:
+    """Edit every photo of a built folder at one or several refinement levels.
+
+    No pixel outside of a mask changes. The same command goes on where an interrupted one stopped.
+    """
+    wanted = parse_levels(levels)
+    chosen = choose_weights(weights, "edit")
+
+    from models.predict_settings import PredictConfig
+    from models.prediction import FolderPrediction
+
+    config = PredictConfig(built, out, masks, wanted, sketches, split, chosen, batch, limit, device, precision)
+    job = FolderPrediction(config)
+    counts = f"{len(job.ids)} photos of {split} x {len(wanted)} levels"
+    if dry_run:
+        kept_count = len(job.ids) - len(job.pending)
+        typer.echo(f"{counts}: {len(job.pending)} photos to predict, {kept_count} are there; nothing was written")
+        return
+    result = job.run()
+    failed_count = len(result.failures)
+    typer.echo(f"{counts}: {result.done_count} photos predicted, {result.kept_count} were there, {failed_count} failed")
+    for name, reason in result.failures[:_MOST_REASONS]:
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    typer.echo(f"open {out / 'dps'}")
+    if result.failures:
+        advice = f"`dpsdata verify {built}` checks the dataset; then run the same command again"
+        if sketches is not None:
+            advice = f"correct {sketches} and run it again into another OUT, since the sketches are part of a run"
+        raise FindingsError(f"{failed_count} of {len(job.ids)} photos failed, the others are done; {advice}")

@@ -1,0 +1,141 @@
+"""What `dps predict` was asked for, and how `run.json` keeps one folder of outputs to one set of settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dpsdata.contracts import MissingError, UsageError, level_folder
+from dpsdata.dataset import EditDataset
+from dpsdata.masks import check_family, mask_source_key
+from models.edit_request import RUN_FILE
+
+METHOD, REFINER_METHOD = "dps", "dps-g"
+_SCHEMA_VERSION = 1
+_MOST_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """What to run on which folder.
+
+    Attributes:
+        built: folder that `dpsdata build` made, of the model's resolution.
+        out: folder of outputs, one for each pair of mask family and source of sketches.
+        masks: mask family.
+        levels: refinement levels in [0, 1].
+        sketches: folder of ID.png, strokes of any width at the size of the dataset; None for the stored sketches.
+        split: name of a split, or `all`.
+        weights: `bundled`, `official` or a folder.
+        batch_size: photos in one pass.
+        limit: only the first so many photos; None for all.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        precision: `fp32` or `bf16`.
+    """
+
+    built: Path
+    out: Path
+    masks: str
+    levels: tuple[float, ...]
+    sketches: Path | None = None
+    split: str = "test"
+    weights: str = "bundled"
+    batch_size: int = 8
+    limit: int | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        check_family(self.masks)
+        folders = [level_folder(level) for level in self.levels]
+        if not folders or len(set(folders)) < len(folders):
+            raise UsageError(f"levels: expected numbers in [0, 1], each once, got {list(self.levels)}")
+        if self.batch_size < 1:
+            raise UsageError(f"batch: expected at least 1 photo, got {self.batch_size}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit: expected at least 1 photo, got {self.limit}")
+        if self.sketches is not None and not self.sketches.is_dir():
+            raise UsageError(f"{self.sketches}: there is no such folder; --sketches takes a folder of ID.png")
+        if self.out.exists() and not self.out.is_dir():
+            raise UsageError(f"{self.out} is a file; OUT takes a folder")
+        if (self.out / "dataset.json").exists():
+            raise UsageError(f"{self.out} is a built dataset; choose another folder for the outputs")
+
+
+def describe_run(config: PredictConfig, dataset: EditDataset, weights: dict[str, str]) -> dict[str, Any]:
+    """What the pixels of a run depend on, as `run.json` keeps it.
+
+    Args:
+        config: what to run.
+        dataset: the split of the built folder.
+        weights: SHA-256 by network.
+
+    Raises:
+        MissingError: the folder of sketches holds none of this split.
+    """
+    method = {"levels": list(config.levels), "weights": weights, "precision": config.precision}
+    return {
+        "schema_version": _SCHEMA_VERSION,
+        "dataset_root_hash": dataset.root_hash,
+        "size": dataset.size,
+        "split": config.split,
+        "masks": config.masks,
+        "mask_source": mask_source_key(config.masks),
+        "sketches": None if config.sketches is None else str(config.sketches.resolve()),
+        "sketches_sha256": None if config.sketches is None else _hash_sketches(config.sketches, dataset.ids),
+        "methods": {METHOD: method, REFINER_METHOD: method},
+    }
+
+
+def _hash_sketches(folder: Path, ids: list[str]) -> str:
+    """One hash over the sketches of a split, so that a redrawn one is no silent mixture with older outputs."""
+    total = hashlib.sha256()
+    found_count = 0
+    for name in ids:
+        path = folder / f"{name}.png"
+        content = path.read_bytes() if path.is_file() else b""
+        found_count += bool(content)
+        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    if not found_count:
+        raise MissingError(
+            f"{folder}: none of the {len(ids)} photos has a sketch here; name them ID.png, as {ids[0]}.png"
+        )
+    return total.hexdigest()
+
+
+def merge_run(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The settings to store: ours, beside the methods of others in the same folder.
+
+    Args:
+        out: folder of outputs, which need not exist.
+        wanted: what `describe_run` returned.
+
+    Raises:
+        UsageError: the folder holds outputs of other settings, or of unknown ones.
+    """
+    path = out / RUN_FILE
+    if not path.is_file():
+        if any((out / method).exists() for method in wanted["methods"]):
+            raise UsageError(
+                f"{out} holds outputs without {RUN_FILE}, so their settings are unknown; choose another OUT"
+            )
+        return wanted
+    try:
+        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+        stored = json.loads(data)
+    except (OSError, ValueError, RecursionError):
+        stored = None
+    methods = stored.get("methods") if isinstance(stored, dict) else None
+    if not isinstance(stored, dict) or not isinstance(methods, dict):
+        raise UsageError(f"{path} is damaged or of another command; choose another OUT")
+    others = [key for key in wanted if key != "methods" and stored.get(key) != wanted[key]]
+    for name, method in wanted["methods"].items():
+        found = methods.get(name, method)
+        others += [key for key in method if not isinstance(found, dict) or found.get(key) != method[key]]
+    if others:
+        named = ", ".join(dict.fromkeys(others))
+        raise UsageError(f"{out} holds a run of other settings ({named}); choose another OUT, or repeat its options")
+    return {**stored, "methods": {**methods, **wanted["methods"]}}
