@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same cases on every run: a failure that nobody can repeat helps nobody.
+settings.register_profile("house", derandomize=True, deadline=None)
+settings.load_profile("house")
 
 # One thread a test process: two that wait for each other on a busy core take a hundred times as long.
 torch.set_num_threads(1)

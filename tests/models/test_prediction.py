@@ -226,7 +226,7 @@ def test_command_says_counts_and_what_is_next(
     assert run_app(app, words(here, "--limit", "2", "--batch", "2")) == 0
     said = capsys.readouterr()
     assert "2 photos predicted, 0 were there, 0 failed" in said.out
-    assert "dpseval score" in said.out
+    assert f"open {here.out / 'dps'}" in said.out
     assert said.err == ""
 
 

@@ -115,7 +115,7 @@ def test_nothing_outside_of_the_mask_moves(
     sketch = (draw.random(mask.shape) < 0.95).astype(np.uint8) * 255
     sketch[0, 0] = 255
     if place == "box":
-        corner = draw.uniform(-10, 1, 2) + 0.5 * np.array(photo.shape[1::-1])
+        corner = draw.uniform(-10, 0, 2) + 0.5 * np.array(photo.shape[1::-1])
         editor.set_photo(photo, box=(float(corner[0]), float(corner[1]), *draw.uniform(11, 80, 2)))
         results = editor.predict_levels(sketch, mask, levels, feather)
     elif place == "eyes":
