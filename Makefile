@@ -12,7 +12,8 @@ COUNT ?= 24
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# uv installs several times faster than pip; where it cannot be had, pip does the same job.
+# uv installs several times faster than pip; where it cannot be had, pip does the same job. On a machine without a
+# desktop's libGL, OpenCV's wheel cannot be loaded; its headless twin is the same module without windows.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "error: Python 3.11 to 3.13 is needed; run: make PYTHON=python3.12 ..."; exit 1; }
@@ -20,6 +21,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 		then :; else $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; fi
+	$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+		$(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check 'opencv-python-headless>=4.10,<6'; }
 	touch $@
 
 install: $(INSTALLED) ## Make the virtual environment and install the project into it.

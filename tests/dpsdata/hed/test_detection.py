@@ -117,7 +117,8 @@ def test_any_size_and_batches_give_the_same_maps(height: int, width: int) -> Non
         assert fused.dtype == sides.dtype == np.float32
         assert 0 <= fused.min() <= fused.max() <= 1
         for photo, edges in zip(photos, fused, strict=True):
-            np.testing.assert_allclose(net.detect(photo[None])[0], edges, atol=1e-4)
+            # Formula weights of this width give logits of up to 1,000, so that 1e-8 of them already shows as 1e-5.
+            np.testing.assert_allclose(net.detect(photo[None])[0], edges, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(
