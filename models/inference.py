@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.inpainter import Inpainter
-from models.layers import DownBlock, Norm, UpBlock
+from models.layers import DownBlock, Norm, UpBlock, UpConv, double_and_convolve, merge_upsampling
 
 
 def fold_batch_norm(inpainter: Inpainter) -> Inpainter:
@@ -22,10 +22,34 @@ def fold_batch_norm(inpainter: Inpainter) -> Inpainter:
     """
     for block in inpainter.modules():
         if isinstance(block, DownBlock | UpBlock) and isinstance(block.norm, Norm) and block.norm.batch is not None:
+            assert isinstance(block.conv, nn.Conv2d)  # noqa: S101 (for the type checker)
             _fold(block.conv, block.norm.batch)
             block.norm.batch = None
     inpainter.config = replace(inpainter.config, norm="none")
     return inpainter
+
+
+class ReadyUpConv(nn.Module):
+    """An `UpConv` whose merged kernel is made once, and which nothing can train."""
+
+    kernel: Tensor
+    bias: Tensor | None
+
+    def __init__(self, conv: UpConv) -> None:
+        super().__init__()
+        self.register_buffer("kernel", merge_upsampling(conv.weight.detach()).contiguous())
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', 2H, 2W)."""
+        return double_and_convolve(x, self.kernel, self.bias)
+
+
+def merge_up_convolutions(net: nn.Module) -> None:
+    """Make the merged kernel of every upsampling convolution once, in place; call it after `fold_batch_norm`."""
+    for block in net.modules():
+        if isinstance(block, UpBlock) and isinstance(block.conv, UpConv):
+            block.conv = ReadyUpConv(block.conv)
 
 
 def steady_linear_layers(net: nn.Module) -> None:

@@ -17,7 +17,7 @@ from models import official_weights
 from models.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, recognise
 from models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.editing_net import EditingNet
-from models.inference import fold_batch_norm, steady_linear_layers
+from models.inference import fold_batch_norm, merge_up_convolutions, steady_linear_layers
 from models.inpainter import Inpainter, InpainterConfig
 from models.predictor import Editor
 from models.presets import Task, check_task
@@ -41,6 +41,7 @@ def load_editor(
     task: str = "edit",
     device: str = "cpu",
     precision: str = "fp32",
+    compiled: bool = False,
 ) -> Editor:
     """Load G and F as an editor of photos, made ready for inference (see `models.inference`).
 
@@ -49,6 +50,7 @@ def load_editor(
         task: `edit` or `synthesis`.
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32` (the reference) or `bf16` where the hardware has it.
+        compiled: compile the networks with `torch.compile`; pays for long runs on a GPU.
 
     Raises:
         UsageError: no such task, device or precision, or the named networks do not make a whole model.
@@ -57,8 +59,9 @@ def load_editor(
     check_precision(precision, choose_device(device))
     net = load_editing_net(weights, task)
     fold_batch_norm(net.inpainter)
+    merge_up_convolutions(net)
     steady_linear_layers(net)
-    return Editor(net, device, precision)
+    return Editor(net, device, precision, compiled)
 
 
 def load_editing_net(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,9 @@ from models.user_inputs import check_same_size, find_hole, find_lines
 
 Photo = NDArray[np.uint8]
 _MOST_FEATHER_PX = 1000
+# One 256 px photo at a time: feature maps of more fall out of the cache and are given back to the system each time,
+# which costs a third of the speed (tests/benchmarks/edit_speed.py).
+_CPU_CHUNK_PX = 256 * 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ class Editor:
         net: the networks, which the editor moves to its device.
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32` (the reference) or `bf16` where the hardware has it.
+        compiled: compile the networks with `torch.compile` at the first edit, which takes a minute and pays for long
+            runs on a GPU.
 
     Raises:
         UsageError: no such device or precision here.
@@ -59,12 +64,13 @@ class Editor:
         frame: where the model's square lies in the photo that was set; None before that, and for synthesis.
     """
 
-    def __init__(self, net: EditingNet, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, net: EditingNet, device: str = "cpu", precision: str = "fp32", compiled: bool = False) -> None:
         self.device = choose_device(device)
         if precision not in ("fp32", "bf16"):
             raise UsageError(f"precision: an edit runs in fp32 or bf16, got {precision!r}")
         self.precision = check_precision(precision, self.device)
-        self.net = net.eval().to(self.device)
+        self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
+        self._run: Callable[..., EditTensors] = torch.compile(self.net) if compiled else self.net
         self.frame: PhotoFrame | None = None
         self._photo: Photo | None = None
         self._photo_tensor: Tensor | None = None
@@ -89,11 +95,28 @@ class Editor:
     @torch.no_grad()
     def forward(self, photo: Tensor | None, sketch: Tensor, mask: Tensor | None, level: float | Tensor) -> EditTensors:
         """The tensor door: see `EditingNet.forward` for arguments, result and errors; nothing is composited."""
+        if self.device.type != "cpu":
+            return self._forward_once(photo, sketch, mask, level)
+        levels = level if isinstance(level, Tensor) and level.numel() > 1 else None
+        count = sketch.shape[0] if levels is None else max(sketch.shape[0], levels.numel())
+        step = max(1, _CPU_CHUNK_PX // self.resolution**2)
+        if count <= step or (levels is not None and levels.numel() != count) or sketch.shape[0] not in (1, count):
+            return self._forward_once(photo, sketch, mask, level)
+        parts = []
+        for start in range(0, count, step):
+            chunk = slice(start, start + step)
+            known = [None if tensor is None else _take(tensor, chunk) for tensor in (photo, mask)]
+            some_levels = level if levels is None else levels[chunk]
+            parts.append(self._forward_once(known[0], _take(sketch, chunk), known[1], some_levels))
+        return EditTensors(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def _forward_once(
+        self, photo: Tensor | None, sketch: Tensor, mask: Tensor | None, level: float | Tensor
+    ) -> EditTensors:
         if self.precision == "fp32":
-            result: EditTensors = self.net(photo, sketch, mask, level)
-            return result
+            return self._run(photo, sketch, mask, level)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            result = self.net(photo, sketch, mask, level)
+            result = self._run(photo, sketch, mask, level)
         return EditTensors(*(value.float() for value in result))
 
     def set_photo(
@@ -260,3 +283,8 @@ class Editor:
 
     def _to_tensor(self, marks: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(marks[None, None].astype(np.float32)).to(self.device)
+
+
+def _take(tensor: Tensor, chunk: slice) -> Tensor:
+    """The samples of a chunk; the only one where there is one for all levels."""
+    return tensor if tensor.shape[0] == 1 else tensor[chunk]
