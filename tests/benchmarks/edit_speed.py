@@ -114,10 +114,10 @@ def measure_one_photo(net: EditingNet, device: str, runs: int) -> dict[str, floa
 
     result = {"plain_seconds": seconds(plain, runs, device)}
     expected = plain()
+    levels = torch.tensor(LEVELS, device=device)
     forms = ["fp32"] + (["bf16"] if device != "cpu" or has_fast_bf16() else [])
     for precision in forms:
         editor = make_editor(net, device, precision)
-        levels = torch.tensor(LEVELS, device=device)
         result[f"{precision}_seconds"] = seconds(lambda e=editor: e.forward(photo, sketch, mask, levels), runs, device)
         found = editor.forward(photo, sketch, mask, levels).inpainter_photo
         result[f"{precision}_grey_levels"] = float((found - expected).abs().mean()) * 127.5
