@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dpsdata.contracts import EnvironmentFailure
@@ -36,12 +38,12 @@ def write_failure(path: str | os.PathLike[str], error: OSError) -> EnvironmentFa
     return EnvironmentFailure(f"{os.fspath(path)}: cannot write this file: {reason}")
 
 
-def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to a temporary name in the same folder, then move it to `path` in one step.
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, moved to `path` in one step where the block ends well.
 
     Args:
         path: the final name; its folder must exist; a file there is replaced.
-        data: the whole content.
 
     Raises:
         EnvironmentFailure: disk full, no permission, no such folder; nothing is left behind.
@@ -51,14 +53,19 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
         try:
-            with temporary.open("xb") as stream:
-                stream.write(data)
+            yield temporary
             temporary.replace(final)
         except BaseException:  # also on Ctrl-C: no half file stays
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise write_failure(final, error) from error
+
+
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data`, the whole content, as `atomic_path` does; raises EnvironmentFailure as it does."""
+    with atomic_path(path) as temporary, temporary.open("xb") as stream:
+        stream.write(data)
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:

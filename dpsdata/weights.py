@@ -218,13 +218,18 @@ def _check_download(file: WeightFile, path: Path) -> None:
     )
 
 
-def import_weights(path: str | Path) -> ImportReport:
+def import_weights(path: str | Path, name: str | None = None) -> ImportReport:
     """Take in a weight file, or those in a folder, zip or tar: recognised by keys and shapes, checked, converted.
+
+    Args:
+        path: the file, folder or archive; for a TensorFlow checkpoint its `.index`, or its prefix.
+        name: a registered name, where keys and shapes fit several (both releases of DeepFillv2 do).
 
     Returns:
         What is installed now, and what was passed over with the reason.
 
     Raises:
+        UsageError: no such name.
         MissingError: nothing was recognised, or the file is damaged.
     """
-    return import_path(Path(path).expanduser())
+    return import_path(Path(path).expanduser(), None if name is None else find_weights(name).name)

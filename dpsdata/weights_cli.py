@@ -67,6 +67,7 @@ def get_command(
 @weights_app.command("import")
 def import_command(
     paths: Annotated[list[Path], typer.Argument(help="Weight files, or folders, zips and tars that hold some.")],
+    name: Annotated[str | None, typer.Option(help="A name of `weights list`, where the content fits several.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Take in weight files that you have: recognised by content, checked, converted to safetensors."""
@@ -74,15 +75,16 @@ def import_command(
 
     rows: list[dict[str, object]] = []
     for path in paths:
-        report = weights.import_weights(path)
+        report = weights.import_weights(path, name)
         for label, reason in report.skipped:
             typer.echo(f"passed over {label}: {reason}", err=True)
         for done in report.installed:
-            published = weights.find_weights(done.name).sha256
-            note = "verified" if done.verified else "not the published file" if published else "no published SHA-256"
+            file = weights.find_weights(done.name)
+            note = "verified" if done.verified else "not the published file" if file.sha256 else "no published SHA-256"
             rows.append({"name": done.name, "path": str(done.path), "source": done.source, "verified": done.verified})
             if not as_json:
                 typer.echo(f"{done.name}: {done.source} -> {done.path} ({note})")
+                typer.echo(f"    licence: {file.licence}")
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
 

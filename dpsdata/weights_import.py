@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Imported(NamedTuple):
-    """What an importer makes of a file: the registered name, the tensors under our keys, facts for the card."""
+    """What an importer makes of a file: the registered name, the tensors under our keys, facts for the card.
+
+    `also` has other registered names that the same tensors may go by, where names and shapes cannot tell.
+    """
 
     name: str
     tensors: Mapping[str, Tensor]
     card: Mapping[str, Any]
+    also: tuple[str, ...] = ()
 
 
 Importer = Callable[[Path], Imported | None]
@@ -49,6 +54,8 @@ class ImportReport:
 
 
 _IMPORTERS: list[Importer] = []
+# What lies beside the index of a TensorFlow checkpoint.
+_CHECKPOINT_PART = re.compile(r"(.+)\.(?:data-\d{5}-of-\d{5}|meta)")
 
 
 def register_importer(importer: Importer) -> Importer:
@@ -81,12 +88,13 @@ def import_hed(path: Path) -> Imported | None:
 register_importer(import_hed)
 
 
-def import_file(path: Path, source: str | None = None) -> InstalledWeights:
+def import_file(path: Path, source: str | None = None, name: str | None = None) -> InstalledWeights:
     """Recognise one weight file, check it, and install it as safetensors with a card.
 
     Args:
         path: the file; it is left as it is.
         source: what to call it in the card; its file name by default.
+        name: which registered name it is meant to be, where its content fits several.
 
     Raises:
         MissingError: no importer knows it, or it is damaged.
@@ -96,8 +104,10 @@ def import_file(path: Path, source: str | None = None) -> InstalledWeights:
         raise failure or UnrecognisedError(
             f"{path}: no weight file that is known here ({_describe(path)}); `dps weights list` names those that are"
         )
+    if name not in (None, found.name, *found.also):
+        raise MissingError(f"{path}: by its content {found.name}, not {name}; leave --name out to import it as that")
     sha256 = sha256_file(path)
-    file = next((known for known in list_weights() if known.sha256 == sha256), None) or find_weights(found.name)
+    file = next((known for known in list_weights() if known.sha256 == sha256), None) or find_weights(name or found.name)
     verified = file.sha256 == sha256
     source = source or path.name
     _refuse_flipped(path, file, sha256)
@@ -158,33 +168,50 @@ def _describe(path: Path) -> str:
     return f"{path.stat().st_size:,} bytes, {kind if kind != 'other' else 'of an unknown kind'}"
 
 
-def import_path(path: Path) -> ImportReport:
+def _index_beside(path: Path) -> Path | None:
+    """The index that stands for a TensorFlow checkpoint, where `path` is its prefix or another file of it."""
+    match = _CHECKPOINT_PART.fullmatch(path.name)
+    index = path.with_name(f"{match[1] if match else path.name}.index")
+    return index if (match or not path.exists()) and index.is_file() else None
+
+
+def import_path(path: Path, name: str | None = None) -> ImportReport:
     """Take in a weight file, or every one that a folder, zip or tar holds.
+
+    Args:
+        path: the file, folder or archive; for a TensorFlow checkpoint its prefix will do.
+        name: which registered name it is meant to be, where its content fits several.
 
     Raises:
         MissingError: nothing in it was recognised; says what was seen.
         UsageError: a folder with far too many files.
     """
     if path.is_dir():
-        return _import_folder(path, path, [])
+        return _import_folder(path, path, [], name)
+    path = _index_beside(path) or path
     kind = sniff(path)
     if kind not in ("zip", "tar"):
-        return ImportReport((import_file(path),), ())
-    with tempfile.TemporaryDirectory(dir=make_folder("downloads"), prefix=TEMPORARY_PREFIX) as folder:
-        skipped = unpack_weights(path, kind, Path(folder))
-        return _import_folder(Path(folder), path, skipped)
+        return ImportReport((import_file(path, name=name),), ())
+    with tempfile.TemporaryDirectory(dir=make_folder("downloads"), prefix=TEMPORARY_PREFIX) as made:
+        # A folder of the archive's name, since importers may tell from names what the tensors do not.
+        folder = Path(made) / (path.stem.strip(". ") or "archive")
+        folder.mkdir()
+        skipped = unpack_weights(path, kind, folder)
+        return _import_folder(folder, path, skipped, name)
 
 
-def _import_folder(folder: Path, shown: Path, skipped: list[tuple[str, str]]) -> ImportReport:
+def _import_folder(folder: Path, shown: Path, skipped: list[tuple[str, str]], name: str | None) -> ImportReport:
     """Import every known file in a folder; where two give the same weights, the verified one or else the last."""
     installed: dict[str, InstalledWeights] = {}
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() not in NEVER_WEIGHTS)
     if len(files) > FILE_COUNT_LIMIT:
         raise UsageError(f"{shown}: {len(files)} files; name the weight file, or a folder with only such files")
     for path in files:
+        if _index_beside(path) is not None:
+            continue
         label = path.relative_to(folder).as_posix()
         try:
-            done = import_file(path, f"{shown.name}/{label}")
+            done = import_file(path, f"{shown.name}/{label}", name)
         except MissingError as error:
             skipped.append((label, str(error).removeprefix(f"{path}: ")))
             continue

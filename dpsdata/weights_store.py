@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpsdata.atomic import write_bytes_atomic, write_failure, write_text_atomic
+from dpsdata.atomic import atomic_path, write_failure, write_text_atomic
 from dpsdata.contracts import EnvironmentFailure
 
 if TYPE_CHECKING:
@@ -67,11 +67,19 @@ def sha256_file(path: Path) -> str:
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
     """Write tensors and their card as one safetensors file, atomically; the same input gives the same bytes."""
-    from safetensors.torch import save
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     # One metadata entry only: safetensors writes several in an order that changes from run to run.
-    write_bytes_atomic(path, save(whole, {"card": json.dumps(dict(card), sort_keys=True)}))
+    metadata = {"card": json.dumps(dict(card), sort_keys=True)}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(whole, temporary, metadata)  # not `save`, which holds everything once more
+        except SafetensorError as error:
+            raise EnvironmentFailure(
+                f"{path}: cannot write this file: {error}; free some space or choose another folder"
+            ) from None
 
 
 def read_card(name: str) -> dict[str, Any] | None:

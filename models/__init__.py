@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 # Registers names of files only; without it `dps weights list` would not know those of this room.
 from models import official_weights as _official_weights  # noqa: F401
 from models import vgg_weights as _vgg_weights  # noqa: F401
+from models.baselines import official as _official_baselines  # noqa: F401
 
 if TYPE_CHECKING:
     from models.editing_net import EditingNet, EditTensors

@@ -1,0 +1,39 @@
+"""Rivals: DeepFillv2 and SC-FEGAN, from official TensorFlow weights or ours. Names are imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
+    from models.baselines.loading import load_deepfillv2, load_scfegan
+    from models.baselines.scfegan import ScFegan, ScFeganConfig
+
+_HOMES = {
+    "DeepFillv2": "models.baselines.deepfillv2",
+    "DeepFillv2Config": "models.baselines.deepfillv2",
+    "ScFegan": "models.baselines.scfegan",
+    "ScFeganConfig": "models.baselines.scfegan",
+    "load_deepfillv2": "models.baselines.loading",
+    "load_scfegan": "models.baselines.loading",
+}
+
+__all__ = [
+    "DeepFillv2",
+    "DeepFillv2Config",
+    "ScFegan",
+    "ScFeganConfig",
+    "load_deepfillv2",
+    "load_scfegan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

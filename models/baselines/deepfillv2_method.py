@@ -1,0 +1,80 @@
+"""DeepFillv2 as one of the methods that are compared: which weights, and what it is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dpsdata.contracts import MissingError
+from dpsdata.device import choose_device
+from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX, DeepFillv2, DeepFillv2Config
+from models.baselines.fitting import fit_edit, fit_photo, round_up
+from models.baselines.loading import load_deepfillv2
+from models.baselines.tf_names import count_weights
+from models.method_predictors import LoadOptions, MethodFacts, Painting, check_rival_precision
+from models.method_weights import FoundWeights, find_method_weights
+from models.registry import Method
+
+# Source: baselines.md section 1.2.
+LINE_THRESHOLD = 0.6
+
+
+class DeepFillv2Predictor:
+    """DeepFillv2 behind the protocol of all methods; photos run at their own size, in multiples of 8 px.
+
+    Args:
+        method: its entry of the registry, guided or not.
+        net: the network.
+        device: where it runs.
+        facts: what a comparison states of it.
+    """
+
+    resolution: int | None = None
+
+    def __init__(self, method: Method, net: DeepFillv2, device: torch.device, facts: MethodFacts) -> None:
+        self.method, self.device, self.facts = method, device, facts
+        self.net = net.eval().to(device)
+
+    @torch.no_grad()
+    def predict(self, photo: Tensor, sketch: Tensor, mask: Tensor, ids: Sequence[str], level: float | None) -> Painting:
+        """See `MethodPredictor.predict`; neither ids nor level matter."""
+        height, width = photo.shape[2:]
+        size = (round_up(height, SIZE_MULTIPLE_PX), round_up(width, SIZE_MULTIPLE_PX))
+        photo, sketch, mask = fit_edit(photo, sketch, mask, size)
+        lines = (sketch > LINE_THRESHOLD).float() if self.net.config.guided else None
+        return Painting(fit_photo(self.net(photo, mask, lines)["raw"], (height, width)))
+
+
+def load_deepfillv2_method(method: Method, options: LoadOptions) -> DeepFillv2Predictor:
+    """Load DeepFillv2, guided or not as the method says.
+
+    Raises:
+        UsageError: no such device or precision.
+        MissingError: the weights are missing, damaged, or of the other kind.
+    """
+    check_rival_precision(method, options.precision)
+    device = choose_device(options.device)
+    found = find_method_weights(method, options.weights)
+    net = load_deepfillv2(found.path)
+    if net.config.guided != method.takes_sketch:
+        kind, other = ("guided", "deepfillv2-guided") if net.config.guided else ("not guided", "deepfillv2")
+        raise MissingError(
+            f"{found.path}: these weights are {kind}; they belong to {other}, not to {method.name}, "
+            f"for which {method.missing}"
+        )
+    return DeepFillv2Predictor(method, net, device, _facts(net, found))
+
+
+def _facts(net: DeepFillv2, found: FoundWeights) -> MethodFacts:
+    reads = "the one-pixel sketch, over 0.6 a line" if net.config.guided else "no sketch"
+    return MethodFacts(
+        found.origin,
+        found.sha256,
+        found.licence,
+        f"{reads}; at the photos' own size",
+        count_weights(net),
+        found.images_seen,
+        (net.config.width, DeepFillv2Config().width),
+    )

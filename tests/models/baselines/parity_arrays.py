@@ -1,0 +1,42 @@
+"""Arrays of TensorFlow's outputs: the small ones lie in tests/parity, larger ones beside the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+TESTS = Path(__file__).resolve().parents[2]
+PORTABLE = TESTS / "parity" / "baselines"
+SHARED = TESTS.parents[1] / "shared" / "parity" / "baselines"
+
+
+def load_arrays(name: str) -> dict[str, NDArray[np.float32]]:
+    path = next((folder / name for folder in (PORTABLE, SHARED) if (folder / name).is_file()), None)
+    if path is None:
+        pytest.skip(f"the shared array {name} is not on this machine")
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+def weights_of(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return {name[2:]: value for name, value in arrays.items() if name.startswith("w:")}
+
+
+def planes(nhwc: NDArray[np.float32]) -> Tensor:
+    """NHWC, BGR as stored, to NCHW."""
+    return torch.from_numpy(np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2)))
+
+
+def photo(nhwc: NDArray[np.float32]) -> Tensor:
+    """NHWC BGR to NCHW RGB, the channels turned by hand so that the product's own turn is tested."""
+    return planes(nhwc)[:, [2, 1, 0]]
+
+
+def largest_error(ours: Tensor, theirs: Tensor) -> float:
+    assert ours.shape == theirs.shape
+    return float((ours.detach() - theirs).abs().max())
