@@ -1,0 +1,98 @@
+"""Frechet distance between two sets of features, without a matrix square root.
+
+For centred features A (N, D) and B (M, D) the trace of the square root of the product of their covariances is the
+sum of the singular values of A B^T, over sqrt((N - 1) (M - 1)). A set of more rows than columns is replaced by the R
+of its QR decomposition first, which has the same covariance. There is nothing complex in it and no square root of a
+small eigenvalue, so that duplicates and sets smaller than D need no special care.
+
+Source: evaluation.md, section 2; house.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpsdata.contracts import UsageError
+
+_Matrix = npt.NDArray[np.float64]
+
+
+def frechet_distance(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """Frechet distance between the Gaussians fitted to two sets of features (ddof = 1, in float64).
+
+    It falls with the number of images, about as 1/N: compare only values of equal N.
+
+    Args:
+        first: (N, D), N of at least 2, any real dtype.
+        second: (M, D), M of at least 2; N and M may differ.
+
+    Returns:
+        The squared distance, 0 or more; the order of the sets plays no part.
+
+    Raises:
+        UsageError: another shape, a single image, or values that are not finite.
+    """
+    a, b = _copy_pair(first, second)
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    a -= mean_a
+    b -= mean_b
+    gap = mean_a - mean_b
+    spread = _variance(a) + _variance(b)
+    # Rounding alone can take it below zero, by about 1e-13 of the spread.
+    return max(0.0, float(gap @ gap) + spread - 2 * _trace_of_root(a, b))
+
+
+def trace_term(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """Trace of the square root of the product of both covariances (ddof = 1, in float64).
+
+    Args:
+        first: (N, D), N of at least 2.
+        second: (M, D), M of at least 2.
+
+    Raises:
+        UsageError: as `frechet_distance`.
+    """
+    a, b = _copy_pair(first, second)
+    a -= a.mean(axis=0)
+    b -= b.mean(axis=0)
+    return _trace_of_root(a, b)
+
+
+def _copy_pair(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[_Matrix, _Matrix]:
+    a, b = _copy(first, "first set"), _copy(second, "second set")
+    if a.shape[1] != b.shape[1]:
+        raise UsageError(f"features: both sets need the same dimension, got {a.shape[1]} and {b.shape[1]}")
+    return a, b
+
+
+def _copy(features: npt.NDArray[Any], name: str) -> _Matrix:
+    if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "fiu":
+        raise UsageError(f"features, {name}: expected real (N, D), got {features.dtype} {features.shape}")
+    if len(features) < 2:
+        raise UsageError(f"features, {name}: a distance needs at least 2 images, got {len(features)}")
+    values = features.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UsageError(f"features, {name}: some values are not finite; check the images and the weights")
+    return values
+
+
+def _variance(centred: _Matrix) -> float:
+    flat = centred.ravel()
+    return float(flat @ flat) / (len(centred) - 1)
+
+
+def _trace_of_root(a: _Matrix, b: _Matrix) -> float:
+    scale = math.sqrt(len(a) - 1) * math.sqrt(len(b) - 1)
+    values = np.linalg.svd(_compressed(a) @ _compressed(b).T, compute_uv=False)
+    return float(values.sum()) / scale
+
+
+def _compressed(centred: _Matrix) -> _Matrix:
+    """A matrix of at most D rows with the same Gram matrix of columns."""
+    if len(centred) <= centred.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"))

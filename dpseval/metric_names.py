@@ -1,0 +1,71 @@
+"""What each metric is called, which way is better, in which unit and in which regions it exists.
+
+Nothing heavy is imported here: tables, plots and command lines read it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+REGION_NAMES = ("full", "hole", "ring")
+
+Kind = Literal["image", "pooled", "set"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Args:
+        name: its name in `per_image.csv` and `scores.csv`.
+        title: what tables and plots print.
+        higher_is_better: None for a guard that has no better side.
+        unit: "" where the value has none.
+        regions: where it is measured, in the order of the tables.
+        kind: `image` (one value per image, the table holds the mean), `pooled` (one value per set, from a column of
+            `per_image.csv`) or `set` (one value per set, from features; carries N and no interval).
+        lowest: smallest value there can be; intervals are cut here.
+        highest: largest value there can be; intervals are cut here.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool | None
+    unit: str
+    regions: tuple[str, ...]
+    kind: Kind = "image"
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    @property
+    def arrow(self) -> str:
+        """`↑` where more is better, `↓` where less is, "" for a guard."""
+        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+
+
+_FULL, _HOLE = ("full",), ("hole",)
+
+_TABLE = (
+    Metric("psnr", "PSNR", True, "dB", REGION_NAMES, lowest=0.0),
+    Metric("psnr_pooled", "PSNR, pooled", True, "dB", REGION_NAMES, "pooled", lowest=0.0),
+    Metric("ssim", "SSIM", True, "", REGION_NAMES, lowest=-1.0, highest=1.0),
+    Metric("l1", "L1", False, "", REGION_NAMES, lowest=0.0, highest=1.0),
+    Metric("lpips_alex", "LPIPS (AlexNet, v0.1)", False, "", REGION_NAMES, lowest=0.0),
+    Metric("lpips_vgg", "LPIPS (VGG16, v0.1)", False, "", REGION_NAMES, lowest=0.0),
+    Metric("lpips_squeeze", "LPIPS (SqueezeNet, v0.1)", False, "", REGION_NAMES, lowest=0.0),
+    Metric("hedps", "HED perceptual distance", False, "", REGION_NAMES, lowest=0.0),
+    Metric("known_drift", "Drift of known pixels", False, "", _FULL, lowest=0.0, highest=1.0),
+    Metric("edge_f_drawn", "Edge F, drawn sketch", True, "", _HOLE, lowest=0.0, highest=1.0),
+    Metric("edge_f_refined", "Edge F, refined sketch", True, "", _HOLE, lowest=0.0, highest=1.0),
+    Metric("chamfer_px", "Chamfer distance to the drawn sketch", False, "px", _HOLE, lowest=0.0),
+    Metric("edge_density", "Edge density of the output", None, "", _HOLE, lowest=0.0, highest=1.0),
+    Metric("fid", "FID", False, "", _FULL, "set"),
+    Metric("kid", "KID", False, "", _FULL, "set"),
+    Metric("fd_hed", "Frechet distance of HED features", False, "", _FULL, "set"),
+    Metric("kd_hed", "Kernel distance of HED features", False, "", _FULL, "set"),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
+"""Every metric by name, in the order of the tables."""

@@ -1,0 +1,153 @@
+"""`table.md` and `table.tex`: the head table for a readme and for a paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dpsdata.atomic import write_text_atomic
+from dpseval.metric_names import REGION_NAMES
+from dpseval.report.head_table import Cell, HeadTable, Row, build_head_table, missing_notes
+from dpseval.report.verdicts import Verdict, gather_verdicts
+
+REGION_TITLES = {
+    "full": "Whole image",
+    "hole": "Inside the hole",
+    "ring": "Ring around the hole",
+}
+MARK_NOTE = (
+    "★ best: paired tests (Wilcoxon, Holm's correction) separate it from every other set. "
+    "≈ not separated from the leader, so no set is best. Values stand with 95 % intervals; N is the number of images."
+)
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "★": r"$\star$",
+    "≈": r"$\approx$",
+    "–": "--",
+    "−": "$-$",
+    "∞": r"$\infty$",
+}
+
+
+def region_tables(scores: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[HeadTable]:
+    """The head table and, where there is something to say, one for the hole and one for the ring."""
+    tables = [build_head_table(scores, verdicts, region) for region in REGION_NAMES]
+    return [table for table in tables if table.columns]
+
+
+def write_tables(folder: Path, scores: pd.DataFrame, comparisons: pd.DataFrame) -> None:
+    """Write `table.md` and `table.tex` into a report.
+
+    Args:
+        folder: the REPORT folder.
+        scores: the columns of `scores.csv`.
+        comparisons: the columns of `dpseval.summary.comparisons`; may be empty.
+
+    Raises:
+        EnvironmentFailure: a file cannot be written.
+    """
+    tables = region_tables(scores, gather_verdicts(comparisons))
+    write_text_atomic(folder / "table.md", format_markdown(tables))
+    write_text_atomic(folder / "table.tex", format_latex(tables))
+
+
+def format_markdown(tables: Sequence[HeadTable]) -> str:
+    """The tables in GitHub's Markdown; names are escaped."""
+    lines = []
+    for table in tables:
+        heads = ["method", "level", "N", *(column.label for column in table.columns)]
+        lines += [f"## {REGION_TITLES[table.region]}", "", _pipe([escape_markdown(head) for head in heads])]
+        lines.append(_pipe(["---", *["---:"] * (len(heads) - 1)]))
+        for row in table.rows:
+            cells = [_markdown_cell(cell, row) for cell in row.cells]
+            lines.append(_pipe([escape_markdown(row.method), row.level, str(row.count), *cells]))
+        lines.append("")
+    lines += [MARK_NOTE, ""]
+    lines += [f"* {', '.join(names)}: {escape_markdown(note)}" for note, names in missing_notes(tables)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def format_latex(tables: Sequence[HeadTable]) -> str:
+    """The tables for the LaTeX package booktabs; names are escaped."""
+    lines = [r"% Needs \usepackage{booktabs}; a wide table fits with \usepackage{graphicx} and \resizebox."]
+    for table in tables:
+        lines += [
+            r"\begin{table}[t]",
+            r"\centering",
+            rf"\caption{{{escape_latex(REGION_TITLES[table.region])}. {escape_latex(MARK_NOTE)}}}",
+            rf"\begin{{tabular}}{{lr{'r' * (len(table.columns) + 1)}}}",
+            r"\toprule",
+            " & ".join(["Method", "Level", "$N$", *(escape_latex(column.label) for column in table.columns)]) + r" \\",
+            r"\midrule",
+        ]
+        method = ""
+        for row in table.rows:
+            if method not in ("", row.method):
+                lines.append(r"\addlinespace")
+            method = row.method
+            cells = [_latex_cell(cell, row) for cell in row.cells]
+            lines.append(
+                " & ".join([escape_latex(row.method), escape_latex(row.level), str(row.count), *cells]) + r" \\"
+            )
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    for note, names in missing_notes(tables):
+        lines.append(f"% {_one_line(', '.join(names))}: {_one_line(note)}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, also inside a table."""
+    safe = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", _one_line(text))
+    return safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_TEX.get(char, char) for char in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _pipe(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _count_note(cell: Cell, row: Row) -> str:
+    return f", N={cell.count}" if cell.count and cell.count != row.count else ""
+
+
+def _markdown_cell(cell: Cell, row: Row) -> str:
+    if not cell.text:
+        return "weights missing" if cell.missing else "–"
+    number = f"**{cell.text} ★**" if cell.mark == "best" else f"{cell.text}{' ≈' if cell.mark == 'tied' else ''}"
+    return f"{number} ({cell.interval}{_count_note(cell, row)})" if cell.interval else number
+
+
+def _latex_cell(cell: Cell, row: Row) -> str:
+    if not cell.text:
+        return r"\textit{weights missing}" if cell.missing else "--"
+    number = escape_latex(cell.text)
+    if cell.mark == "best":
+        number = rf"\textbf{{{number}}}$^\star$"
+    elif cell.mark == "tied":
+        number = rf"{number}$^\approx$"
+    return rf"{number} {{\scriptsize ({cell.interval}{_count_note(cell, row)})}}" if cell.interval else number

@@ -1,0 +1,23 @@
+"""The command `dpseval report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register_report(app: typer.Typer) -> None:
+    """Add the report command to the app of the room."""
+    app.command("report")(report_command)
+
+
+def report_command(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A folder that `dpseval score` wrote.")],
+) -> None:
+    """Draw tables, charts and page again from the CSV files of a report; needs no outputs and no dataset."""
+    from dpseval.report.page import draw_report
+
+    path = draw_report(report)
+    typer.echo(f"{path} ({path.stat().st_size / 1e6:.2f} MB), table.md and table.tex beside it")

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dpsdata.contracts import MissingError, UsageError
+from dpseval.output_sets import find_sets
+from dpseval.pairs import leave_out, pair_outputs, refused_findings
+from dpseval.photo_files import SetKey
+from dpseval.score_config import ScoreConfig
+
+samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    return samples.make_built(tmp_path / "built")
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return samples.make_outputs(tmp_path / "out", methods=("ours", "rival"), levels=("l0", "l0.50"))
+
+
+CONFIG = ScoreConfig(masks="dps")
+
+
+def test_everything_is_paired_by_id(built: Path, outputs: Path) -> None:
+    pairing = pair_outputs(outputs, built, CONFIG)
+    assert pairing.keys == (SetKey("ours", 0.0), SetKey("ours", 0.5), SetKey("rival", 0.0), SetKey("rival", 0.5))
+    assert [photo.id for photo in pairing.photos] == list(samples.IDS)
+    photo = pairing.photos[1]
+    assert photo.truth == built / "images/b__c.png"
+    assert photo.mask.path == built / "masks/dps/b__c.png"
+    assert photo.sketch == built / "sketches/b__c.png"
+    assert [item.path for item in photo.outputs] == [
+        outputs / method / level / "b__c.png" for method in ("ours", "rival") for level in ("l0", "l0.50")
+    ]
+    assert pairing.findings == ()
+
+
+def test_a_method_without_level_and_a_refined_sketch(built: Path, tmp_path: Path) -> None:
+    outputs = samples.make_outputs(tmp_path / "out", methods=("ours",), levels=("none",))
+    refined = outputs / "ours/none/refined"
+    refined.mkdir()
+    for name in samples.IDS:
+        (refined / f"{name}.png").write_bytes((built / f"sketches/{name}.png").read_bytes())
+    pairing = pair_outputs(outputs, built, CONFIG)
+    assert pairing.keys == (SetKey("ours", None),)
+    assert pairing.photos[0].outputs[0].refined == refined / "a.png"
+    assert pairing.findings == ()
+
+
+def test_filters_take_methods_and_levels(built: Path, outputs: Path) -> None:
+    config = ScoreConfig(masks="dps", methods=("rival",), levels=(0.5,))
+    assert pair_outputs(outputs, built, config).keys == (SetKey("rival", 0.5),)
+    with pytest.raises(UsageError, match="method 'other' has no outputs here; there are: ours, rival"):
+        find_sets(outputs, ("other",))
+    with pytest.raises(UsageError, match=r"level 0\.25 has no outputs here; there are: 0, 0\.5"):
+        find_sets(outputs, levels=(0.25,))
+
+
+def test_no_outputs_and_no_folder(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such folder"):
+        find_sets(tmp_path / "nothing")
+    (tmp_path / "empty/ours/l0").mkdir(parents=True)
+    with pytest.raises(MissingError, match="no outputs here"):
+        pair_outputs(tmp_path / "empty", built, CONFIG)
+
+
+@pytest.mark.parametrize("where", ["all", "one"])
+def test_a_missing_output(built: Path, outputs: Path, where: str) -> None:
+    for method in ("ours", "rival"):
+        for level in ("l0", "l0.50"):
+            if where == "all" or (method, level) == ("rival", "l0"):
+                (outputs / method / level / "d.png").unlink()
+    pairing = pair_outputs(outputs, built, CONFIG)
+    kinds = {finding.kind for finding in pairing.findings}
+    assert kinds == ({"missing"} if where == "all" else {"missing", "unequal-ids"})
+    assert {finding.id for finding in pairing.findings if finding.kind == "missing"} == {"d"}
+    assert refused_findings(pairing, pairing.findings, ("missing",)) == []
+    left = leave_out(pairing, pairing.findings, ("missing",))
+    assert [photo.id for photo in left.photos] == ["a", "b__c", "e"]
+    if where == "one":
+        assert refused_findings(pairing, pairing.findings, ("unequal-ids",)) == []
+        own = leave_out(pairing, pairing.findings, ("unequal-ids",))
+        assert [len(photo.outputs) for photo in own.photos] == [4, 4, 3, 4]
+    else:
+        assert len(refused_findings(pairing, pairing.findings, ("unequal-ids",))) == 4
+
+
+def test_a_missing_refined_sketch_and_a_missing_sketch(built: Path, outputs: Path) -> None:
+    refined = outputs / "ours/l0/refined"
+    refined.mkdir()
+    (refined / "a.png").write_bytes((built / "sketches/a.png").read_bytes())
+    (built / "sketches/e.png").unlink()
+    findings = pair_outputs(outputs, built, CONFIG).findings
+    assert {finding.kind for finding in findings} == {"missing"}
+    assert sorted(finding.id for finding in findings) == ["b__c", "d", "e", "e"]
+
+
+def test_extra_files_and_folders(built: Path, outputs: Path) -> None:
+    data = (outputs / "ours/l0/a.png").read_bytes()
+    (outputs / "ours/l0/stranger.png").write_bytes(data)
+    (outputs / "ours/l0/notes.txt").write_text("x")
+    (outputs / "ours/wide").mkdir()
+    (outputs / "ours/wide/a.png").write_bytes(data)
+    (outputs / "ours/loose.png").write_bytes(data)
+    (outputs / "ours/l0/.hidden").write_text("x")
+    (outputs / "logs/deep").mkdir(parents=True)
+    findings = pair_outputs(outputs, built, CONFIG).findings
+    assert {finding.kind for finding in findings} == {"extra"}
+    assert sorted(Path(finding.path).name for finding in findings) == ["notes.txt", "ours", "stranger.png", "wide"]
+    assert not any(finding.id for finding in findings)
+
+
+def test_two_files_and_two_folders_for_one_output(built: Path, outputs: Path) -> None:
+    data = (outputs / "ours/l0/a.png").read_bytes()
+    (outputs / "ours/l0/a.jpg").write_bytes(data)
+    (outputs / "ours/l0.5").mkdir()
+    (outputs / "ours/l0.5/a.png").write_bytes(data)
+    findings = [finding for finding in pair_outputs(outputs, built, CONFIG).findings if finding.kind == "duplicate"]
+    assert [(Path(finding.path).name, finding.id) for finding in findings] == [("l0.50", ""), ("a.png", "a")]
+
+
+def test_names_in_another_unicode_form_are_the_same_id(tmp_path: Path) -> None:
+    built = samples.make_built(tmp_path / "built", ("caf\u00e9", "x"))
+    outputs = samples.make_outputs(tmp_path / "out", ("cafe\u0301", "x"))
+    assert pair_outputs(outputs, built, CONFIG).findings == ()
+
+
+def write_run(outputs: Path, **facts: object) -> None:
+    (outputs / "run.json").write_text(json.dumps(facts))
+
+
+def test_run_json_tells_masks_sketches_and_split(built: Path, outputs: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    for name in samples.IDS:
+        (drawn / f"{name}.png").write_bytes((built / f"sketches/{name}.png").read_bytes())
+    write_run(outputs, masks="dps", sketches=str(drawn), split="test")
+    pairing = pair_outputs(outputs, built, ScoreConfig())
+    assert (pairing.masks, pairing.sketches, pairing.split) == ("dps", drawn, "test")
+    with pytest.raises(UsageError, match="made with dps, got center"):
+        pair_outputs(outputs, built, ScoreConfig(masks="center"))
+    write_run(outputs, masks="dps", sketches=str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match="there is no such folder; say --sketches"):
+        pair_outputs(outputs, built, ScoreConfig())
+    (outputs / "run.json").write_text("[1")
+    with pytest.raises(UsageError, match="damaged"):
+        pair_outputs(outputs, built, ScoreConfig())
+    write_run(outputs, masks=3)
+    with pytest.raises(UsageError, match="'masks'"):
+        pair_outputs(outputs, built, ScoreConfig())
+
+
+def test_outputs_of_another_build(built: Path, outputs: Path) -> None:
+    write_run(outputs, masks="dps", dataset_root_hash="f" * 64)
+    findings = pair_outputs(outputs, built, ScoreConfig()).findings
+    assert [finding.kind for finding in findings] == ["other-dataset"]
+
+
+def test_masks_without_run_json(built: Path, outputs: Path, tmp_path: Path) -> None:
+    assert pair_outputs(outputs, built, ScoreConfig()).masks == "dps"  # the only family that is stored
+    drawn = pair_outputs(outputs, built, ScoreConfig(masks="center"))
+    assert drawn.photos[0].mask.path is None
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((built / "masks/dps/a.png").read_bytes())
+    named = pair_outputs(outputs, built, ScoreConfig(masks=str(folder)))
+    assert [photo.mask.path for photo in named.photos] == [folder / "a.png", None, None, None]
+    with pytest.raises(UsageError, match="expected one of"):
+        ScoreConfig(masks="nonsense")
+
+
+def test_the_split_is_the_one_of_the_outputs(tmp_path: Path) -> None:
+    built = samples.make_built(tmp_path / "built", ("a", "b", "c", "d"))
+    text = (built / "manifest.csv").read_text().replace("d,test", "d,train")
+    (built / "manifest.csv").write_text(text)
+    outputs = samples.make_outputs(tmp_path / "out", ("a", "b", "c"))
+    pairing = pair_outputs(outputs, built, CONFIG)
+    assert (pairing.split, pairing.findings) == ("test", ())
+    assert pair_outputs(outputs, built, ScoreConfig(masks="dps", split="all")).findings[0].kind == "missing"
+    with pytest.raises(UsageError, match="expected all or one of test, train, got 'val'"):
+        pair_outputs(outputs, built, ScoreConfig(masks="dps", split="val"))
