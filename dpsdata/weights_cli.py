@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dpsdata import metric_weights as _metric_weights  # noqa: F401  registers their names
 from dpsdata.contracts import MissingError
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weight files: what exists, what is installed, how to get it.")

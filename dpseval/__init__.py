@@ -1,3 +1,36 @@
-"""Scores over refinement levels and methods, and their report."""
+"""Scores over refinement levels and methods, and their report. Names are imported when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpseval.compare import Comparison, compare_reports
+    from dpseval.findings import Finding, PairingError
+    from dpseval.score_config import ScoreConfig
+    from dpseval.scoring import Scores, score
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Comparison": "dpseval.compare",
+    "Finding": "dpseval.findings",
+    "PairingError": "dpseval.findings",
+    "ScoreConfig": "dpseval.score_config",
+    "Scores": "dpseval.scoring",
+    "compare_reports": "dpseval.compare",
+    "score": "dpseval.scoring",
+}
+
+__all__ = ["Comparison", "Finding", "PairingError", "ScoreConfig", "Scores", "compare_reports", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

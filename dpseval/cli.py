@@ -1,4 +1,4 @@
-"""`dpseval`: the room of scores; its commands come with the evaluation issue."""
+"""`dpseval`: score, compare, report."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import typer
 
 from dpsdata.command import run_and_exit
 from dpseval import __version__
+from dpseval.report_cli import register_report
+from dpseval.score_cli import register_compare, register_score
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Scores and reports. This version has no scores yet: see CHANGELOG.md.",
-)
+# Plain help: the coloured one loads half a second of libraries.
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+register_score(app)
+register_compare(app)
+register_report(app)
 
 
-@app.callback(invoke_without_command=True)
-def room(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Print the version."""
-    if version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _room(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Scores over refinement levels and methods, and the page that shows them. Any command takes --debug."""
 
 
 def main() -> None:

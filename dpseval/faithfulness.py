@@ -131,5 +131,6 @@ def _read_bits(**arrays: NDArray[Any]) -> tuple[NDArray[np.bool_], ...]:
 def _distances(lines: NDArray[np.bool_], targets: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Distance of each pixel of `lines` to the nearest pixel of `targets`, in px."""
     away = cv2.distanceTransform((~targets).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    found: NDArray[np.float64] = away[lines].astype(np.float64)
+    # OpenCV's last bits change from call to call; the squares are whole numbers.
+    found: NDArray[np.float64] = np.sqrt(np.rint(away[lines].astype(np.float64) ** 2))
     return found

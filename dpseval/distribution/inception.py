@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from dpsdata import weights
 from dpsdata.contracts import UsageError
 from dpsdata.device import choose_device
-from dpsdata.weights_read import read_state
-from dpseval.distribution.inception_layout import (
+from dpsdata.metric_weights.inception import INCEPTION, check_inception_state, hash_state
+from dpsdata.metric_weights.inception_layout import (
     BLOCKS,
     FEATURE_COUNT,
     NORM_EPSILON,
@@ -30,7 +30,7 @@ from dpseval.distribution.inception_layout import (
     Step,
     named_convs,
 )
-from dpseval.distribution.inception_weights import INCEPTION, check_inception_state, hash_state
+from dpsdata.weights_read import read_state
 from dpseval.distribution.preprocess import INPUT_SIZE_PX, prepare
 
 

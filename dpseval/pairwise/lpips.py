@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dpsdata import weights
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.device import choose_device
+from dpsdata.metric_weights.lpips_backbones import BACKBONES, Backbone, take_trunk
 from dpsdata.weights_read import read_state
-from dpseval.pairwise.lpips_weights import BACKBONES, Backbone, take_trunk
 from dpseval.pairwise.map_distance import mean_distances
 
 SMALLEST_SIDE_PX = 32  # AlexNet's last pool has nothing to take the maximum of below 31
@@ -92,6 +91,8 @@ class Lpips:
     """
 
     def __init__(self, net: str, state: Mapping[str, Any], *, device: str = "cpu") -> None:
+        import torchvision  # takes seconds, and most scores have no backbone to load
+
         backbone = find_backbone(net)
         self.net, self.name = net, f"lpips_{net}"
         self.device = choose_device(device)

@@ -80,7 +80,8 @@ def region_masks(mask: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
     if hole.any() and not hole.all():
         width_px = max(1, round(RING_WIDTH_PX * min(hole.shape) / REFERENCE_SIDE_PX))
         distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        ring = (distance <= width_px) & ~hole
+        # OpenCV's last bits change from call to call; the squares are whole numbers.
+        ring = (np.rint(distance.astype(np.float64) ** 2) <= width_px**2) & ~hole
     return {"full": np.ones_like(hole), "hole": hole, "ring": ring}
 
 

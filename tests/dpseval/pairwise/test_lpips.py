@@ -11,7 +11,7 @@ from skimage.data import astronaut
 
 from dpsdata.contracts import MissingError, UsageError
 from dpseval.pairwise.lpips import Lpips, load_heads, load_lpips
-from dpseval.pairwise.lpips_weights import BACKBONES, trunk_shapes
+from dpsdata.metric_weights.lpips_backbones import BACKBONES, trunk_shapes
 
 FACE = np.ascontiguousarray(astronaut()[40:136, 170:290])  # 96 x 120
 

@@ -8,9 +8,9 @@ import torch
 from dpsdata import weights
 from dpsdata.contracts import MissingError
 from dpsdata.weights_read import UnrecognisedError
-from dpseval.pairwise import lpips_weights
+from dpsdata.metric_weights import lpips_backbones
 from dpseval.pairwise.lpips import Lpips, load_lpips
-from dpseval.pairwise.lpips_weights import BACKBONES, import_backbone, register_backbones, trunk_shapes
+from dpsdata.metric_weights.lpips_backbones import BACKBONES, import_backbone, register_backbones, trunk_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,6 @@ def test_the_module_loads_no_heavy_library() -> None:
     import subprocess
     import sys
 
-    code = f"import sys, {lpips_weights.__name__}; print({{'torch', 'numpy', 'cv2'}} & set(sys.modules))"
+    code = f"import sys, {lpips_backbones.__name__}; print({{'torch', 'numpy', 'cv2'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dpsdata.contracts import MissingError
+from dpsdata.metric_weights.inception_layout import OUTPUT_COUNT, state_shapes
 from dpsdata.weights import Imported, WeightFile, register, register_importer
 from dpsdata.weights_read import UnrecognisedError
-from dpseval.distribution.inception_layout import OUTPUT_COUNT, state_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor

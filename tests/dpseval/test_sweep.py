@@ -1,0 +1,180 @@
+"""`dpseval run`: methods x levels from weights to one report, missing ones named and never made up."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import typer
+
+from dpsdata.command import run_app
+from dpsdata.contracts import MissingError, UsageError
+from dpseval.compare import compare_reports
+from dpseval.report.page import draw_report
+from dpseval.run_cli import register_run
+from dpseval.score_config import ScoreConfig
+from dpseval.sweep import SweepConfig, SweepResult, run_sweep
+
+TESTS = Path(__file__).resolve().parents[1]
+samples = SimpleNamespace(**runpy.run_path(str(TESTS / "models/method_samples.py")))
+SIZE = 128
+METHODS = ("dps", "deepfillv2", "deepfillv2-guided", "scfegan", "mean-color", "telea", "navier-stokes")
+LEVELS = (0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    samples.make_built(folder / "built", SIZE, samples.IDS[:2])
+    samples.write_dps(folder / "dps", SIZE)
+    samples.write_rivals(folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(place: Path) -> SweepConfig:
+    weights = {name: str(place / "run") for name in ("deepfillv2-guided", "scfegan")}
+    return SweepConfig(
+        built=place / "built",
+        report=place / "report",
+        methods=METHODS,
+        masks="dps",
+        levels=LEVELS,
+        weights={"dps": str(place / "dps"), **weights},
+        score=ScoreConfig(device="cpu", use_cache=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def done(config: SweepConfig, tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DPS_HOME", str(tmp_path_factory.mktemp("home")))
+        return run_sweep(config)
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
+
+
+def make_app() -> typer.Typer:
+    app = typer.Typer()
+    register_run(app)
+    app.command("other")(lambda: None)
+    return app
+
+
+def test_one_report_has_all_methods(done: SweepResult, config: SweepConfig) -> None:
+    table = pd.read_csv(config.report / "scores.csv")
+    scored = table[(table["metric"] == "psnr") & (table["region"] == "hole") & (table["bin"] == "all")]
+    found = {(row.method, "none" if pd.isna(row.level) else row.level): row for row in scored.itertuples()}
+    assert set(found) == {
+        *(("dps", level) for level in LEVELS),
+        *((name, "none") for name in METHODS[1:]),
+    }
+    for (name, _), row in found.items():
+        assert row.n == (0 if name == "deepfillv2" else 2), name
+        assert pd.isna(row.value) == (name == "deepfillv2")
+    assert (config.report.parent / "outputs/scfegan/none/a.png").is_file()
+
+
+def test_a_missing_method_is_a_row_with_its_reason(done: SweepResult, config: SweepConfig) -> None:
+    assert set(done.missing) == {"deepfillv2"}
+    assert "dps weights import" in done.missing["deepfillv2"]
+    results = json.loads((config.report / "scores.json").read_text())
+    assert results["missing_methods"] == done.missing
+    page = (config.report / "index.html").read_text()
+    markdown = (config.report / "table.md").read_text()
+    assert "deepfillv2: weights missing: " in page
+    assert "| deepfillv2 | – | 0 | weights missing |" in markdown
+    assert not (config.report.parent / "outputs/deepfillv2").exists()
+
+
+def test_the_report_states_what_was_scored(done: SweepResult, config: SweepConfig) -> None:
+    methods = json.loads((config.report / "scores.json").read_text())["methods"]
+    assert set(methods) == set(METHODS) - {"deepfillv2"}
+    assert methods["scfegan"]["origin"] == "retrained"
+    assert methods["scfegan"]["images_seen"] == 1234
+    assert methods["deepfillv2-guided"]["guided"] is True
+    page = (config.report / "index.html").read_text()
+    assert "a reduced network of width 4, where 64 is published; images seen: 1,234" in page
+    before = page
+    draw_report(config.report)
+    assert (config.report / "index.html").read_text() == before
+
+
+def test_a_second_run_predicts_nothing_and_gives_the_same_scores(done: SweepResult, config: SweepConfig) -> None:
+    first = (config.report / "scores.json").read_bytes()
+    lines: list[str] = []
+    outputs = config.report.parent / "outputs"
+    times = {path: path.stat().st_mtime_ns for path in outputs.rglob("*.png")}
+    run_sweep(replace(config, report=config.report.parent / "second"), lines.append)
+    assert (config.report.parent / "second/scores.json").read_bytes() == first
+    assert {path: path.stat().st_mtime_ns for path in outputs.rglob("*.png")} == times
+    assert "scfegan: 0 photos predicted, 2 were there" in lines
+    assert any(line.startswith("missing: deepfillv2: ") for line in lines)
+    same = compare_reports(config.report, config.report.parent / "second", {}, [], 0).table()
+    assert not same.empty
+
+
+def test_nothing_but_missing_methods_ends_with_the_commands(config: SweepConfig, tmp_path: Path) -> None:
+    alone = replace(config, report=tmp_path / "report", methods=("deepfillv2",), weights={})
+    with pytest.raises(MissingError, match="dps train deepfillv2"):
+        run_sweep(alone)
+    with pytest.raises(MissingError, match="dps train deepfillv2"):
+        run_sweep(replace(alone, methods=("telea", "deepfillv2"), require_methods=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_weights_are_a_missing_row_too(config: SweepConfig, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/scfegan.safetensors").write_bytes(b"nothing")
+    weights = {"scfegan": str(tmp_path / "weights")}
+    found = run_sweep(replace(config, report=tmp_path / "report", methods=("scfegan", "telea"), weights=weights))
+    assert "scfegan.safetensors" in found.missing["scfegan"]
+    with pytest.raises(MissingError, match=r"scfegan\.safetensors"):
+        run_sweep(replace(config, report=tmp_path / "report", methods=("scfegan",), weights=weights))
+
+
+def test_sources_of_refined_sketches_run_first(config: SweepConfig, place: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="none of the methods that run here: dps, scfegan-refined"):
+        replace(config, methods=("scfegan-refined",))
+    weights = {"dps": str(place / "dps"), "scfegan-refined": str(place / "run")}
+    wanted = replace(config, methods=("scfegan-refined", "dps-g"), report=tmp_path / "report", weights=weights)
+    assert wanted.makers == ("dps", "scfegan-refined")
+    table = run_sweep(replace(wanted, levels=(0.5,))).scores.summary
+    assert set(zip(table["method"], table["level"], strict=True)) == {("scfegan-refined", 0.5), ("dps-g", 0.5)}
+    missing = replace(wanted, methods=("scfegan-refined", "telea"), weights={"scfegan-refined": str(place / "run")})
+    found = run_sweep(replace(missing, report=tmp_path / "other" / "report"))
+    assert "reads the refined sketches of dps, and" in found.missing["scfegan-refined"]
+
+
+def test_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head = ["run", str(place / "built"), "--masks", "dps", "--workers", "1", "--device", "cpu", "--no-cache"]
+    report = ["-o", str(tmp_path / "report"), "--outputs", str(tmp_path / "made")]
+    assert run_app(make_app(), [*head, *report, "--methods", "telea,scfegan"]) == 0
+    said = capsys.readouterr()
+    assert "missing: scfegan: no weights of SC-FEGAN come with the package" in said.out
+    assert f"open {tmp_path / 'report/index.html'}" in said.out
+    assert (tmp_path / "made/telea/none/a.png").is_file()
+    for more, code, reason in (
+        (["--methods", "telea,scfegan", "--require-methods"], 5, "dps train scfegan"),
+        (["--methods", "scfegan"], 5, "dps train scfegan"),
+        (["--methods", "lama"], 2, "expected one of dps"),
+        (["--methods", ""], 2, "expected names"),
+        (["--methods", "telea", "--levels", "2"], 2, "[0, 1]"),
+        (["--methods", "telea", "--weights", "scfegan"], 2, "METHOD=PATH"),
+        (["--methods", "telea", "--weights", "scfegan=x"], 2, "none of the methods"),
+        (["--methods", "telea", "--require", "fid"], 5, "fid"),
+        (["--methods", "telea", "--split", "nope"], 2, "expected all or one of"),
+    ):
+        assert run_app(make_app(), [*head, *report, *more]) == code, (more, capsys.readouterr().err)
+        assert reason in capsys.readouterr().err, more
+    missing = [*head[:1], str(tmp_path / "none"), *head[2:], *report, "--methods", "telea"]
+    assert run_app(make_app(), missing) == 5
+    assert "no built dataset" in capsys.readouterr().err
