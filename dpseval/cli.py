@@ -1,4 +1,4 @@
-"""`dpseval`: score, compare, report."""
+"""`dpseval`: score, run, compare, report."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import typer
 from dpsdata.command import run_and_exit
 from dpseval import __version__
 from dpseval.report_cli import register_report
+from dpseval.run_cli import register_run
 from dpseval.score_cli import register_compare, register_score
 
 # Plain help: the coloured one loads half a second of libraries.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 register_score(app)
+register_run(app)
 register_compare(app)
 register_report(app)
 

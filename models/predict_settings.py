@@ -12,8 +12,10 @@ from dpsdata.contracts import MissingError, UsageError, level_folder
 from dpsdata.dataset import EditDataset
 from dpsdata.masks import check_family, mask_source_key
 from models.edit_request import RUN_FILE
+from models.registry import METHODS, Method, find_method
 
-METHOD, REFINER_METHOD = "dps", "dps-g"
+# What a method is, in words; the pixels depend on none of it.
+ABOUT = "about"
 _SCHEMA_VERSION = 1
 _MOST_BYTES = 2**20
 
@@ -26,14 +28,16 @@ class PredictConfig:
         built: folder that `dpsdata build` made, of the model's resolution.
         out: folder of outputs, one for each pair of mask family and source of sketches.
         masks: mask family.
-        levels: refinement levels in [0, 1].
+        levels: refinement levels in [0, 1]; no meaning for a method without a level.
         sketches: folder of ID.png, strokes of any width at the size of the dataset; None for the stored sketches.
         split: name of a split, or `all`.
-        weights: `bundled`, `official` or a folder.
+        weights: `bundled`, `official`, or a path; no meaning for a method without weights.
         batch_size: photos in one pass.
         limit: only the first so many photos; None for all.
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32` or `bf16`.
+        method: one of `models.registry.METHODS`.
+        seed: of noise that a method reads, keyed by it and the id of the photo.
     """
 
     built: Path
@@ -47,8 +51,11 @@ class PredictConfig:
     limit: int | None = None
     device: str = "cpu"
     precision: str = "fp32"
+    method: str = "dps"
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        find_method(self.method)
         check_family(self.masks)
         folders = [level_folder(level) for level in self.levels]
         if not folders or len(set(folders)) < len(folders):
@@ -64,19 +71,36 @@ class PredictConfig:
         if (self.out / "dataset.json").exists():
             raise UsageError(f"{self.out} is a built dataset; choose another folder for the outputs")
 
+    @property
+    def chosen_levels(self) -> tuple[float | None, ...]:
+        """The levels that are written: None alone for a method without one."""
+        return self.levels if METHODS[self.method].has_level else (None,)
 
-def describe_run(config: PredictConfig, dataset: EditDataset, weights: dict[str, str]) -> dict[str, Any]:
+
+def written_methods(method: Method) -> list[Method]:
+    """The method itself and those whose outputs it writes too."""
+    return [method, *(other for other in METHODS.values() if other.made_by == method.name)]
+
+
+def describe_run(
+    config: PredictConfig, dataset: EditDataset, settings: dict[str, Any], about: dict[str, Any]
+) -> dict[str, Any]:
     """What the pixels of a run depend on, as `run.json` keeps it.
 
     Args:
         config: what to run.
         dataset: the split of the built folder.
-        weights: SHA-256 by network.
+        settings: what the pixels of this method depend on, its levels aside.
+        about: what a comparison states of it.
 
     Raises:
         MissingError: the folder of sketches holds none of this split.
     """
-    method = {"levels": list(config.levels), "weights": weights, "precision": config.precision}
+    levels = list(config.levels) if METHODS[config.method].has_level else None
+    methods = {
+        method.name: {"levels": levels, **settings, ABOUT: {**about, "title": method.title}}
+        for method in written_methods(METHODS[config.method])
+    }
     return {
         "schema_version": _SCHEMA_VERSION,
         "dataset_root_hash": dataset.root_hash,
@@ -86,7 +110,7 @@ def describe_run(config: PredictConfig, dataset: EditDataset, weights: dict[str,
         "mask_source": mask_source_key(config.masks),
         "sketches": None if config.sketches is None else str(config.sketches.resolve()),
         "sketches_sha256": None if config.sketches is None else _hash_sketches(config.sketches, dataset.ids),
-        "methods": {METHOD: method, REFINER_METHOD: method},
+        "methods": methods,
     }
 
 
@@ -116,26 +140,39 @@ def merge_run(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: the folder holds outputs of other settings, or of unknown ones.
     """
-    path = out / RUN_FILE
-    if not path.is_file():
+    stored = read_run(out)
+    if stored is None:
         if any((out / method).exists() for method in wanted["methods"]):
             raise UsageError(
                 f"{out} holds outputs without {RUN_FILE}, so their settings are unknown; choose another OUT"
             )
         return wanted
+    methods = stored["methods"]
+    others = [key for key in wanted if key != "methods" and stored.get(key) != wanted[key]]
+    for name, method in wanted["methods"].items():
+        found = methods.get(name, method)
+        keys = [key for key in method if key != ABOUT]
+        others += [key for key in keys if not isinstance(found, dict) or found.get(key) != method[key]]
+    if others:
+        named = ", ".join(dict.fromkeys(others))
+        raise UsageError(f"{out} holds a run of other settings ({named}); choose another OUT, or repeat its options")
+    return {**stored, "methods": {**methods, **wanted["methods"]}}
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """The stored `run.json` of a folder of outputs, with its `methods`; None where there is none.
+
+    Raises:
+        UsageError: it is damaged, or of another command.
+    """
+    path = out / RUN_FILE
+    if not path.is_file():
+        return None
     try:
         data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
         stored = json.loads(data)
     except (OSError, ValueError, RecursionError):
         stored = None
-    methods = stored.get("methods") if isinstance(stored, dict) else None
-    if not isinstance(stored, dict) or not isinstance(methods, dict):
+    if not isinstance(stored, dict) or not isinstance(stored.get("methods"), dict):
         raise UsageError(f"{path} is damaged or of another command; choose another OUT")
-    others = [key for key in wanted if key != "methods" and stored.get(key) != wanted[key]]
-    for name, method in wanted["methods"].items():
-        found = methods.get(name, method)
-        others += [key for key in method if not isinstance(found, dict) or found.get(key) != method[key]]
-    if others:
-        named = ", ".join(dict.fromkeys(others))
-        raise UsageError(f"{out} holds a run of other settings ({named}); choose another OUT, or repeat its options")
-    return {**stored, "methods": {**methods, **wanted["methods"]}}
+    return stored

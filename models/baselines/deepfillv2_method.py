@@ -10,7 +10,7 @@ from torch import Tensor
 from dpsdata.contracts import MissingError
 from dpsdata.device import choose_device
 from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX, DeepFillv2, DeepFillv2Config
-from models.baselines.fitting import fit_edit, fit_photo, round_up
+from models.baselines.fitting import draw_lines, fit_edit, fit_photo, round_up
 from models.baselines.loading import load_deepfillv2
 from models.baselines.tf_names import count_weights
 from models.method_predictors import LoadOptions, MethodFacts, Painting, check_rival_precision
@@ -29,13 +29,17 @@ class DeepFillv2Predictor:
         net: the network.
         device: where it runs.
         facts: what a comparison states of it.
+        soft_pen: whether lines are drawn by `smooth_sketch`, as in our training; else they are binary, as published.
     """
 
     resolution: int | None = None
 
-    def __init__(self, method: Method, net: DeepFillv2, device: torch.device, facts: MethodFacts) -> None:
+    def __init__(
+        self, method: Method, net: DeepFillv2, device: torch.device, facts: MethodFacts, soft_pen: bool = False
+    ) -> None:
         self.method, self.device, self.facts = method, device, facts
         self.net = net.eval().to(device)
+        self.soft_pen = soft_pen
 
     @torch.no_grad()
     def predict(self, photo: Tensor, sketch: Tensor, mask: Tensor, ids: Sequence[str], level: float | None) -> Painting:
@@ -43,7 +47,7 @@ class DeepFillv2Predictor:
         height, width = photo.shape[2:]
         size = (round_up(height, SIZE_MULTIPLE_PX), round_up(width, SIZE_MULTIPLE_PX))
         photo, sketch, mask = fit_edit(photo, sketch, mask, size)
-        lines = (sketch > LINE_THRESHOLD).float() if self.net.config.guided else None
+        lines = draw_lines(sketch, self.soft_pen, LINE_THRESHOLD) if self.net.config.guided else None
         return Painting(fit_photo(self.net(photo, mask, lines)["raw"], (height, width)))
 
 
@@ -64,16 +68,18 @@ def load_deepfillv2_method(method: Method, options: LoadOptions) -> DeepFillv2Pr
             f"{found.path}: these weights are {kind}; they belong to {other}, not to {method.name}, "
             f"for which {method.missing}"
         )
-    return DeepFillv2Predictor(method, net, device, _facts(net, found))
+    return DeepFillv2Predictor(method, net, device, _facts(net, found), found.has_soft_pen)
 
 
 def _facts(net: DeepFillv2, found: FoundWeights) -> MethodFacts:
-    reads = "the one-pixel sketch, over 0.6 a line" if net.config.guided else "no sketch"
+    pen = "the sketch by the soft pen of its training" if found.has_soft_pen else "the one-pixel sketch, binary"
+    reads = pen if net.config.guided else "no sketch"
+    trained = "" if found.data_px is None else f", trained at {found.data_px} px"
     return MethodFacts(
         found.origin,
         found.sha256,
         found.licence,
-        f"{reads}; at the photos' own size",
+        f"{reads}; at the photos' own size{trained}",
         count_weights(net),
         found.images_seen,
         (net.config.width, DeepFillv2Config().width),

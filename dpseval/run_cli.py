@@ -1,0 +1,122 @@
+"""The command `dpseval run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsdata.contracts import UsageError, check_level
+
+
+def register_run(app: typer.Typer) -> None:
+    """Add `run` to the app of the room."""
+    app.command("run")(run_command)
+
+
+def run_command(
+    built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
+    report: Annotated[Path, typer.Option("--out", "-o", metavar="REPORT", help="Folder to write the report into.")],
+    masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
+    methods: Annotated[
+        str, typer.Option(help="With commas between, such as dps,deepfillv2,scfegan,telea; `dps predict --help`.")
+    ] = "dps",
+    levels: Annotated[
+        str, typer.Option(help="Refinement levels in [0, 1], of the methods that have them.")
+    ] = "0,0.25,0.5,0.75,1",
+    sketches: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "test",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: what there is]"),
+    ] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of outputs; it goes on there. [default: REPORT/../outputs]"),
+    ] = None,
+    require_methods: Annotated[
+        bool, typer.Option("--require-methods", help="Exit 5 where a method has no weights.")
+    ] = False,
+    batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
+    prep: Annotated[
+        str, typer.Option(help="Of FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")
+    ] = "pytorch-fid",
+    lpips: Annotated[str, typer.Option(metavar="NETS", help="Of alex, vgg and squeeze.")] = "alex",
+    require: Annotated[
+        str, typer.Option(metavar="METRICS", help="Exit 5 where one is missing: fid, kid, lpips, lpips_alex ...")
+    ] = "",
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Tolerate a kind of finding: such items are left out.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of all networks: auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one a core.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of noise that a method reads, of intervals and of samples.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Features of earlier runs. [default: beside the weights]")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write features on disk.")] = False,
+) -> None:
+    """Make the outputs of several methods and levels, and score all in one report.
+
+    A method without weights is named in the report with the reason; the others are compared. The same command goes on
+    where an interrupted one stopped.
+    """
+    from dpseval.findings import PairingError
+    from dpseval.score_config import ScoreConfig
+    from dpseval.sweep import SweepConfig, run_sweep
+
+    config = SweepConfig(
+        built=built,
+        report=report,
+        methods=_words(methods),
+        masks=masks,
+        levels=_parse_levels(levels),
+        outputs=outputs,
+        sketches=sketches,
+        split=split,
+        weights=dict(_weights_of(text) for text in weights or ()),
+        batch_size=batch,
+        seed=seed,
+        require_methods=require_methods,
+        score=ScoreConfig(
+            prep=prep,
+            require=_words(require),
+            lpips_nets=_words(lpips),
+            device=device,
+            workers=workers,
+            seed=seed,
+            cache=cache,
+            use_cache=not no_cache,
+            allow=tuple(kind for item in allow or () for kind in _words(item)),
+        ),
+    )
+    try:
+        result = run_sweep(config, typer.echo)
+    except PairingError as error:
+        for finding in error.findings:
+            typer.echo(str(finding))
+        raise
+    for warning in result.scores.run["warnings"]:
+        typer.echo(f"note: {warning}", err=True)
+    typer.echo(f"open {(report / 'index.html').resolve()}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _parse_levels(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(check_level(float(part)) for part in _words(text))
+    except ValueError:
+        raise UsageError(f"levels: expected numbers in [0, 1] with commas between, got {text!r}") from None
+
+
+def _weights_of(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if not name.strip() or not path.strip():
+        raise UsageError(f"weights: expected METHOD=PATH, such as scfegan=run/weights, got {text!r}")
+    return name.strip(), path.strip()

@@ -1,0 +1,196 @@
+"""Methods x levels to outputs on disk, then to one report: the one bridge from this room to `models`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dpsdata.build.manifest import read_dataset
+from dpsdata.contracts import MissingError, UsageError
+from dpseval.method_notes import add_methods
+from dpseval.score_config import ScoreConfig
+from dpseval.scoring import Scores, score
+from models.method_predictors import MethodPredictor, say_method
+from models.method_weights import check_method_weights
+from models.predict_settings import ABOUT, PredictConfig, read_run
+from models.prediction import FolderPrediction, open_predictor
+from models.registry import default_weights, find_method
+
+Say = Callable[[str], None]
+_BUNDLED_NAMES = ("bundled", "official")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What to compare, and on which photos.
+
+    Attributes:
+        built: folder that `dpsdata build` made.
+        report: REPORT folder.
+        methods: names of `models.registry.METHODS`.
+        masks: mask family.
+        levels: refinement levels in [0, 1], of the methods that have them.
+        outputs: folder of outputs; None for `outputs` beside the report.
+        sketches: folder of ID.png; None for the stored sketches.
+        split: name of a split, or `all`.
+        weights: by method: `bundled`, `official` or a path; what is there for those that are not named.
+        batch_size: photos in one pass.
+        seed: of noise that a method reads.
+        require_methods: end with MissingError where any method has no weights.
+        score: how to score; its `out`, `methods`, `masks`, `sketches`, `split` and `levels` are those of the sweep.
+    """
+
+    built: Path
+    report: Path
+    methods: tuple[str, ...]
+    masks: str
+    levels: tuple[float, ...]
+    outputs: Path | None = None
+    sketches: Path | None = None
+    split: str = "test"
+    weights: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 8
+    seed: int = 0
+    require_methods: bool = False
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+
+    def __post_init__(self) -> None:
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise UsageError(f"methods: expected names, each once, got {', '.join(self.methods) or 'none'}")
+        for name in (*self.methods, *self.weights):
+            find_method(name)
+        unused = [name for name in self.weights if name not in self.makers]
+        if unused:
+            raise UsageError(f"weights: {unused[0]} is none of the methods that run here: {', '.join(self.makers)}")
+
+    @property
+    def outputs_folder(self) -> Path:
+        """Where outputs are written."""
+        return self.outputs or self.report.parent / "outputs"
+
+    @property
+    def makers(self) -> tuple[str, ...]:
+        """The methods that run, in order: those that make what others read come first."""
+        wanted = [find_method(name).made_by or name for name in self.methods]
+        sources = [source for name in wanted if (source := find_method(name).sketch_from) is not None]
+        return tuple(dict.fromkeys([*sources, *wanted]))
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        scores: as `score` gives them, with a row for each missing method.
+        missing: methods without weights, and why.
+    """
+
+    scores: Scores
+    missing: dict[str, str]
+
+
+def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
+    """Make the outputs of every method and score them in one pass.
+
+    Args:
+        config: what to compare.
+        announce: called with lines that tell how far the work is.
+
+    Returns:
+        Scores; the report is written.
+
+    Raises:
+        MissingError: no dataset; no method with weights; or one is missing and `require_methods` is set.
+        PairingError: findings of the pairing that are not allowed.
+        UsageError: an option does not fit, or the folder of outputs holds a run of other settings.
+    """
+    say = announce or (lambda line: None)
+    read_dataset(config.built)
+    missing = _find_missing(config)
+    if missing and (config.require_methods or len(missing) == len(config.makers)):
+        raise MissingError("; ".join(missing.values()))
+    for name in config.makers:
+        if name in missing:
+            continue
+        job_config = _job_config(config, name)
+        try:
+            predictor = open_predictor(job_config)
+        except MissingError as error:
+            missing[name] = str(error)
+            continue
+        _predict(job_config, predictor, say)
+    made = tuple(name for name in config.methods if (find_method(name).made_by or name) not in missing)
+    absent = {name: missing[find_method(name).made_by or name] for name in config.methods if name not in made}
+    absent = {name: reason.removeprefix(f"{name}: ") for name, reason in absent.items()}
+    for name, reason in absent.items():
+        say(f"missing: {name}: {reason}")
+    if not made or (absent and config.require_methods):
+        raise MissingError("; ".join(absent.values()))
+    wanted = replace(
+        config.score,
+        out=config.report,
+        methods=made,
+        levels=(),
+        masks=config.masks,
+        sketches=config.sketches,
+        split=config.split,
+    )
+    scores = score(config.outputs_folder, config.built, wanted, announce=say)
+    return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), absent), absent)
+
+
+def _find_missing(config: SweepConfig) -> dict[str, str]:
+    missing: dict[str, str] = {}
+    for name in config.makers:
+        source = find_method(name).sketch_from
+        try:
+            check_method_weights(find_method(name), _weights(config, name))
+        except MissingError as error:
+            missing[name] = str(error)
+        if source in missing:
+            missing.setdefault(name, f"{name} reads the refined sketches of {source}, and {missing[str(source)]}")
+    return missing
+
+
+def _weights(config: SweepConfig, name: str) -> str:
+    given = config.weights.get(name)
+    if given is None:
+        return default_weights(find_method(name))
+    return given if given in _BUNDLED_NAMES else str(Path(given).expanduser().absolute())
+
+
+def _job_config(config: SweepConfig, name: str) -> PredictConfig:
+    return PredictConfig(
+        config.built,
+        config.outputs_folder,
+        config.masks,
+        config.levels,
+        config.sketches,
+        config.split,
+        _weights(config, name),
+        config.batch_size,
+        device=config.score.device,
+        method=name,
+        seed=config.seed,
+    )
+
+
+def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say) -> None:
+    job = FolderPrediction(config, predictor)
+    say(say_method(predictor))
+    counts = job.run()
+    say(f"{config.method}: {counts.done_count} photos predicted, {counts.kept_count} were there")
+    for name, reason in counts.failures:
+        say(f"failed: {config.method}: {name}: {reason}")
+
+
+def _about(config: SweepConfig, made: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What `run.json` of the outputs states of each method that is scored."""
+    stored = read_run(config.outputs_folder) or {"methods": {}}
+    for name in made:
+        entry = stored["methods"].get(name)
+        about = entry.get(ABOUT) if isinstance(entry, dict) else None
+        if isinstance(entry, dict) and isinstance(about, dict):
+            yield name, {**about, **{key: value for key, value in entry.items() if key != ABOUT}}

@@ -1,0 +1,79 @@
+"""A small built folder and random weights of every method that has some; several tests run this file by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from dpsdata.build.manifest import ManifestRow, write_dataset
+from dpsdata.image_io import write_mask, write_photo, write_sketch
+from dpsdata.masks import make_mask
+from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig
+from models.baselines.loading import write_network
+from models.checkpoints import write_checkpoint
+from models.editing_net import EditingNet
+from models.initialisation import initialise_weights
+from models.inpainter import Inpainter
+from models.loading import collect_checkpoints
+from models.presets import tiny_config
+from models.refiner import Refiner
+
+IDS = ("a", "b__c", "d")
+
+
+def make_built(folder: Path, size: int, ids: tuple[str, ...] = IDS) -> Path:
+    """Smooth photos, a few lines in the middle, stored masks of `dps`."""
+    for name in ("images", "sketches", "masks/dps"):
+        (folder / name).mkdir(parents=True)
+    rows = []
+    for index, name in enumerate(ids):
+        colors = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        sketch = np.zeros((size, size), np.uint8)
+        sketch[size // 2 - 4 * index, size // 8 : -size // 8] = 1
+        sketch[size // 8 : -size // 8, size // 2 + 6 * index] = 1
+        write_photo(folder / f"images/{name}.png", np.asarray(cv2.resize(colors, (size, size)), np.uint8))
+        write_sketch(folder / f"sketches/{name}.png", sketch)
+        write_mask(folder / f"masks/dps/{name}.png", make_mask("dps", size, size, 0, name))
+        rows.append(ManifestRow(name, "test", name, "", size, size, f"{index}", "", "", {"dps": "x"}, {}))
+    write_dataset(folder, rows, {"size": size, "config": {"seed": 0}, "stages": [], "splits": {}})
+    return folder
+
+
+def lively(net: nn.Module, gain: float) -> nn.Module:
+    """Random weights whose photos are neither flat nor saturated."""
+    generator = torch.Generator().manual_seed(3)
+    for value in net.parameters():
+        noise = torch.randn(value.shape, generator=generator)
+        value.data = noise * (gain / value[0].numel() ** 0.5 if value.ndim == 4 else 0.1)
+    return net
+
+
+def write_rivals(folder: Path) -> Path:
+    """RUN/weights as three trainings would leave them: width 8 and 4 instead of 48 and 64."""
+    weights = folder / "weights"
+    weights.mkdir(parents=True)
+    card = {"images_seen": 1234, "licence": "for tests alone"}
+    write_network(weights / "deepfillv2.safetensors", lively(DeepFillv2(DeepFillv2Config(8)), 2.0), card)
+    guided = lively(DeepFillv2(DeepFillv2Config(8, guided=True)), 2.0)
+    write_network(weights / "deepfillv2-guided.safetensors", guided, card)
+    write_network(weights / "scfegan.safetensors", lively(ScFegan(ScFeganConfig(4)), 1.0), card)
+    return folder
+
+
+def write_dps(folder: Path, size: int) -> Path:
+    """A tiny G and F."""
+    folder.mkdir(parents=True)
+    config = tiny_config("edit", size)
+    net = EditingNet(Refiner(config.refiner), Inpainter(config.inpainter))
+    initialise_weights(net, 5, "test")
+    for value in net.parameters():
+        if value.ndim == 4:
+            value.data *= 4
+    net.inpainter.head.weight.data /= 10
+    for checkpoint in collect_checkpoints(net.eval()):
+        write_checkpoint(folder / f"{checkpoint.network}.safetensors", checkpoint)
+    return folder
