@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # Registers names of files only; without it `dps weights list` would not know those of this room.
+from models import bundled_weights as _bundled_weights  # noqa: F401
 from models import official_weights as _official_weights  # noqa: F401
 from models import vgg_weights as _vgg_weights  # noqa: F401
 from models.baselines import official as _official_baselines  # noqa: F401

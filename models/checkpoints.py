@@ -170,19 +170,25 @@ def read_checkpoint(path: str | Path, network: str | None = None) -> NetworkChec
     return recognise(state, str(path), network, card)
 
 
-def write_checkpoint(path: Path, checkpoint: NetworkCheckpoint, dtype: torch.dtype | None = None) -> None:
+def write_checkpoint(
+    path: Path,
+    checkpoint: NetworkCheckpoint,
+    dtype: torch.dtype | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Write a checkpoint as safetensors, and its card as JSON beside it, both atomically.
 
     Args:
         path: ends in `.safetensors`.
         checkpoint: what to write; `read_checkpoint` gives it back, exactly where `dtype` is None.
         dtype: store the floats in this type, such as torch.float16.
+        facts: what else the card says, such as the licence.
     """
     stored = {
         key: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
         for key, tensor in checkpoint.tensors.items()
     }
-    card = checkpoint.card()
+    card = {**(facts or {}), **checkpoint.card()}
     write_safetensors(path, stored, card)
     write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
 

@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, predict, train, weights."""
+"""`dps`: edit, synthesize, predict, train, export, doctor, weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import typer
 import models  # noqa: F401  registers the weights of this room
 from dpsdata.command import run_and_exit
 from dpsdata.weights_cli import weights_app
+from models.doctor_cli import register_doctor
 from models.edit_cli import register_edit_commands
+from models.export_cli import register_export
 from models.predict_cli import register_predict
 from models.train_cli import register_train
 
@@ -16,6 +18,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Deep Plasti
 register_edit_commands(app)
 register_predict(app)
 register_train(app)
+register_export(app)
+register_doctor(app)
 app.add_typer(weights_app, name="weights")
 
 

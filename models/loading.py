@@ -14,6 +14,7 @@ from dpsdata import weights as weight_files
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.device import check_precision, choose_device
 from models import official_weights
+from models.bundled_weights import bundled_networks, bundled_sources
 from models.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, recognise
 from models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.editing_net import EditingNet
@@ -158,7 +159,9 @@ def find_sources(weights: Any, task: Task) -> dict[str, Any]:
             raise UsageError(f"weights: expected the keys G64, G128, G256 and F256, got {list(weights)}")
         return dict(weights)
     if weights == "bundled":
-        raise MissingError(f"no weights of Deep Plastic Surgery are bundled yet; {_HELP}")
+        if not bundled_networks(task):
+            raise MissingError(f"no weights of {task} are bundled; {_HELP}")
+        return dict(bundled_sources(task))
     if weights == "official":
         names = ("G64", "G128", "G256", "F256")
         return {name: weight_files.weights_path(official_weights.weight_name(task, name)) for name in names}

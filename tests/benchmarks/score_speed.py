@@ -40,12 +40,12 @@ METHODS, LEVELS = ("dps", "other", "third"), (0.0, 0.25, 0.5, 0.75, 1.0)
 SIZE = 256
 
 
-def make_folders(folder: Path, count: int) -> tuple[Path, Path]:
+def make_folders(folder: Path, count: int, size: int = SIZE) -> tuple[Path, Path]:
     """A built folder of drawn faces, and outputs whose holes are blurred and noisy, each in its own way."""
     write_sample_faces(folder / "faces", count, 0)
     built, outputs = folder / "built", folder / "outputs"
     build_dataset(
-        BuildConfig(source=folder / "faces", out=built, size=SIZE, masks=("dps",), split="ratio:0,0,1", workers=1)
+        BuildConfig(source=folder / "faces", out=built, size=size, masks=("dps",), split="ratio:0,0,1", workers=1)
     )
     dataset = EditDataset(built, "all", "dps")
     for index in range(len(dataset)):

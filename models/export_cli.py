@@ -1,0 +1,28 @@
+"""The command `dps export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register_export(app: typer.Typer) -> None:
+    """Add `export` to the app of the room."""
+    app.command("export")(export_command)
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of `dps train` for editing or synthesis.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; `dps edit --weights OUT` reads it.")],
+    licence: Annotated[str, typer.Option(help="Terms of the weights, for their cards.")] = "",
+) -> None:
+    """Write the networks of a run in half precision with hashes and facts, small enough to hand on."""
+    from models.training.exporting import export_run
+
+    sizes = export_run(run, out, licence)
+    for network, size in sizes.items():
+        typer.echo(f"{network}: {size / 1e6:.2f} MB")
+    typer.echo(f"{len(sizes)} networks, {sum(sizes.values()) / 1e6:.2f} MB, in {out}")
+    typer.echo(f"next: dps edit PHOTO --mask MASK --sketch SKETCH --weights {out} -o OUT")

@@ -1,0 +1,79 @@
+"""A finished run as a small folder to hand on: networks in half precision, hashes, and a model card to complete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpsdata.atomic import write_failure, write_text_atomic
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.weights_store import sha256_file
+from models.bundled_weights import HASHES_FILE, bundled_name
+from models.checkpoints import read_checkpoint, write_checkpoint
+from models.training.state import WEIGHTS_FOLDER
+
+CARD_FILE = "card.json"
+RESULTS_FILE = "training.json"
+
+
+def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
+    """Write the networks of a finished run of Deep Plastic Surgery in half precision.
+
+    Args:
+        run: folder of `dps train`.
+        out: folder to write: a safetensors file with its card for each network, `bundled.json` with their hashes and
+            `training.json` with what the run says of itself. `load_editor(out)` reads it.
+        licence: terms of the weights, for their cards.
+
+    Returns:
+        {network: bytes of its file}.
+
+    Raises:
+        MissingError: the run is not finished or damaged.
+        UsageError: it is a run of another method.
+        EnvironmentFailure: `out` cannot be written.
+    """
+    facts = _read_run(run)
+    config = facts["config"]
+    scales = len(config["refiner_batches"])
+    images = int(config["inpainter_images"]) + scales * (int(config["fixed_images"]) + int(config["random_images"]))
+    told = {"preset": facts["preset"], "images_seen": images, "dataset_root_hash": facts["dataset"]["root_hash"]}
+    if licence:
+        told["licence"] = licence
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_failure(out, error) from error
+    hashes, sizes = {}, {}
+    for source in sorted((run / WEIGHTS_FOLDER).glob("*.safetensors")):
+        checkpoint = read_checkpoint(source)
+        path = out / f"{checkpoint.network}.safetensors"
+        write_checkpoint(path, checkpoint, torch.float16, told)
+        sizes[checkpoint.network] = path.stat().st_size
+        hashes[bundled_name(checkpoint.task, checkpoint.network)] = {
+            "file": path.name,
+            "sha256": sha256_file(path),
+            "size": path.stat().st_size,
+        }
+    if not sizes:
+        raise MissingError(f"{run / WEIGHTS_FOLDER}: no networks there; finish the run with the same `dps train`")
+    write_text_atomic(out / RESULTS_FILE, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    write_text_atomic(out / HASHES_FILE, json.dumps(hashes, indent=2, sort_keys=True) + "\n")
+    return sizes
+
+
+def _read_run(run: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((run / CARD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"{run / CARD_FILE}: not there; name the folder that `dps train` wrote") from None
+    except (OSError, ValueError) as error:
+        raise MissingError(f"{run / CARD_FILE}: damaged ({error}); run the same `dps train` again") from None
+    if not isinstance(facts, dict) or facts.get("status") != "done":
+        raise MissingError(f"{run}: this run is not finished; go on with the same `dps train` command")
+    if not isinstance(facts.get("config"), dict) or "refiner_batches" not in facts["config"]:
+        raise UsageError(f"{run}: a run of another method; its weights folder is small enough to be handed on as it is")
+    return facts
