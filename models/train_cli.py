@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from models.training.presets import TrainConfig
+    from models.training.catalogue import AnyTrainConfig
 
 # Written out, since the presets themselves need torch, and `--help` should be quick.
 _PRESETS = (
-    "paper-edit-256, paper-synthesis-256, lite-edit-64, lite-edit-128, lite-edit-256, lite-synthesis-256, "
-    "or tiny (minutes on two CPU cores)."
+    "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, lite-edit-128, lite-edit-256, "
+    "lite-synthesis-256, or tiny (minutes on two CPU cores). Its rivals, METHOD being deepfillv2, deepfillv2-guided "
+    "or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, lite-METHOD-128, lite-METHOD-256, tiny-METHOD."
 )
 
 
@@ -37,13 +38,16 @@ def train_command(
     tensorboard: Annotated[bool, typer.Option(help="Also write event files for TensorBoard.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
 ) -> None:
-    """Train F, then G from coarse to fine, and export weights for `dps edit --weights`."""
+    """Train Deep Plastic Surgery (F, then G from coarse to fine) or one of its rivals, and export weights.
+
+    All trainings share data, masks, checkpoints and reports.
+    """
     from dataclasses import replace
 
+    from models.training.catalogue import find_any_preset
     from models.training.loop import Trainer
-    from models.training.presets import find_train_preset
 
-    config = replace(find_train_preset(preset).scaled(images_scale), seed=seed)
+    config = replace(find_any_preset(preset).scaled(images_scale), seed=seed)
     if dry_run:
         _describe(config, data)
         return
@@ -61,7 +65,7 @@ def train_command(
         done = trainer.position
         typer.echo(
             f"{config.name}: {len(trainer.store)} photos on {trainer.device.type}, {precision}, perceptual loss by "
-            f"{trainer.perceptual.name}, into {out}"
+            f"{trainer.algorithm.perceptual_name}, into {out}"
         )
         if done.stage or done.step:
             typer.echo(f"going on at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
@@ -70,25 +74,21 @@ def train_command(
         for name, value in trainer.results.items():
             typer.echo(f"{name}: {value:.2f} dB")
         typer.echo(f"weights: {weights}")
-        typer.echo(f"next: dps edit PHOTO --mask MASK --sketch SKETCH --weights {weights} -o OUT")
+        typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
 
 
-def _describe(config: TrainConfig, data: Path) -> None:
-    from models.checkpoints import make_network
+def _describe(config: AnyTrainConfig, data: Path) -> None:
+    import torch
+
     from models.training.batches import PhotoStore
+    from models.training.catalogue import make_algorithm
     from models.training.losses import choose_perceptual
-    from models.training.reporting import list_differences
-    from models.training.schedule import plan_stages
 
     store = PhotoStore(data, "all", config.resolution)
-    perceptual = choose_perceptual()
-    typer.echo(f"{config.name}: {config.task} at {config.resolution} px, {len(store)} photos, perceptual: {perceptual}")
-    for stage in plan_stages(config):
-        sizes = config.networks.inpainter if stage.part == "F" else config.networks.refiner
-        parameters = sum(value.numel() for value in make_network(stage.name, sizes).parameters())
-        typer.echo(
-            f"  {stage.name} ({parameters / 1e6:.2f} M weights): {stage.step_count:,} steps of {stage.batch_size}, "
-            f"{stage.fixed_images:,} images at level 1, then {stage.random_images:,}"
-        )
-    for sentence in list_differences(config, perceptual):
+    algorithm = make_algorithm(config, torch.device("cpu"))
+    algorithm.use_perceptual(choose_perceptual())
+    typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
+    for line in algorithm.describe_stages():
+        typer.echo(f"  {line}")
+    for sentence in algorithm.list_differences():
         typer.echo(f"  differs: {sentence}")

@@ -68,7 +68,12 @@ def test_images_are_decoded_in_one_file_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["dpsdata", "dpsdata build", "dpsdata masks", "dps", "dps edit", "dps train", "dps weights", "dpseval"]
+    "command",
+    [
+        *("dpsdata", "dpsdata build", "dpsdata masks"),
+        *("dps", "dps edit", "dps predict", "dps train", "dps export", "dps doctor", "dps weights"),
+        *("dpseval", "dpseval score", "dpseval run", "dpseval compare", "dpseval report"),
+    ],
 )
 def test_help_loads_no_heavy_library(command: str) -> None:
     room, *words = command.split()

@@ -15,7 +15,7 @@ from dpsdata.dataset import EditDataset
 from dpsdata.device import keyed_generator
 from dpsdata.image_io import read_photo, read_sketch
 from dpsdata.masks import make_mask
-from models.training.schedule import Stage
+from models.training.stage_parts import StagePlan
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3
 _READER_COUNT = 8
@@ -30,12 +30,14 @@ class BatchPixels(NamedTuple):
         photos: (N, S, S, 3) uint8 RGB.
         sketches: (N, S, S) uint8, one-pixel line = 1.
         masks: (N, S, S) uint8, hole = 1.
+        photo_ids: (N) IDs of the photos in the built folder.
     """
 
     keys: tuple[str, ...]
     photos: NDArray[np.uint8]
     sketches: NDArray[np.uint8]
     masks: NDArray[np.uint8]
+    photo_ids: tuple[str, ...] = ()
 
 
 class PhotoStore:
@@ -134,7 +136,7 @@ class BatchSource:
     """
 
     def __init__(
-        self, store: PhotoStore, stage: Stage, seed: int, mask_family: str, share: tuple[int, int] = (0, 1)
+        self, store: PhotoStore, stage: StagePlan, seed: int, mask_family: str, share: tuple[int, int] = (0, 1)
     ) -> None:
         if stage.batch_size % share[1]:
             raise UsageError(
@@ -167,7 +169,8 @@ class BatchSource:
     def _pack(self, plan: Sequence[tuple[int, str, int]], pixels: list[NDArray[np.uint8]]) -> BatchPixels:
         samples = np.stack(pixels)
         masks = np.stack([self._masks.mask(mask) for _, _, mask in plan])
-        return BatchPixels(tuple(key for _, key, _ in plan), samples[..., :3], samples[..., 3], masks)
+        names = tuple(self._store.ids[photo] for photo, _, _ in plan)
+        return BatchPixels(tuple(key for _, key, _ in plan), samples[..., :3], samples[..., 3], masks, names)
 
     def batches(self, first_step: int) -> Iterator[BatchPixels]:
         """Every batch from `first_step` to the end of the stage, read ahead in threads where photos lie on disk."""

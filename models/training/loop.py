@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,25 +14,21 @@ from tqdm import tqdm
 
 from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import UsageError
-from models.discriminator import PatchDiscriminator
-from models.initialisation import initialise_weights
-from models.inpainter import Inpainter
-from models.refiner import Refiner
 from models.training import state as run_state
 from models.training.accelerating import average_towards, make_accelerator, share_between_processes, wrap_network
+from models.training.algorithm import Algorithm
 from models.training.batches import BatchSource, PhotoStore
-from models.training.losses import PerceptualName, choose_perceptual, load_perceptual
-from models.training.presets import TrainConfig
+from models.training.catalogue import AnyTrainConfig, make_algorithm
+from models.training.loop_config import learning_rate_at
+from models.training.losses import PerceptualName, choose_perceptual
 from models.training.reporting import RunReport
-from models.training.rough_batch import prepare_batch
-from models.training.schedule import Stage, learning_rate_at, plan_stages
+from models.training.stage_parts import DivergedError, StageParts, StagePlan
 from models.training.state import Position
-from models.training.steps import DivergedError, StageParts, train_step
-from models.training.validation import ValidationSet, draw_sheet, validate
+from models.training.validation import ValidationSet
 
 
 class Trainer:
-    """Trains F and G from a built folder; `run` goes on from the last checkpoint in `out` where there is one.
+    """Trains networks from a built folder; `run` goes on from the last checkpoint in `out` where there is one.
 
     Args:
         config: what is trained and how.
@@ -52,7 +48,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: AnyTrainConfig,
         data: Path,
         out: Path,
         *,
@@ -66,19 +62,15 @@ class Trainer:
         self.config, self.out = config, out
         self.accelerator = make_accelerator(device, precision)
         self.device = self.accelerator.device
-        splits = read_dataset(data).get("splits", {})
+        dataset = read_dataset(data)
+        splits = dataset.get("splits", {})
         self.store = PhotoStore(data, "train" if "train" in splits else "all", config.resolution)
         held_out = "val" if splits.get("val", {}).get("count") else None
         self._validation = ValidationSet(
             PhotoStore(data, held_out, config.resolution) if held_out else self.store, config
         )
-        self.stages = plan_stages(config)
-        self.refiner = Refiner(config.networks.refiner)
-        self.inpainter = Inpainter(config.networks.inpainter)
-        initialise_weights(self.refiner, config.seed, "refiner")
-        initialise_weights(self.inpainter, config.seed, "inpainter")
-        for net in (self.refiner, self.inpainter):
-            net.to(self.device).requires_grad_(False).eval()
+        self.algorithm: Algorithm[Any] = make_algorithm(config, self.device)
+        self.stages = self.algorithm.stages
         self.position = Position(0, 0)
         self.results: dict[str, float] = {}
         self._checkpoint_seconds = checkpoint_seconds
@@ -86,13 +78,16 @@ class Trainer:
         self._sum_count = 0
         self._critic: dict[str, Any] = {}
         wanted = self._restore(continue_from)
-        self.perceptual = load_perceptual(
-            wanted or perceptual or choose_perceptual(), config.losses.perceptual, config.losses.published_vgg_scaling
-        ).to(self.device)
+        self.algorithm.use_perceptual(wanted or perceptual or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
         self._facts: dict[str, Any] = {
-            "perceptual": self.perceptual.name,
-            "dataset": {"root_hash": self.store.root_hash, "photos": len(self.store), "held_out": held_out is not None},
+            "perceptual": self.algorithm.perceptual_name,
+            "dataset": {
+                "root_hash": self.store.root_hash,
+                "photos": len(self.store),
+                "held_out": held_out is not None,
+                "licence_note": dataset.get("licence_note"),
+            },
             "device": self.device.type,
             "precision": precision,
             "process_count": self.accelerator.num_processes,
@@ -117,42 +112,42 @@ class Trainer:
             saved = {**saved, "perceptual": card["perceptual"]}
         else:
             return None
-        run_state.restore(self.refiner, saved["refiner"], path)
-        run_state.restore(self.inpainter, saved["inpainter"], path)
+        for group, net in self.algorithm.nets.items():
+            run_state.restore(net, saved.get(group), path)
         self._critic = {
             key: saved[key] for key in ("critic", "average", "optimiser", "critic_optimiser") if saved.get(key)
         }
-        name: Literal["vgg19-torchvision", "hed-compact"] = saved["perceptual"]
+        name: PerceptualName = saved["perceptual"]
         return name
 
     def run(self) -> Path:
-        """Train to the end and export the averaged G and F.
+        """Train to the end and export the averaged networks.
 
         Returns:
-            The folder of weights, which `load_editor` reads.
+            The folder of weights.
 
         Raises:
             DivergedError: a loss or gradient is not finite any more.
             MissingError: a photo is missing or has another size.
         """
         self._report.begin_at(self.position)
-        self._report.write_card(self.config, self._facts | {"status": "running"})
+        self._write_card({"status": "running"})
         while self.position.stage < len(self.stages):
             self._run_stage(self.stages[self.position.stage])
         folder = self.out / run_state.WEIGHTS_FOLDER
         if self.accelerator.is_main_process:
-            run_state.export_weights(folder, self.refiner, self.inpainter)
-        self._report.write_card(self.config, self._facts | {"status": "done", "results": self.results})
+            self.algorithm.export(folder, self._facts | {"results": self.results})
+        self._write_card({"status": "done", "results": self.results})
         self.accelerator.wait_for_everyone()
         return folder
 
-    def _begin_stage(self, stage: Stage) -> tuple[StageParts, nn.Module]:
-        net: nn.Module = self.inpainter if stage.part == "F" else self.refiner.scale(stage.size)
-        critic = PatchDiscriminator(self.config.networks.critic_at(stage.size))
-        initialise_weights(critic, self.config.seed, f"critic:{stage.name}")
-        critic.to(self.device).train()
-        twin = Inpainter(self.inpainter.config) if stage.part == "F" else self._make_scale(stage.size)
-        average = twin.to(self.device).requires_grad_(False).eval()
+    def _write_card(self, facts: dict[str, Any]) -> None:
+        self._report.write_card(self.config, self.algorithm.list_differences(), self._facts | facts)
+
+    def _begin_stage(self, stage: StagePlan) -> tuple[StageParts[Any], nn.Module]:
+        net = self.algorithm.network(stage)
+        critic = self.algorithm.make_critic(stage).to(self.device).train()
+        average = self.algorithm.make_twin(stage).to(self.device).requires_grad_(False).eval()
         average.load_state_dict(net.state_dict())
         net.requires_grad_(True).train()
         optimisers = [
@@ -167,25 +162,10 @@ class Trainer:
         if "optimiser" in restored:
             optimisers[0].load_state_dict(restored["optimiser"])
             optimisers[1].load_state_dict(restored["critic_optimiser"])
-        sizes = self.refiner.config.resolutions
-        coarser = {size: self.refiner.scale(size) for size in sizes if stage.part == "G" and size < stage.size}
-        parts = StageParts(
-            stage,
-            wrap_network(net, self.accelerator),
-            wrap_network(critic, self.accelerator),
-            net,
-            critic,
-            coarser,
-            self.inpainter if stage.is_finest else None,
-            optimisers[0],
-            optimisers[1],
-        )
-        return parts, average
+        wrapped = (wrap_network(net, self.accelerator), wrap_network(critic, self.accelerator))
+        return StageParts(stage, *wrapped, net, critic, *optimisers), average
 
-    def _make_scale(self, size: int) -> nn.Module:
-        return Refiner(self.refiner.config).scale(size)
-
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_stage(self, stage: StagePlan) -> None:
         parts, average = self._begin_stage(stage)
         share = (self.accelerator.process_index, self.accelerator.num_processes)
         source = BatchSource(self.store, stage, self.config.seed, self.config.mask_family, share)
@@ -200,15 +180,13 @@ class Trainer:
         saved_at = time.monotonic()
         for pixels in progress:
             step = self.position.step
-            level = stage.level_at(step, self.config.seed)
             lost_at = self.position.optimiser_lost_at
             since = None if lost_at < 0 else (step - lost_at) * stage.batch_size
             for optimiser in (parts.optimiser, parts.critic_optimiser):
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate_at(self.config, since)
-            batch = prepare_batch(pixels, stage, self.config, level, self.device)
             try:
-                values = train_step(parts, batch, self.config.losses, self.perceptual, self.accelerator)
+                values = self.algorithm.step(parts, pixels, step, self.accelerator)
             except DivergedError as error:
                 raise DivergedError(
                     f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: go on from it "
@@ -229,12 +207,13 @@ class Trainer:
         self._sums, self._sum_count = Counter(), 0
         self._save(None, None)
 
-    def _decay(self, stage: Stage, step: int) -> float:
+    def _decay(self, stage: StagePlan, step: int) -> float:
         settled = 0.5 ** (stage.batch_size / self.config.average_halflife_images)
         return float(min(settled, (1 + step) / (10 + step)))
 
-    def _report_step(self, parts: StageParts, average: nn.Module) -> None:
-        stage, step = parts.stage, self.position.step
+    def _report_step(self, parts: StageParts[Any], average: nn.Module) -> None:
+        stage: StagePlan = parts.stage
+        step = self.position.step
         images, before = step * stage.batch_size, (step - 1) * stage.batch_size
         is_last = step == stage.step_count
 
@@ -246,16 +225,15 @@ class Trainer:
             self._report.add_line("train", stage.name, self.position, images, means)
             self._sums, self._sum_count = Counter(), 0
         if is_due(self.config.validation_images) and self.accelerator.is_main_process:
-            nets = (average, parts.coarser, parts.inpainter, self.device)
-            found = validate(self._validation, stage, *nets)
+            found = self.algorithm.validate(stage, average, self._validation)
             self._report.add_line("validation", stage.name, self.position, images, found)
-            self._report.add_sheet(stage.name, images, draw_sheet(self._validation, stage, *nets))
+            self._report.add_sheet(stage.name, images, self.algorithm.draw_sheet(stage, average, self._validation))
             self.results |= {f"{stage.name}_{name}": round(value, 4) for name, value in found.items()}
 
-    def _save(self, parts: StageParts | None, average: nn.Module | None) -> None:
+    def _save(self, parts: StageParts[Any] | None, average: nn.Module | None) -> None:
         if not self.accelerator.is_main_process:
             return
-        nets: dict[str, nn.Module] = {"refiner": self.refiner, "inpainter": self.inpainter}
+        nets = dict(self.algorithm.nets)
         optimisers: dict[str, Any] = {}
         if parts is not None and average is not None:
             nets |= {"critic": parts.bare_critic, "average": average}
@@ -267,7 +245,7 @@ class Trainer:
             "schema_version": run_state.SCHEMA_VERSION,
             "config": run_state.describe_config(self.config),
             "root_hash": self.store.root_hash,
-            "perceptual": self.perceptual.name,
+            "perceptual": self.algorithm.perceptual_name,
             "position": list(self.position),
         }
         rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}

@@ -69,15 +69,3 @@ def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
         counts = (config.fixed_images, config.random_images)
         stages.append(Stage(f"G{side}", "G", side, side == size, batch_size, *counts, masks))
     return tuple(stages)
-
-
-def learning_rate_at(config: TrainConfig, images_since_start: int | None) -> float:
-    """The learning rate; it rises from near 0 where the optimiser was lost.
-
-    Args:
-        config: of the training.
-        images_since_start: seen since the optimiser began anew; None where it never was lost.
-    """
-    if images_since_start is None or not config.warmup_images:
-        return config.learning_rate
-    return config.learning_rate * min(1.0, (images_since_start + 1) / config.warmup_images)

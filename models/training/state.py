@@ -21,7 +21,7 @@ from models.editing_net import EditingNet
 from models.inpainter import Inpainter
 from models.loading import collect_checkpoints
 from models.refiner import Refiner
-from models.training.presets import TrainConfig
+from models.training.loop_config import LoopConfig
 
 STATE_FILE = "state.pt"
 LIGHT_FILE = "light.safetensors"
@@ -44,7 +44,7 @@ class Position(NamedTuple):
     optimiser_lost_at: int = -1
 
 
-def describe_config(config: TrainConfig) -> dict[str, Any]:
+def describe_config(config: LoopConfig) -> dict[str, Any]:
     """A config as JSON holds it."""
     described = json.loads(json.dumps(asdict(config)))
     return dict(described)
@@ -57,7 +57,7 @@ def write_state(path: Path, payload: Mapping[str, Any]) -> None:
     write_bytes_atomic(path, buffer.getvalue())
 
 
-def load_state(path: Path, config: TrainConfig, root_hash: str, device: torch.device) -> dict[str, Any]:
+def load_state(path: Path, config: LoopConfig, root_hash: str, device: torch.device) -> dict[str, Any]:
     """Read the state of a run; nothing in it is executed.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from dpsdata.contracts import ToleranceError
 from models.inpainter import Inpainter
 from models.network_inputs import critic_input, network_input, split_output
 from models.refiner import RefinerScale, level_column
@@ -18,40 +16,23 @@ from models.training.losses import PerceptualLoss, adversarial_loss, hinge_losse
 from models.training.presets import LossConfig
 from models.training.rough_batch import TrainBatch
 from models.training.schedule import Stage
+from models.training.stage_parts import StageParts, update_weights
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class DivergedError(ToleranceError):
-    """A loss or a gradient is not finite any more."""
-
-
 @dataclass(frozen=True, eq=False)
-class StageParts:
-    """The networks and optimisers of a stage.
+class FrozenNets:
+    """The networks that a stage uses and does not train.
 
     Attributes:
-        stage: which network is trained.
-        net: F or one resolution of G; perhaps wrapped for several processes.
-        critic: its D; perhaps wrapped.
-        bare_net: `net` without a wrapper.
-        bare_critic: `critic` without a wrapper.
-        coarser: the frozen networks of G below, from the coarsest.
-        inpainter: the frozen F where it judges G's sketch, at the finest resolution; None elsewhere.
-        optimiser: of the net.
-        critic_optimiser: of the critic.
+        coarser: the networks of G below, from the coarsest, by size in px.
+        inpainter: F where it judges G's sketch, at the finest resolution; None elsewhere.
     """
 
-    stage: Stage
-    net: nn.Module
-    critic: nn.Module
-    bare_net: nn.Module
-    bare_critic: nn.Module
     coarser: dict[int, RefinerScale]
     inpainter: Inpainter | None
-    optimiser: torch.optim.Optimizer
-    critic_optimiser: torch.optim.Optimizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,31 +50,26 @@ class Painted:
     result: Tensor | None
 
 
-def paint_batch(
-    stage: Stage,
-    net: nn.Module,
-    coarser: dict[int, RefinerScale],
-    inpainter: Inpainter | None,
-    batch: TrainBatch,
-) -> Painted:
+def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBatch) -> Painted:
     """Run the networks of a stage; only `net` and, through it, the sketch that F reads carry a gradient."""
     if stage.part == "F":
         return Painted(batch.sketch, net(batch.inputs[stage.size]), None)
     levels = level_column(batch.level, batch.photo)
     feature: Tensor | None = None
     with torch.no_grad():
-        for size, scale in coarser.items():
+        for size, scale in frozen.coarser.items():
             feature = scale.extract(batch.inputs[size], levels, feature)
     output, _ = net(batch.inputs[stage.size], levels, feature)
     sketch, photo = split_output(output, batch.mask)
-    if inpainter is None:
+    if frozen.inpainter is None:
         return Painted(sketch, photo, None)
     known = None if batch.mask is None else batch.photo
-    return Painted(sketch, photo, inpainter(network_input(sketch, known, batch.mask)))
+    return Painted(sketch, photo, frozen.inpainter(network_input(sketch, known, batch.mask)))
 
 
 def train_step(
-    parts: StageParts,
+    parts: StageParts[Stage],
+    frozen: FrozenNets,
     batch: TrainBatch,
     losses: LossConfig,
     perceptual: PerceptualLoss,
@@ -103,6 +79,7 @@ def train_step(
 
     Args:
         parts: networks and optimisers; changed in place.
+        frozen: the other networks of the stage.
         batch: of this process.
         losses: weights.
         perceptual: its features, on the device.
@@ -117,7 +94,7 @@ def train_step(
     Source: deep_plastic_surgery.md sections 4.1 and 4.3.
     """
     with accelerator.autocast():
-        painted = paint_batch(parts.stage, parts.net, parts.coarser, parts.inpainter, batch)
+        painted = paint_batch(parts.stage, parts.net, frozen, batch)
     sketch, photo = painted.sketch.float(), painted.photo.float()
     fake, real = critic_input(sketch, photo, batch.mask), batch.critic_truth()
     # One pass for both, since a wrapped network wants one forward pass for each backward pass.
@@ -125,7 +102,7 @@ def train_step(
     real_scores, fake_scores = scores.chunk(2)
     hinge = hinge_losses(real_scores, fake_scores, losses.hinge_margin)
     terms = {"critic_real": hinge.real, "critic_fake": hinge.fake}
-    values = _update(parts.critic_optimiser, hinge.real + hinge.fake, terms, "critic", accelerator)
+    values = update_weights(parts.critic_optimiser, hinge.real + hinge.fake, terms, "critic", accelerator)
 
     parts.bare_critic.requires_grad_(False)
     try:
@@ -148,7 +125,7 @@ def train_step(
                 total = total + term
             elif name.endswith("reconstruction"):
                 total = total + losses.reconstruction * term
-        values |= _update(parts.optimiser, total, terms, "net", accelerator)
+        values |= update_weights(parts.optimiser, total, terms, "net", accelerator)
     finally:
         parts.bare_critic.requires_grad_(True)
     return values
@@ -163,32 +140,3 @@ def judge(critic: nn.Module, bare_critic: nn.Module, images: Tensor, accelerator
         with accelerator.autocast():
             scores: Tensor = critic(images)
     return scores.float()
-
-
-def _update(
-    optimiser: torch.optim.Optimizer,
-    total: Tensor,
-    terms: dict[str, Tensor],
-    owner: str,
-    accelerator: Accelerator,
-) -> dict[str, float]:
-    optimiser.zero_grad(set_to_none=True)
-    accelerator.backward(total)
-    norm = torch.nn.utils.get_total_norm(_gradients(optimiser))
-    names = [*terms, f"{owner}_gradient"]
-    # One transfer from the device for all numbers.
-    numbers = torch.stack([*(term.detach().float() for term in terms.values()), norm.float()]).tolist()
-    values = dict(zip(names, numbers, strict=True))
-    broken = [name for name, value in values.items() if not abs(value) < float("inf")]
-    if broken:
-        optimiser.zero_grad(set_to_none=True)
-        raise DivergedError(f"{', '.join(broken)} of the {owner} is not finite")
-    optimiser.step()
-    return values
-
-
-def _gradients(optimiser: torch.optim.Optimizer) -> Iterable[Tensor]:
-    for group in optimiser.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                yield parameter.grad

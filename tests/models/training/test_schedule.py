@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from models.training.loop_config import learning_rate_at
 from models.training.presets import find_train_preset
-from models.training.schedule import RANDOM_LEVELS, learning_rate_at, plan_stages
+from models.training.schedule import RANDOM_LEVELS, plan_stages
 
 
 def test_f_comes_first_then_g_from_coarse_to_fine() -> None:

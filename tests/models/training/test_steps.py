@@ -10,17 +10,31 @@ import torch
 from models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.initialisation import initialise_weights
 from models.training.batches import BatchSource
+from models.training.editing import EditingAlgorithm
 from models.training.loop import Trainer
 from models.training.presets import TrainConfig
 from models.training.rough_batch import TrainBatch, prepare_batch
-from models.training.steps import DivergedError, StageParts, judge, paint_batch, train_step
+from models.training.schedule import Stage
+from models.training.stage_parts import DivergedError, StageParts
+from models.training.steps import judge, paint_batch, train_step
 
 
-def begin(trainer: Trainer, index: int, level: float = 1.0) -> tuple[StageParts, TrainBatch]:
+def editing_of(trainer: Trainer) -> EditingAlgorithm:
+    assert isinstance(trainer.algorithm, EditingAlgorithm)
+    return trainer.algorithm
+
+
+def train_once(trainer: Trainer, parts: StageParts[Stage], batch: TrainBatch) -> dict[str, float]:
+    editing = editing_of(trainer)
+    frozen, perceptual = editing.frozen_nets(parts.stage), editing.loaded_perceptual()
+    return train_step(parts, frozen, batch, editing.config.losses, perceptual, trainer.accelerator)
+
+
+def begin(trainer: Trainer, index: int, level: float = 1.0) -> tuple[StageParts[Stage], TrainBatch]:
     stage = trainer.stages[index]
     parts, _ = trainer._begin_stage(stage)
     source = BatchSource(trainer.store, stage, 0, "dps")
-    return parts, prepare_batch(source.read(source.plan(0)), stage, trainer.config, level, trainer.device)
+    return parts, prepare_batch(source.read(source.plan(0)), stage, editing_of(trainer).config, level, trainer.device)
 
 
 def state_of(net: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -34,9 +48,10 @@ def changed(net: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 3, 0.5)
-    before = {name: state_of(net) for name, net in (("f", trainer.inpainter), ("g32", trainer.refiner.scale(32)))}
+    editing = editing_of(trainer)
+    before = {name: state_of(net) for name, net in (("f", editing.inpainter), ("g32", editing.refiner.scale(32)))}
     own, critic = state_of(parts.bare_net), state_of(parts.bare_critic)
-    values = train_step(parts, batch, quick.losses, trainer.perceptual, trainer.accelerator)
+    values = train_once(trainer, parts, batch)
     assert set(values) == {
         "critic_real",
         "critic_fake",
@@ -48,8 +63,8 @@ def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick
         "result_reconstruction",
         "net_gradient",
     }
-    assert not changed(trainer.inpainter, before["f"]), "F is frozen, its BatchNorm statistics too"
-    assert not changed(trainer.refiner.scale(32), before["g32"])
+    assert not changed(editing.inpainter, before["f"]), "F is frozen, its BatchNorm statistics too"
+    assert not changed(editing.refiner.scale(32), before["g32"])
     assert changed(parts.bare_net, own)
     assert changed(parts.bare_critic, critic)
     assert all(value.grad is not None for value in parts.bare_net.parameters())
@@ -60,11 +75,11 @@ def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp
     trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 1)
     with torch.no_grad():
-        painted = paint_batch(parts.stage, parts.net, parts.coarser, None, batch)
+        painted = paint_batch(parts.stage, parts.net, editing_of(trainer).frozen_nets(parts.stage), batch)
     assert batch.mask is not None
     sketch = ((1 - 2 * painted.sketch) * batch.mask - (1 - 2 * batch.sketch) * batch.mask).abs().mean()
     photo = (painted.photo - batch.photo).abs().mean()
-    values = train_step(parts, batch, quick.losses, trainer.perceptual, trainer.accelerator)
+    values = train_once(trainer, parts, batch)
     assert values["reconstruction"] == pytest.approx(float(sketch + photo) / 2, rel=1e-5)
     assert values["critic_real"] == pytest.approx(10, abs=1), "hinge margin 10 before anything is learned"
 
@@ -73,9 +88,9 @@ def test_the_loss_of_f_is_undiluted(built: Path, quick: TrainConfig, tmp_path: P
     trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 0)
     with torch.no_grad():
-        painted = paint_batch(parts.stage, parts.net, parts.coarser, None, batch)
+        painted = paint_batch(parts.stage, parts.net, editing_of(trainer).frozen_nets(parts.stage), batch)
     assert torch.equal(painted.sketch, batch.sketch)
-    values = train_step(parts, batch, quick.losses, trainer.perceptual, trainer.accelerator)
+    values = train_once(trainer, parts, batch)
     expected = float((painted.photo - batch.photo).abs().mean())
     assert values["reconstruction"] == pytest.approx(expected, rel=1e-4)
 
@@ -86,10 +101,7 @@ def test_one_batch_can_be_overfitted(built: Path, quick: TrainConfig, tmp_path: 
     trainer = Trainer(config, built, tmp_path / "run", device="cpu")
     for index, steps in ((1, 25), (0, 12)):
         parts, batch = begin(trainer, index)
-        losses = [
-            train_step(parts, batch, config.losses, trainer.perceptual, trainer.accelerator)["reconstruction"]
-            for _ in range(steps)
-        ]
+        losses = [train_once(trainer, parts, batch)["reconstruction"] for _ in range(steps)]
         assert losses[-1] < 0.6 * losses[0], (parts.stage.name, losses)
 
 
@@ -101,7 +113,7 @@ def test_a_broken_loss_stops_before_it_reaches_the_weights(built: Path, quick: T
     photo = batch.photo.clone()
     photo[0, 0, 0, 0] = float("nan")
     with pytest.raises(DivergedError, match="critic_real"):
-        train_step(parts, replace(batch, photo=photo), quick.losses, trainer.perceptual, trainer.accelerator)
+        train_once(trainer, parts, replace(batch, photo=photo))
     assert not changed(parts.bare_net, own)
     assert all(torch.equal(weights[key], value) for key, value in critic.items())
 

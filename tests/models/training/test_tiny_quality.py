@@ -12,6 +12,7 @@ import torch
 from dpsdata.dataset import EditDataset
 from dpsdata.sketch import smooth_sketch
 from models.network_inputs import network_input
+from models.training.editing import EditingAlgorithm
 from models.training.loop import Trainer
 from models.training.presets import find_train_preset
 from models.training.validation import fill_mean_color, hole_psnr
@@ -25,8 +26,9 @@ def test_f_soon_beats_the_mean_colour_on_its_photos(built: Path, tmp_path: Path)
     dataset = EditDataset(built, "train")
     samples = [dataset[index] for index in range(len(dataset))]
     photo, sketch, mask = (torch.stack([sample[key] for sample in samples]) for key in ("photo", "sketch", "mask"))  # type: ignore[literal-required]
+    assert isinstance(trainer.algorithm, EditingAlgorithm)
     with torch.no_grad():
-        painted = trainer.inpainter(network_input(smooth_sketch(sketch), photo, mask))
+        painted = trainer.algorithm.inpainter(network_input(smooth_sketch(sketch), photo, mask))
     gain = hole_psnr(painted, photo, mask).mean() - hole_psnr(fill_mean_color(photo, mask), photo, mask).mean()
     assert float(gain) > 0.5
     rows = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from dpsdata.contracts import UsageError
+from models.training.differences import list_differences
 from models.training.presets import LossConfig, find_train_preset, train_preset_names
-from models.training.reporting import list_differences
 
 
 def test_all_presets_exist_and_fit_their_networks() -> None:
@@ -55,7 +55,7 @@ def test_differences_are_named() -> None:
 def test_images_scale() -> None:
     config = find_train_preset("lite-edit-64")
     half = config.scaled(0.5)
-    assert (half.inpainter_images, half.fixed_images, half.random_images) == (200_000, 30_000, 200_000)
+    assert (half.inpainter_images, half.fixed_images, half.random_images) == (20_000, 2_500, 20_000)
     assert config.scaled(1) is config
     assert config.scaled(1e-9).random_images == 1
     for wrong in (0, -1, float("nan"), float("inf")):

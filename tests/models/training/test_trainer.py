@@ -12,7 +12,7 @@ from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset import EditDataset
 from dpsdata.image_io import read_photo
 from models.loading import load_editing_net
-from models.training import loop
+from models.training import editing
 from models.training.assessment import assess_net
 from models.training.loop import Trainer
 from models.training.presets import TrainConfig
@@ -68,7 +68,7 @@ def test_a_run_says_what_it_did(whole_run: Path) -> None:
 
 def stop_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     done = 0
-    real: Callable[..., dict[str, float]] = loop.train_step
+    real: Callable[..., dict[str, float]] = editing.train_step
 
     def step(*arguments: object) -> dict[str, float]:
         nonlocal done
@@ -77,7 +77,7 @@ def stop_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "train_step", step)
+    monkeypatch.setattr(editing, "train_step", step)
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(2, 0.0), (4, 0.0), (11, 1e9)])
@@ -120,7 +120,11 @@ def test_a_light_checkpoint_goes_on_elsewhere(
     trainer = Trainer(quick, built, tmp_path / "two", device="cpu", continue_from=light)
     assert trainer.position == (1, 1, 1)
     parts, average = trainer._begin_stage(trainer.stages[1])
-    for name, net in (("average", average), ("critic", parts.bare_critic), ("refiner", trainer.refiner)):
+    for name, net in (
+        ("average", average),
+        ("critic", parts.bare_critic),
+        ("refiner", trainer.algorithm.nets["refiner"]),
+    ):
         state = net.state_dict()
         assert all(torch.equal(groups[name][key], value) for key, value in state.items()), name
     assert not parts.optimiser.state_dict()["state"], "the optimiser begins anew"

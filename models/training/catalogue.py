@@ -1,0 +1,37 @@
+"""All trainings by the name of their preset."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import torch
+
+from dpsdata.contracts import UsageError
+from models.training.algorithm import Algorithm
+from models.training.editing import EditingAlgorithm
+from models.training.presets import TrainConfig, find_train_preset, train_preset_names
+from models.training.rivals.algorithm import RivalAlgorithm
+from models.training.rivals.presets import RivalTrainConfig, find_rival_preset, rival_preset_names
+
+AnyTrainConfig: TypeAlias = TrainConfig | RivalTrainConfig
+
+
+def all_preset_names() -> tuple[str, ...]:
+    """Names of the presets of Deep Plastic Surgery and of its rivals."""
+    return (*train_preset_names(), *rival_preset_names())
+
+
+def find_any_preset(name: str) -> AnyTrainConfig:
+    """The preset of this name; raise UsageError naming those that exist."""
+    if name in train_preset_names():
+        return find_train_preset(name)
+    if name in rival_preset_names():
+        return find_rival_preset(name)
+    raise UsageError(f"preset: expected one of {', '.join(all_preset_names())}, got {name!r}")
+
+
+def make_algorithm(config: AnyTrainConfig, device: torch.device) -> Algorithm[Any]:
+    """The training of a config, with its networks on the device."""
+    if isinstance(config, RivalTrainConfig):
+        return RivalAlgorithm(config, device)
+    return EditingAlgorithm(config, device)

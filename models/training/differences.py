@@ -1,0 +1,49 @@
+"""How a training of F and G differs from the published recipe."""
+
+from __future__ import annotations
+
+from models.training.presets import EPOCH_IMAGES, TrainConfig
+
+_RECIPE = {
+    "betas": (0.5, 0.999),
+    "learning_rate": 2e-4,
+    "inpainter_batch": 4,
+    "refiner_batches": (64, 32, 4),
+    "inpainter_images": 50 * EPOCH_IMAGES,
+    "fixed_images": 30 * EPOCH_IMAGES,
+    "random_images": 200 * EPOCH_IMAGES,
+    "mask_family": "dps",
+    "inpainter_masks": 1024,
+    "refiner_masks": (4096, 2048, 1024),
+    "model": "published",
+}
+
+
+def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
+    """Every difference from the published recipe, one sentence each.
+
+    Args:
+        config: of the training.
+        perceptual: name of the features of the perceptual loss.
+    """
+    found = [
+        "F is in eval mode, with its averaged weights, while G is trained; published: train mode, batch statistics",
+        "F's L1 is the mean over its photo; published: over sketch, photo and mask together, which dilutes it",
+        "results are the averaged weights of G and F, and each G builds on averaged coarser ones; published: the last",
+        "D sees real and fake photos in one pass, so its spectral norm takes one power step for both; published: two",
+        f"counted in images, an epoch being {EPOCH_IMAGES:,}; published: epochs over its own split",
+        "deformations, masks and levels are drawn by key, so that a run can be repeated",
+    ]
+    if perceptual == "hed-compact":
+        found.append("the perceptual loss uses the bundled compact HED (stages 2 and 3); published: VGG19")
+    elif not config.losses.published_vgg_scaling:
+        found.append("VGG19 sees photos scaled as it was trained; published: four times too much contrast")
+    for name, published in _RECIPE.items():
+        value = getattr(config, name)
+        if value != published:
+            found.append(f"{name} is {value}; published: {published}")
+    if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
+        found.append(f"the weights of the losses are {config.losses}")
+    if config.task == "synthesis" and config.networks.inpainter.norm == "batch":
+        found.append("F has BatchNorm; published for synthesis: none")
+    return found

@@ -1,0 +1,70 @@
+"""What the loop reads of any training's config."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol, Self
+
+
+class LoopConfig(Protocol):
+    """A frozen dataclass that names a training and says how the loop runs it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Of the preset."""
+
+    @property
+    def resolution(self) -> int:
+        """Of the built folder, in px."""
+
+    @property
+    def mask_family(self) -> str:
+        """Which kind of masks."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of Adam, for all networks."""
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Of Adam."""
+
+    @property
+    def average_halflife_images(self) -> int:
+        """The averaged weights forget half of the past in so many images."""
+
+    @property
+    def warmup_images(self) -> int:
+        """The learning rate rises over so many images where a run begins without its optimiser."""
+
+    @property
+    def log_images(self) -> int:
+        """One line of `stats.jsonl` for about so many images."""
+
+    @property
+    def validation_images(self) -> int:
+        """Validate after about so many images."""
+
+    @property
+    def validation_count(self) -> int:
+        """Photos of the fixed validation set."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+
+    def scaled(self, images_scale: float) -> Self:
+        """The same training with all counts of images multiplied."""
+
+
+def learning_rate_at(config: LoopConfig, images_since_start: int | None) -> float:
+    """The learning rate; it rises from near 0 where the optimiser was lost.
+
+    Args:
+        config: of the training.
+        images_since_start: seen since the optimiser began anew; None where it never was lost.
+    """
+    if images_since_start is None or not config.warmup_images:
+        return config.learning_rate
+    return config.learning_rate * min(1.0, (images_since_start + 1) / config.warmup_images)

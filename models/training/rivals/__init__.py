@@ -1,0 +1,1 @@
+"""Trainings of DeepFillv2 and SC-FEGAN."""

@@ -1,0 +1,251 @@
+"""Presets of the rivals: published ones, reduced ones with the data that Deep Plastic Surgery sees, and tiny ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from dpsdata.contracts import UsageError
+from dpsdata.masks import MASK_FAMILIES
+from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX as DEEPFILL_MULTIPLE_PX
+from models.baselines.deepfillv2 import DeepFillv2Config
+from models.baselines.scfegan import SIZE_MULTIPLE_PX as SCFEGAN_MULTIPLE_PX
+from models.baselines.scfegan import ScFeganConfig
+from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
+from models.training.presets import find_train_preset
+
+# With the published weight of 1 the critic drowns the first steps (one trial): after 200 steps of batch 4 (guided,
+# 64 px, width 16) the fine stage is off by 0.60, and by 0.25 with this weight. Short trainings cannot wait that long.
+_SHORT_ADVERSARIAL = 0.1
+
+Method = Literal["deepfillv2", "deepfillv2-guided", "scfegan"]
+METHODS: tuple[Method, ...] = ("deepfillv2", "deepfillv2-guided", "scfegan")
+
+
+@dataclass(frozen=True)
+class DeepFillLosses:
+    """Weights of DeepFillv2's losses; the defaults are the published ones.
+
+    Attributes:
+        coarse: mean absolute difference of the first stage, over the whole photo.
+        fine: the same of the second stage.
+        adversarial: the critic's verdict on the composite.
+        hinge_margin: of the critic.
+        critic: weight of each half of the critic's loss.
+
+    Source: baselines.md section 4.2.
+    """
+
+    coarse: float = 1.0
+    fine: float = 1.0
+    adversarial: float = 1.0
+    hinge_margin: float = 1.0
+    critic: float = 0.5
+
+
+@dataclass(frozen=True)
+class ScFeganLosses:
+    """Weights of SC-FEGAN's losses; the published ones, but for `hole_factor`, which was not published.
+
+    Attributes:
+        hole_factor: how much more a difference in the hole costs than one outside; 6 as with partial convolutions,
+            from whose objective this one comes.
+        perceptual: absolute differences of feature maps.
+        style: absolute differences of their Gram matrices.
+        variation: differences of neighbours in the composite, in the hole and one pixel around it.
+        adversarial: the critic's verdict on the composite.
+        penalty: how far the critic's gradient in the hole is from length 1.
+        drift: the critic's squared scores of true photos.
+
+    Source: baselines.md section 4.1.
+    """
+
+    hole_factor: float = 6.0
+    perceptual: float = 0.05
+    style: float = 120.0
+    variation: float = 0.1
+    adversarial: float = 0.001
+    penalty: float = 10.0
+    drift: float = 0.001
+
+
+@dataclass(frozen=True)
+class RivalTrainConfig:
+    """One training of DeepFillv2 or SC-FEGAN.
+
+    Attributes:
+        name: of the preset; written into the card.
+        method: what is trained.
+        resolution: of the built folder, in px. SC-FEGAN enlarges smaller photos to 128 px.
+        images: seen in all.
+        batch_size: images per step.
+        width: of the network: filters of DeepFillv2's first layer, channels of SC-FEGAN's.
+        critic_width: channels of the critic's first layer.
+        mask_family: which kind of masks.
+        mask_count: how many masks.
+        color_share: in how many of the samples SC-FEGAN gets colour strokes; it should work without them too.
+        learning_rate: of Adam, for network and critic.
+        betas: of Adam.
+        deepfill_losses: used by both kinds of DeepFillv2.
+        scfegan_losses: used by SC-FEGAN.
+        average_halflife_images: the averaged weights forget half of the past in so many images.
+        warmup_images: the learning rate rises over so many images where a run begins without its optimiser.
+        log_images: one line of `stats.jsonl` for about so many images.
+        validation_images: validate after about so many images.
+        validation_count: photos of the fixed validation set.
+        seed: of everything that is drawn.
+    """
+
+    name: str
+    method: Method
+    resolution: int
+    images: int
+    batch_size: int
+    width: int
+    critic_width: int = 64
+    mask_family: str = "dps"
+    mask_count: int = 4096
+    color_share: float = 0.5
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    deepfill_losses: DeepFillLosses = field(default_factory=DeepFillLosses)
+    scfegan_losses: ScFeganLosses = field(default_factory=ScFeganLosses)
+    average_halflife_images: int = 10_000
+    warmup_images: int = 4_000
+    log_images: int = 4_000
+    validation_images: int = 100_000
+    validation_count: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
+        names = ("images", "batch_size", "width", "critic_width", "mask_count", "average_halflife_images")
+        for name in (*names, "log_images", "validation_images", "validation_count"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.warmup_images < 0:
+            raise UsageError(f"warmup_images: expected 0 or more, got {self.warmup_images}")
+        if not 0 < self.learning_rate < 1:
+            raise UsageError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
+        if not 0 <= self.color_share <= 1:
+            raise UsageError(f"color_share: expected a number in [0, 1], got {self.color_share}")
+        if self.mask_family not in MASK_FAMILIES:
+            raise UsageError(f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, got {self.mask_family!r}")
+        multiple = SCFEGAN_MULTIPLE_PX if self.method == "scfegan" else DEEPFILL_MULTIPLE_PX
+        if self.resolution < 64 or self.network_px % multiple:
+            raise UsageError(
+                f"resolution: {self.method} takes multiples of {multiple} px, and SC-FEGAN enlarges 64 px and more to "
+                f"128, got {self.resolution}"
+            )
+
+    @property
+    def network_px(self) -> int:
+        """Side of the photos as the network sees them."""
+        return max(self.resolution, SCFEGAN_MULTIPLE_PX) if self.method == "scfegan" else self.resolution
+
+    @property
+    def network(self) -> DeepFillv2Config | ScFeganConfig:
+        """Sizes of the network."""
+        if self.method == "scfegan":
+            return ScFeganConfig(self.width)
+        return DeepFillv2Config(self.width, guided=self.method == "deepfillv2-guided")
+
+    @property
+    def critic(self) -> PatchCriticConfig:
+        """Sizes of the critic."""
+        if self.method == "scfegan":
+            return scfegan_critic_config(self.critic_width)
+        return PatchCriticConfig(self.critic_width, sketch=self.method == "deepfillv2-guided")
+
+    def scaled(self, images_scale: float) -> RivalTrainConfig:
+        """The same training with all counts of images multiplied, for trials.
+
+        Raises:
+            UsageError: `images_scale` is not above 0.
+        """
+        if not 0 < images_scale < float("inf"):
+            raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
+        if images_scale == 1:
+            return self
+        names = ("images", "validation_images", "log_images", "average_halflife_images")
+        return replace(self, **{name: max(1, round(getattr(self, name) * images_scale)) for name in names})
+
+
+def _published(method: Method) -> RivalTrainConfig:
+    is_scfegan = method == "scfegan"
+    return RivalTrainConfig(
+        method,
+        method,
+        256,
+        # 160,000 steps of 16, after which a public retraining of DeepFillv2 stopped; the papers stop by eye.
+        images=2_560_000,
+        batch_size=8 if is_scfegan else 16,
+        width=64 if is_scfegan else 48,
+        mask_family="scfegan" if is_scfegan else "deepfillv2",
+    )
+
+
+def _lite(method: Method, resolution: int) -> RivalTrainConfig:
+    """Reduced width; data, masks and rate of `lite-edit`, and as many images as F and the finest G see together."""
+    ours = find_train_preset(f"lite-edit-{resolution}")
+    return RivalTrainConfig(
+        f"lite-{method}-{resolution}",
+        method,
+        resolution,
+        images=ours.inpainter_images + ours.fixed_images + ours.random_images,
+        batch_size=16 if resolution == 256 else 8,
+        width=12 if method == "scfegan" else 24,
+        critic_width=16 if resolution == 64 else 32,
+        mask_family=ours.mask_family,
+        learning_rate=ours.learning_rate,
+        deepfill_losses=DeepFillLosses(adversarial=_SHORT_ADVERSARIAL),
+        average_halflife_images=ours.average_halflife_images,
+        warmup_images=ours.warmup_images,
+        log_images=ours.log_images,
+        validation_images=ours.validation_images,
+        validation_count=ours.validation_count,
+    )
+
+
+def _tiny(method: Method) -> RivalTrainConfig:
+    """About a minute on a CPU."""
+    return RivalTrainConfig(
+        f"tiny-{method}",
+        method,
+        64,
+        images=400,
+        batch_size=4,
+        width=4 if method == "scfegan" else 8,
+        critic_width=8,
+        mask_count=256,
+        learning_rate=1e-3,
+        deepfill_losses=DeepFillLosses(adversarial=_SHORT_ADVERSARIAL),
+        average_halflife_images=50,
+        warmup_images=40,
+        log_images=40,
+        validation_images=200,
+        validation_count=8,
+    )
+
+
+_PRESETS = {
+    config.name: config
+    for config in (
+        *(_published(method) for method in METHODS),
+        *(_lite(method, resolution) for method in METHODS for resolution in (64, 128, 256)),
+        *(_tiny(method) for method in METHODS),
+    )
+}
+
+
+def rival_preset_names() -> tuple[str, ...]:
+    """Names of all presets of the rivals."""
+    return tuple(_PRESETS)
+
+
+def find_rival_preset(name: str) -> RivalTrainConfig:
+    """The preset of this name; raise UsageError naming those that exist."""
+    if name not in _PRESETS:
+        raise UsageError(f"preset: expected one of {', '.join(_PRESETS)}, got {name!r}")
+    return _PRESETS[name]

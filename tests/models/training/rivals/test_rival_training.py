@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+from dpsdata.command import run_app
+from models.baselines.loading import load_deepfillv2, load_scfegan
+from models.baselines.sn_patch_critic import PatchCritic
+from models.training.batches import BatchPixels, BatchSource
+from models.training.loop import Trainer
+from models.training.rivals.algorithm import RivalAlgorithm
+from models.training.rivals.presets import METHODS, RivalTrainConfig, find_rival_preset
+from models.training.rivals.stage import RivalStage
+from models.training.stage_parts import DivergedError, StageParts
+from models.training.state import LIGHT_FILE, read_light
+
+
+def quick(method: str, **fields: object) -> RivalTrainConfig:
+    """Three steps on batches of two."""
+    counts = {"images": 6, "batch_size": 2, "log_images": 4, "validation_images": 4, "validation_count": 2}
+    config = replace(find_rival_preset(f"tiny-{method}"), width=4, critic_width=4, mask_count=16, **counts)
+    return replace(config, **fields)
+
+
+def begin(
+    config: RivalTrainConfig, built: Path, out: Path
+) -> tuple[Callable[[], dict[str, float]], StageParts[RivalStage], BatchPixels]:
+    trainer = Trainer(config, built, out, device="cpu")
+    stage = trainer.stages[0]
+    parts, _ = trainer._begin_stage(stage)
+    source = BatchSource(trainer.store, stage, 0, "dps")
+    pixels = source.read(source.plan(0))
+    return lambda: trainer.algorithm.step(parts, pixels, 0, trainer.accelerator), parts, pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_one_batch_can_be_overfitted_by_a_rival(built: Path, tmp_path: Path, method: str) -> None:
+    config = quick(method, width=8, learning_rate=2e-3)
+    if method == "scfegan":
+        config = replace(config, width=4, learning_rate=4e-3, betas=(0.5, 0.99))
+        steps, names = 46, ("reconstruction",)
+    else:
+        # A critic with its full say slows the first steps down, in which gates and small weights shut the network.
+        losses = replace(config.deepfill_losses, adversarial=0.01)
+        config = replace(config, betas=(0.9, 0.99), deepfill_losses=losses)
+        steps, names = 88, ("coarse", "fine")
+    step, _, _ = begin(config, built, tmp_path / "run")
+    found = [step() for _ in range(steps)]
+    first, last = (sum(values[name] for name in names) for values in (found[0], found[-1]))
+    assert last < 0.5 * first, (first, last)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_reach_every_weight_of_a_rival(built: Path, tmp_path: Path, method: str) -> None:
+    step, parts, _ = begin(quick(method), built, tmp_path / "run")
+    before = {key: value.clone() for key, value in parts.bare_critic.state_dict().items()}
+    values = step()
+    wanted = {"critic_real", "critic_fake", "critic_gradient", "adversarial", "net_gradient"}
+    own = {"penalty", "drift", "reconstruction", "perceptual", "style", "variation"}
+    assert set(values) == wanted | (own if method == "scfegan" else {"coarse", "fine"})
+    for name, value in parts.bare_net.named_parameters():
+        assert value.grad is not None, name
+        assert float(value.grad.abs().max()) > 0, name
+    assert isinstance(parts.bare_critic, PatchCritic)
+    for name, value in parts.bare_critic.named_parameters():
+        assert not torch.equal(value, before[name]) or name.endswith("bias"), name
+        assert value.requires_grad
+    assert not torch.equal(parts.bare_critic.conv1.power_vector, before["conv1.power_vector"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("method", ["deepfillv2-guided", "scfegan"])
+def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    config = quick(method)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    Trainer(config, built, whole, device="cpu", checkpoint_seconds=1e9).run()
+    real = RivalAlgorithm.step
+
+    def stop(self: RivalAlgorithm, parts: object, pixels: object, step: int, accelerator: object) -> dict[str, float]:
+        if step == 2:
+            raise KeyboardInterrupt
+        return real(self, parts, pixels, step, accelerator)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RivalAlgorithm, "step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(config, built, killed, device="cpu", checkpoint_seconds=0.0).run()
+    groups, card = read_light(killed / LIGHT_FILE)
+    assert set(groups) == {"network", "critic", "average"}
+    assert card["position"] == [0, 2, -1]
+    trainer = Trainer(config, built, killed, device="cpu")
+    assert trainer.position[:2] == (0, 2)
+    trainer.run()
+    for name in (f"weights/{method}.safetensors", "stats.jsonl"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    moved = Trainer(config, built, tmp_path / "moved", device="cpu", continue_from=killed / LIGHT_FILE)
+    assert moved.position[0] == 1, "a finished run is done elsewhere too"
+
+
+def test_a_broken_loss_of_a_rival_stops_before_its_weights(built: Path, tmp_path: Path) -> None:
+    config = quick("scfegan")
+    step, parts, _ = begin(replace(config, scfegan_losses=replace(config.scfegan_losses, style=1e39)), built, tmp_path)
+    before = {key: value.clone() for key, value in parts.bare_net.state_dict().items()}
+    with torch.no_grad():
+        parts.bare_critic.conv6.bias.fill_(float("nan"))  # type: ignore[union-attr]
+    with pytest.raises(DivergedError, match="critic_real"):
+        step()
+    assert all(torch.equal(before[key], value) for key, value in parts.bare_net.state_dict().items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_rival_from_the_command_line(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    from models.train_cli import register_train
+
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register_train(app)
+    out = tmp_path / "run"
+    words = ["train", f"tiny-{method}", "--data", str(built), "--out", str(out), "--device", "cpu", "--seed", "3"]
+    assert run_app(app, [*words, "--dry-run"]) == 0
+    assert f"{method} (" in capsys.readouterr().out
+    assert run_app(app, [*words, "--images-scale", "0.015"]) == 0
+    assert f"--method {method}" in capsys.readouterr().out
+    path = out / "weights" / f"{method}.safetensors"
+    net = load_scfegan(path) if method == "scfegan" else load_deepfillv2(path)
+    assert net.config.width == find_rival_preset(f"tiny-{method}").width
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert (card["method"], card["origin"], card["preset"]) == (method, "retrained", f"tiny-{method}")
+    assert (card["images_seen"], card["seed"], card["data_px"]) == (8, 3, 64)
+    assert card["network_px"] == (128 if method == "scfegan" else 64)
+    assert card["perceptual"] == ("hed-compact" if method == "scfegan" else "none")
+    assert len(card["dataset"]["root_hash"]) == 64
+    assert "licence" in card["dataset"]["licence_note"]
+    assert "CC BY-NC" in card["licence"]
+    assert card["sketch"] == ("none" if method == "deepfillv2" else "smooth_sketch")
+    assert list((out / "samples").glob("*.png"))
