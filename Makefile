@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo
 COUNT ?= 24
+LEVELS := 0,0.25,0.5,0.75,1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types unit bench figure clean
+.PHONY: help install demo compare test lint types unit bench figure clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,11 +29,23 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED) ## Make the virtual environment and install the project into it.
 
-demo: $(INSTALLED) ## Build a real dataset from sample photos and show it.
+demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five levels, score methods, name a page to open.
 	$(BIN)/dpsdata sample $(DEMO)/faces --count $(COUNT)
 	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/built --masks dps --masks deepfillv2 --masks lama-medium
 	$(BIN)/dpsdata verify $(DEMO)/built
 	$(BIN)/dpsdata preview $(DEMO)/built
+	$(BIN)/dps edit $(DEMO)/built/images/astronaut.png --mask $(DEMO)/built/masks/dps/astronaut.png \
+		--sketch $(DEMO)/built/sketches/astronaut.png --align none --levels $(LEVELS) -o $(DEMO)/edit
+	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/small --size 64 --masks dps
+	$(BIN)/dpseval run $(DEMO)/small --methods dps,dps-g,mean-color,telea,navier-stokes --masks dps --split all \
+		--levels $(LEVELS) --outputs $(DEMO)/outputs -o $(DEMO)/report
+
+compare: demo ## Train small rivals for about a minute each and score them beside the demo's methods.
+	$(BIN)/dps train tiny-deepfillv2-guided --data $(DEMO)/small --out $(DEMO)/guided --device cpu
+	$(BIN)/dps train tiny-scfegan --data $(DEMO)/small --out $(DEMO)/scfegan --device cpu
+	$(BIN)/dpseval run $(DEMO)/small --methods dps,dps-g,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes \
+		--masks dps --split all --levels $(LEVELS) --weights deepfillv2-guided=$(DEMO)/guided \
+		--weights scfegan=$(DEMO)/scfegan --outputs $(DEMO)/outputs -o $(DEMO)/compare
 
 test: lint types unit ## Lint, check types and run all tests.
 

@@ -74,8 +74,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[s
     # One metadata entry only: safetensors writes several in an order that changes from run to run.
     metadata = {"card": json.dumps(dict(card), sort_keys=True)}
     with atomic_path(path) as temporary:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode  # of any new file here; safetensors would keep it from everybody else
         try:
             save_file(whole, temporary, metadata)  # not `save`, which holds everything once more
+            temporary.chmod(mode)
         except SafetensorError as error:
             raise EnvironmentFailure(
                 f"{path}: cannot write this file: {error}; free some space or choose another folder"

@@ -35,6 +35,9 @@ _STRIP_PX = 512
 _STRIP_GAP_PX = 4
 _HOLE_GREY = 128
 
+# The resolution of the published networks.
+SHARP_PX = 256
+
 
 def hash_weights(weights: str, task: str) -> dict[str, str]:
     """SHA-256 of the file of each network.
@@ -99,6 +102,8 @@ def make_run(
         results = editor.predict_levels(sketch.pixels, None, request.levels)
         notes = sketch.notes
         first = np.stack([sketch.pixels] * 3, axis=2)
+    if weights == "bundled" and editor.resolution < SHARP_PX:
+        notes = (*notes, f"the bundled networks work at {editor.resolution} px, so what they paint is soft")
     notes = (*notes, *editor.notes)
     contents = {item.name: item.data for item in inputs.values()}
     contents |= _pictures(results, first)

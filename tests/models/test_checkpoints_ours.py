@@ -143,7 +143,8 @@ def test_state_dicts_of_two_models_do_not_mix(tmp_path: Path) -> None:
         load_editor(files)
 
 
-def test_without_weights_nothing_random_is_edited_with() -> None:
+def test_without_weights_nothing_random_is_edited_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.bundled_weights.BUNDLED_FOLDER", tmp_path)
     with pytest.raises(MissingError, match=r"dps weights import FILE.*dps train tiny") as caught:
         load_editor()
     assert caught.value.exit_code == 5

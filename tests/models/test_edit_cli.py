@@ -185,6 +185,7 @@ def test_without_weights_it_says_what_helps(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("models.bundled_weights.BUNDLED_FOLDER", tmp_path / "none")
     words = edit_words(files, tmp_path, tmp_path / "out")
     index = words.index("--weights")
     for command in (

@@ -299,6 +299,11 @@ def test_wrong_options_are_refused(run: Path) -> None:
         load_method("scfegan", LoadOptions(str(run), precision="bf16"))
     with pytest.raises(UsageError, match="needs no weights"):
         find_method_weights(find_method("telea"), str(run))
+    for name in ("mean-color", "telea", "navier-stokes"):
+        with pytest.raises(UsageError, match="device: expected auto"):
+            load_method(name, LoadOptions(device="banana"))
+        with pytest.raises(UsageError, match="precision"):
+            load_method(name, LoadOptions(precision="fp8"))
 
 
 def test_found_weights_are_hashed(run: Path) -> None:

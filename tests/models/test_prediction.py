@@ -181,6 +181,24 @@ def test_other_methods_in_the_run_file_are_kept(done: Path, config: PredictConfi
     assert set(json.loads((tmp_path / "run.json").read_text())["methods"]) == {"deepfillv2", "dps", "dps-g"}
 
 
+def test_outputs_that_the_run_file_does_not_name_are_refused(done: Path, config: PredictConfig, tmp_path: Path) -> None:
+    """Else they would pass as outputs of this run, whatever made them."""
+    stored = json.loads((done / "run.json").read_text())
+    stored["methods"] = {"telea": {}}
+    (tmp_path / "run.json").write_text(json.dumps(stored))
+    (tmp_path / "dps-g").mkdir()
+    with pytest.raises(UsageError, match=r"outputs of dps-g of which run\.json says nothing"):
+        FolderPrediction(replace(config, out=tmp_path))
+
+
+def test_two_methods_that_begin_at_once_both_get_into_the_run_file(config: PredictConfig, tmp_path: Path) -> None:
+    config = replace(config, out=tmp_path / "out", limit=1)
+    first, second = (FolderPrediction(replace(config, method=name)) for name in ("telea", "mean-color"))
+    first.run()
+    second.run()
+    assert set(json.loads((config.out / "run.json").read_text())["methods"]) == {"telea", "mean-color"}
+
+
 def test_drawn_sketches_of_a_folder(config: PredictConfig, done: Path, tmp_path: Path) -> None:
     """The stored lines, drawn light on dark and read back thin, give the very same pictures; others do not."""
     drawn = tmp_path / "drawn"
@@ -248,7 +266,7 @@ def test_wrong_input_ends_with_a_sentence_and_writes_nothing(
     here = replace(config, out=tmp_path / "out")
     large = make_built(tmp_path / "large", 80)
     for command, code, reason in (
-        (words(here)[:-2], 5, "dps weights import"),
+        (words(replace(here, weights="official")), 5, "dps weights import"),
         (words(replace(here, weights=str(tmp_path / "none"))), 5, "no such folder"),
         (words(replace(here, built=tmp_path / "none")), 5, "no built dataset"),
         (words(replace(here, built=large)), 2, "--size 64"),

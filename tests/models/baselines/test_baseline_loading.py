@@ -193,6 +193,19 @@ def test_other_number_types_become_float32_and_the_source_is_left_alone(deepfill
     assert deepfill[FIRST].any()
 
 
+def test_names_of_living_variables_are_those_of_a_file(deepfill: Arrays, scfegan: Arrays) -> None:
+    assert load_deepfillv2({f"{name}:0": value for name, value in deepfill.items()}).config == DeepFillv2Config(4)
+    net = load_scfegan({f"{name}:0": value for name, value in scfegan.items()})
+    back = to_tensorflow(net)
+    assert all(np.array_equal(back[name], scfegan[name]) for name in scfegan)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_float32_cannot_hold_is_refused(deepfill: Arrays) -> None:
+    with pytest.raises(MissingError, match="NaN or infinity"):
+        load_deepfillv2(deepfill | {LAST: np.full(3, 1e300)})
+
+
 def test_no_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="got int"):
         load_scfegan(3)  # type: ignore[arg-type]

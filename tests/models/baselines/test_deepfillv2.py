@@ -101,6 +101,24 @@ def test_every_weight_is_trained() -> None:
     assert still == []
 
 
+def test_a_tensor_of_another_type_or_place_is_refused_with_a_sentence() -> None:
+    net, (photo, mask, sketch) = tiny(guided=True), edit()
+    with pytest.raises(UsageError, match="photo: expected a float32 tensor on cpu, got float64 on cpu"):
+        net(photo.double(), mask)
+    with pytest.raises(UsageError, match=r"photo: .* got ndarray"):
+        net(photo.numpy(), mask)
+    with pytest.raises(UsageError, match=r"mask: .* got bool on cpu"):
+        net(photo, mask.bool())
+    with pytest.raises(UsageError, match=r"mask: .* got float32 on meta"):
+        net(photo, mask.to("meta"))
+    with pytest.raises(UsageError, match=r"mask: .* got NoneType"):
+        net(photo, None)
+    with pytest.raises(UsageError, match=r"sketch: .* got float16 on cpu"):
+        net(photo, mask, sketch.half())
+    wide = net.double()(photo.double(), mask.double(), sketch.double())
+    assert wide["raw"].dtype == torch.float64
+
+
 def test_wrong_input_is_refused() -> None:
     net, (photo, mask, sketch) = tiny(guided=True), edit()
     with pytest.raises(UsageError, match="multiples of 8 px, got 30 x 48"):

@@ -107,7 +107,15 @@ def test_wrong_input_is_refused() -> None:
         net(given["photo"][:, :, :64, :64], given["mask"][:, :, :64, :64])
     with pytest.raises(UsageError, match="color"):
         net(given["photo"], given["mask"], color=given["color"][:, :, :64])
+    with pytest.raises(UsageError, match=r"color: expected values in \[-1, 1\]"):
+        net(given["photo"], given["mask"], color=given["color"] * 255)
+    with pytest.raises(UsageError, match=r"color: .* got float64"):
+        net(given["photo"], given["mask"], color=given["color"].double())
     with pytest.raises(UsageError, match="noise"):
         net(given["photo"], given["mask"], noise=given["color"])
+    with pytest.raises(UsageError, match="noise: expected finite numbers"):
+        net(given["photo"], given["mask"], noise=torch.full_like(given["mask"], torch.nan))
+    with pytest.raises(UsageError, match=r"noise: .* got int64"):
+        net(given["photo"], given["mask"], noise=given["mask"].long())
     with pytest.raises(UsageError, match="width"):
         ScFeganConfig(0)

@@ -159,7 +159,7 @@ def test_a_prefix_is_found_from_any_of_its_files(tmp_path: Path) -> None:
         (entry((4,), 0, 4, shard=1), "data file 1 of 1"),
         (entry((4,), 0, 4, extra=w.bytes_field(7, b"")), "stored in pieces"),
         (entry((4,), 0, 4, kind=7), "of type string"),
-        (entry((4,), 0, 4, kind=99), "of type type 99"),
+        (entry((4,), 0, 4, kind=99), "of type number 99"),
         (entry((4,), 0, 4, kind=10), "other values than 0 and 1"),
         (entry((4,), 0, 4) + b"\x0b", "unknown kind"),
         (entry((4,), 0, 4) + b"\x12\x05", "cut off"),

@@ -1,0 +1,81 @@
+"""What comes inside the package: small enough, whole, hash-checked, and trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpsdata.contracts import MissingError
+from dpsdata.device import keyed_generator
+from models import bundled_weights, load_editor
+from models.bundled_weights import BUNDLED_FOLDER, bundled_networks, bundled_sources
+from models.loading import find_sources
+
+
+def test_the_editing_networks_are_there_and_fit_in_20_mb() -> None:
+    sources = bundled_sources("edit")
+    assert set(sources) == set(bundled_networks("edit"))
+    assert sum(path.stat().st_size for path in sources.values()) <= 20_000_000
+    assert (BUNDLED_FOLDER / "edit" / "MODEL_CARD.md").is_file()
+
+
+def test_every_file_of_the_hashes_has_its_card_with_terms_and_images_seen() -> None:
+    for name, entry in json.loads((BUNDLED_FOLDER / "edit" / "bundled.json").read_text()).items():
+        card = json.loads((BUNDLED_FOLDER / "edit" / entry["file"]).with_suffix(".json").read_text())
+        assert card["network"].lower() == name.rsplit("-", 1)[1]
+        assert card["images_seen"] > 0
+        assert "research use" in card["licence"]
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "edit"
+    shutil.copytree(BUNDLED_FOLDER / "edit", copy)
+    path = next(copy.glob("G*.safetensors"))
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(bytes(data))
+    name = bundled_weights.bundled_name("edit", path.stem)
+    file = bundled_weights.weights_path.__globals__["find_weights"](name)
+    monkeypatch.setitem(
+        bundled_weights.weights_path.__globals__,
+        "find_weights",
+        lambda wanted: type(file)(**{**file.__dict__, "bundled_folder": copy}),
+    )
+    with pytest.raises(MissingError, match="SHA-256"):
+        bundled_sources("edit")
+
+
+def test_a_task_without_bundled_networks_names_the_commands_that_help() -> None:
+    if bundled_networks("synthesis"):
+        pytest.skip("the package holds networks of synthesis too")
+    with pytest.raises(MissingError, match="dps weights import FILE"):
+        find_sources("bundled", "synthesis")
+
+
+def test_they_paint_a_face_and_not_grey_and_the_level_does_something() -> None:
+    from dpsdata.portraits import draw_portrait
+
+    editor = load_editor()
+    size = editor.resolution
+    photo = np.ascontiguousarray(draw_portrait(0, 1))
+    height, width = photo.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = 255
+    sketch = np.full((height, width), 255, np.uint8)
+    step = height // 16
+    sketch[height // 2 - step : height // 2 + step, width // 2] = 0
+    sketch[height // 2, width // 2 - 2 * step : width // 2 + 2 * step] = 0
+    low, high = editor.predict(photo, sketch, mask, [0.0, 1.0], align="none")
+    hole = mask > 0
+    assert np.array_equal(low.photo[~hole], photo[~hole])
+    assert low.photo[hole].std() > 8
+    assert np.abs(low.photo[hole].astype(int) - high.photo[hole]).mean() > 0.5
+    # Nearer to the photo than a box of its mean colour is.
+    mean = photo[~hole].mean(0)
+    assert np.abs(low.photo[hole] - photo[hole].astype(float)).mean() < np.abs(mean - photo[hole]).mean()
+    noise = keyed_generator(0, "photo", "test").integers(0, 256, (size, size, 3), dtype=np.uint8)
+    assert len(editor.predict(noise, sketch[:size, :size], mask[:size, :size], [0.5], align="none")) == 1
