@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, predict, train, export, doctor, weights."""
+"""`dps`: edit, synthesize, predict, train, export, app, doctor, weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 import models  # noqa: F401  registers the weights of this room
 from dpsdata.command import run_and_exit
 from dpsdata.weights_cli import weights_app
+from models.app_cli import register_app
 from models.doctor_cli import register_doctor
 from models.edit_cli import register_edit_commands
 from models.export_cli import register_export
@@ -19,6 +20,7 @@ register_edit_commands(app)
 register_predict(app)
 register_train(app)
 register_export(app)
+register_app(app)
 register_doctor(app)
 app.add_typer(weights_app, name="weights")
 

@@ -1,0 +1,91 @@
+"""A drawing that can be run, and the result of one level of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.app.engine import Placement
+from models.app.opened_photo import OpenedPhoto
+from models.app.previews import Region
+
+Marks = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnEdit:
+    """One drawing over one photo, ready to run.
+
+    Attributes:
+        photo: what is edited.
+        placement: where the face square lies.
+        hole: uint8 (H, W), 1 = hole.
+        lines: uint8 (H, W), 1 = line.
+        region: rows and columns to show.
+        feather_px: soft transition inside of the hole, px, as an opened edit may have it.
+        key: the same for the same drawing and square.
+        notes: sentences for the person.
+    """
+
+    photo: OpenedPhoto
+    placement: Placement
+    hole: Marks
+    lines: Marks
+    region: Region
+    feather_px: float
+    key: str
+    notes: tuple[str, ...]
+
+    @property
+    def mask(self) -> Marks:
+        """As on disk: white hole on black."""
+        return self.hole * np.uint8(255)
+
+    @property
+    def sketch(self) -> Marks:
+        """As on disk: black line on white."""
+        return (1 - self.lines) * np.uint8(255)
+
+
+@dataclass(frozen=True, eq=False)
+class LevelPatch:
+    """A result where it can differ from the photo.
+
+    Attributes:
+        level: in [0, 1].
+        where: rows and columns of the photo.
+        photo: uint8 (h, w, 3).
+        refined: uint8 (h, w), the refined sketch, black line on white.
+    """
+
+    level: float
+    where: Region
+    photo: NDArray[np.uint8]
+    refined: Marks
+
+    def look(self, ground: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
+        """The result in `region`, rows and columns that hold all of the patch, of the photo `ground`."""
+        part = ground[region].copy()
+        part[self._within(region)] = self.photo
+        return part
+
+    def look_refined(self, region: Region) -> Marks:
+        """The refined sketch in `region`."""
+        part = np.full([side.stop - side.start for side in region], 255, np.uint8)
+        part[self._within(region)] = self.refined
+        return part
+
+    def whole_photo(self, ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The result at the photo's own size."""
+        whole = ground.copy()
+        whole[self.where] = self.photo
+        return whole
+
+    def _within(self, region: Region) -> Region:
+        rows, columns = (
+            slice(inner.start - outer.start, inner.stop - outer.start)
+            for inner, outer in zip(self.where, region, strict=True)
+        )
+        return rows, columns

@@ -1,0 +1,91 @@
+"""The networks that all tabs of `dps app` share: one edit at a time."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.edit_run import hash_weights
+from models.loading import load_editor
+from models.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
+from models.predictor import EditResult
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the face square lies: a box, two eyes, or the whole photo where both are None.
+
+    Attributes:
+        box: left, top, width and height, px of the photo.
+        eyes: x1, y1, x2, y2, px of the photo.
+    """
+
+    box: Box | None = None
+    eyes: Box | None = None
+
+    def frame(self, height: int, width: int, size: int) -> PhotoFrame:
+        """The model's square in a photo of this height and width, px; raises UsageError where it lies outside."""
+        if self.box is not None:
+            return box_frame(height, width, size, self.box)
+        if self.eyes is not None:
+            return eyes_frame(height, width, size, self.eyes)
+        return whole_frame(height, width, size)
+
+
+class Engine:
+    """Loaded networks behind a lock, since every tab of the browser asks the same ones.
+
+    Args:
+        weights: `bundled`, `official` or a folder.
+
+    Raises:
+        MissingError: there are no such weights, or they are damaged.
+        UsageError: the files do not make a whole model.
+
+    Attributes:
+        weights: the name that a `run.json` keeps.
+        hashes: SHA-256 by network.
+    """
+
+    def __init__(self, weights: str) -> None:
+        self.weights = weights
+        self.hashes = hash_weights(weights, "edit")
+        self._editor = load_editor(weights, "edit")
+        self._lock = threading.Lock()
+        self._set: tuple[int, Placement] | None = None
+        self._kept: NDArray[np.uint8] | None = None
+
+    @property
+    def resolution(self) -> int:
+        """Side of the model's images, px."""
+        return self._editor.resolution
+
+    def edit(
+        self,
+        photo: NDArray[np.uint8],
+        placement: Placement,
+        sketch: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        level: float,
+        feather_px: float = 0.0,
+    ) -> EditResult:
+        """One level alone, as `dps edit --levels LEVEL` does it.
+
+        Args:
+            photo: uint8 (H, W, 3).
+            placement: where the face is.
+            sketch: uint8 (H, W), black line on white.
+            mask: uint8 (H, W), white = hole.
+            level: in [0, 1].
+            feather_px: soft transition inside of the hole, px.
+        """
+        with self._lock:
+            wanted = (id(photo), placement)
+            if self._set != wanted or self._kept is not photo:
+                self._set = None
+                self._editor.set_photo(photo, "none", placement.box, placement.eyes)
+                self._set, self._kept = wanted, photo
+            return self._editor.predict_levels(sketch, mask, [level], feather_px)[0]

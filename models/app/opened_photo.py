@@ -1,0 +1,118 @@
+"""A photo that a person opened: its bytes as they came, its pixels upright, and where the face is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsdata.alignment import find_face
+from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.image_io import read_photo
+from models.app.engine import Placement
+from models.edit_request import INPUTS_FOLDER, InputFile
+from models.photo_frame import NoFaceError, find_frame
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_SEARCH_PX, _SMALLEST_FACE_PX = 400, 40
+# Smaller faces than this share of the largest are people behind, or what the cascade takes for a face.
+_SECOND_FACE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedPhoto:
+    """One photo.
+
+    Attributes:
+        file: its content byte for byte, under the name that it has in an edit folder.
+        pixels: uint8 (H, W, 3) RGB, upright.
+        stem: the file's name without its suffix, for the names of downloads.
+        placement: the face square that is proposed.
+        notes: sentences for the person.
+    """
+
+    file: InputFile
+    pixels: NDArray[np.uint8]
+    stem: str
+    placement: Placement
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def open_photo(data: bytes, name: str, resolution: int) -> OpenedPhoto:
+    """Decode a photo and find its face.
+
+    Args:
+        data: content of the file.
+        name: of the file.
+        resolution: side of the model's images, px.
+
+    Raises:
+        UsageError: the file is no photo that can be read; the sentence is for the page.
+    """
+    shown = PurePath(name).name[:80]
+    try:
+        pixels = read_photo(data)
+    except BrokenImageError as error:
+        raise UsageError(f"{shown} cannot be opened as a photo: {error}. Choose a JPEG or PNG photo.") from None
+    placement, notes = place_face(pixels, resolution)
+    return OpenedPhoto(named_file("photo", data, name), pixels, clean_stem(name), placement, notes)
+
+
+def named_file(role: str, data: bytes, name: str) -> InputFile:
+    """A file under the name that an edit folder gives it."""
+    suffix = PurePath(name).suffix.lower()
+    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in _SUFFIXES else '.img'}", data)
+
+
+def clean_stem(name: str) -> str:
+    """The name of a file without suffix, as letters that every file system takes."""
+    stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in PurePath(name).stem)
+    return stem.strip("-")[:60] or "photo"
+
+
+def place_face(pixels: NDArray[np.uint8], resolution: int) -> tuple[Placement, tuple[str, ...]]:
+    """The face square to propose, and what to say of it.
+
+    Args:
+        pixels: uint8 (H, W, 3), upright.
+        resolution: side of the model's images, px.
+    """
+    height, width = pixels.shape[:2]
+    try:
+        frame = find_frame(pixels, resolution)
+    except NoFaceError:
+        side = min(height, width)
+        placement = Placement((float((width - side) // 2), float((height - side) // 2), float(side), float(side)))
+        note = "No face was found. Move the dashed square over it, from the hair to the shoulders."
+        return (Placement() if height == width else placement), (note,)
+    if frame.is_whole:
+        return Placement(), ()
+    left, top, side, _ = (float(round(value)) for value in frame.box)
+    notes: tuple[str, ...] = ()
+    if _has_second_face(pixels):
+        notes = ("More than one face was found, and the largest is taken. Move the dashed square for another one.",)
+    return Placement((left, top, side, side)), notes
+
+
+def _has_second_face(pixels: NDArray[np.uint8]) -> bool:
+    height, width = pixels.shape[:2]
+    shrink = max(1.0, max(height, width) / _SEARCH_PX)
+    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    first = find_face(small, _SMALLEST_FACE_PX)
+    if first is None:
+        return False
+    x, y, side = first
+    rows = slice(max(0, int(y - side * 0.6)), int(y + side * 0.6) + 1)
+    columns = slice(max(0, int(x - side * 0.6)), int(x + side * 0.6) + 1)
+    small[rows, columns] = 128
+    second = find_face(small, _SMALLEST_FACE_PX)
+    return second is not None and second[2] >= _SECOND_FACE * side

@@ -1,0 +1,276 @@
+"""What one tab of the browser has open: photo, drawing, results; every failure is a sentence. No page code here."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsdata.contracts import BrokenImageError, UsageError, check_level
+from dpsdata.image_io import encode_png
+from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
+from models.app.edit_folder import open_edit, pack_edit
+from models.app.engine import Engine, Placement
+from models.app.layer_files import read_layer
+from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, place_face
+from models.app.previews import find_region, grey_url, hole_region, photo_url
+from models.app.strokes import paint_layer, read_layers
+from models.edit_request import EditRequest, InputFile
+from models.edit_run import make_run
+from models.user_inputs import find_lines, read_edit_inputs
+
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_CACHE_BYTES = 384 * 2**20
+_MOST_FILES = 20
+_NO_PHOTO = "Choose a photo first, or take the sample."
+
+
+class EditSession:
+    """One tab.
+
+    Args:
+        engine: the networks, shared with other tabs.
+
+    Attributes:
+        photo: what is open.
+        shown: the drawing whose levels are on the page.
+        level: the one that the slider stands on.
+        feather_px: soft transition inside of the hole, px; that of an opened edit, else 0.
+        notes: sentences about what was opened last.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.photo: OpenedPhoto | None = None
+        self.shown: DrawnEdit | None = None
+        self.level = 0.5
+        self.feather_px = 0.0
+        self.notes: tuple[str, ...] = ()
+        self._files: dict[str, dict[str, Marks]] = {"mask": {}, "sketch": {}}
+        self._cache: OrderedDict[tuple[str, float], LevelPatch] = OrderedDict()
+
+    def choose(self, engine: Engine) -> None:
+        """Take other networks; results of the ones before go."""
+        if engine is not self.engine:
+            self.engine, self.shown = engine, None
+            self._cache = OrderedDict()
+
+    def open_photo(self, data: bytes, name: str) -> dict[str, Any]:
+        """Open a photo; what was open before goes.
+
+        Returns:
+            What the page needs to show it.
+
+        Raises:
+            UsageError: it is no photo that can be read; what was open stays.
+        """
+        self._take(open_photo(data, name, self.engine.resolution))
+        return self._describe()
+
+    def open_edit(self, files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
+        """Open an edit that was saved: (name, content) of its zip, or of the files of its folder.
+
+        Returns:
+            What the page needs to show it.
+
+        Raises:
+            UsageError: it is no such edit; what was open stays.
+        """
+        stored = open_edit(files)
+        request, inputs = stored.request, stored.inputs
+        data = {role: item.data for role, item in inputs.items()}
+        try:
+            edit = read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
+        except BrokenImageError as error:
+            raise UsageError(f"This edit cannot be opened: {error}.") from None
+        is_panels = "mask" not in data
+        file = InputFile("inputs/photo.png", encode_png(edit.photo)) if is_panels else inputs["photo"]
+        placement = self._stored_placement(edit.photo, request, is_panels)
+        placement.frame(edit.photo.shape[0], edit.photo.shape[1], self.engine.resolution)
+        notes = (
+            ()
+            if stored.weights_sha256 == self.engine.hashes
+            else ("This edit was made with other weights, so its results will differ.",)
+        )
+        self._take(OpenedPhoto(file, edit.photo, "photo", placement, notes))
+        self.level, self.feather_px = request.levels[-1], request.feather_px
+        layers = {"mask": (edit.mask > 127).astype(np.uint8), "sketch": find_lines(edit.sketch)[0]}
+        return self._describe({role: self._keep(role, marks) for role, marks in layers.items()})
+
+    def add_layer(self, role: str, data: bytes, name: str) -> dict[str, Any]:
+        """Take in an uploaded mask or sketch.
+
+        Args:
+            role: `mask` or `sketch`.
+            data: content of the file.
+            name: of the file.
+
+        Returns:
+            Role, ID and picture for the page.
+
+        Raises:
+            UsageError: it cannot be read, or has another size than the photo.
+        """
+        if self.photo is None:
+            raise UsageError(_NO_PHOTO)
+        marks, self.notes = read_layer(role, data, name, self.photo.size)
+        return {"role": role, **self._keep(role, marks)}
+
+    def draw(self, text: str) -> DrawnEdit:
+        """Paint what the page sent, and check that it can be run.
+
+        Raises:
+            UsageError: no photo is open, or the drawing has no hole where the face square is.
+        """
+        photo, placement, hole, lines = self._paint(text)
+        frame = placement.frame(*photo.size, self.engine.resolution)
+        if not hole.any():
+            raise UsageError("The hole is empty. Paint over what should change, then press Show levels.")
+        where = hole_region(hole)
+        missed = int((hole[where] == 1).sum() - ((hole[where] == 1) & frame.covers(*where)).sum())
+        total = int(hole.sum())
+        if missed == total:
+            raise UsageError(
+                "The hole lies outside of the dashed face square, so nothing would change. "
+                "Move the square over the face, or paint inside of it."
+            )
+        notes = []
+        if missed:
+            notes.append(f"{_percent(missed, total)} of the hole lies outside of the dashed square and stays as it is.")
+        ink = int(lines.sum())
+        outside = int((lines & (1 - hole)).sum())
+        if not ink:
+            notes.append("There is no line, so the hole is filled without one.")
+        elif outside:
+            notes.append(f"{_percent(outside, ink)} of the line lies outside of the hole (grey) and is ignored.")
+        digest = hashlib.sha256(repr((placement, self.feather_px)).encode())
+        for layer in (hole, lines):
+            digest.update(np.packbits(layer).tobytes())
+        region = find_region(hole, frame.box)
+        key = digest.hexdigest()
+        return DrawnEdit(photo, placement, hole, lines, region, self.feather_px, key, tuple(notes))
+
+    def layer_file(self, text: str, role: str) -> bytes:
+        """The PNG of the mask or the sketch as drawn; raises UsageError where no photo is open."""
+        _, _, hole, lines = self._paint(text)
+        return encode_png(hole * np.uint8(255) if role == "mask" else (1 - lines) * np.uint8(255))
+
+    def run_level(self, drawn: DrawnEdit, level: float) -> LevelPatch:
+        """The result of one level, from the cache where it was made before.
+
+        Raises:
+            UsageError: the level is not in [0, 1].
+        """
+        key = (drawn.key, check_level(level))
+        cache = self._cache
+        found = cache.get(key)
+        if found is None:
+            result = self.engine.edit(
+                drawn.photo.pixels, drawn.placement, drawn.sketch, drawn.mask, level, drawn.feather_px
+            )
+            where = hole_region(drawn.hole)
+            found = LevelPatch(level, where, result.photo[where].copy(), result.refined_sketch[where].copy())
+            if drawn.photo is self.photo:
+                cache[key] = found
+                while len(cache) > 1 and sum(item.photo.nbytes + item.refined.nbytes for item in cache.values()) > (
+                    _CACHE_BYTES
+                ):
+                    cache.popitem(last=False)
+        else:
+            cache.move_to_end(key)
+        return found
+
+    def move(self, level: float) -> None:
+        """Put the slider on a level; raises UsageError where it is not in [0, 1]."""
+        self.level = check_level(level)
+
+    def current(self) -> tuple[DrawnEdit, LevelPatch]:
+        """What is shown and would be saved.
+
+        Raises:
+            UsageError: no level was run yet.
+        """
+        if self.shown is None:
+            raise UsageError("There is no result yet. Press Show levels first.")
+        return self.shown, self.run_level(self.shown, self.level)
+
+    def save_photo(self) -> tuple[str, bytes]:
+        """Name and content of the full-size PNG at the slider's level; pixels outside of the hole are the photo's."""
+        drawn, patch = self.current()
+        return f"{drawn.photo.stem}-l{patch.level:g}.png", encode_png(patch.whole_photo(drawn.photo.pixels))
+
+    def save_edit(self) -> tuple[str, bytes]:
+        """Name and content of the edit folder as a zip, which `dps edit --from` repeats.
+
+        Raises:
+            UsageError: no level was run yet.
+            MissingError: the weights were changed since the start.
+        """
+        drawn, patch = self.current()
+        place = drawn.placement
+        align = "none" if place == Placement() else "auto"
+        request = EditRequest(
+            "edit", (patch.level,), self.engine.weights, align, place.box, place.eyes, drawn.feather_px
+        )
+        inputs = {
+            "photo": drawn.photo.file,
+            "mask": InputFile("inputs/mask.png", encode_png(drawn.mask)),
+            "sketch": InputFile("inputs/sketch.png", encode_png(drawn.sketch)),
+        }
+        contents, _ = make_run(request, inputs, self.engine.hashes)
+        folder = f"{clean_stem(drawn.photo.stem)}-edit"
+        return f"{folder}.zip", pack_edit(contents, folder)
+
+    def _paint(self, text: str) -> tuple[OpenedPhoto, Placement, Marks, Marks]:
+        if self.photo is None:
+            raise UsageError(_NO_PHOTO)
+        layers = read_layers(text)
+        placement = self.photo.placement if layers.box is None else Placement(layers.box)
+        hole = paint_layer(layers.mask, *self.photo.size, self._files["mask"])
+        return self.photo, placement, hole, paint_layer(layers.sketch, *self.photo.size, self._files["sketch"])
+
+    def _take(self, photo: OpenedPhoto) -> None:
+        self.photo, self.shown, self.notes = photo, None, photo.notes
+        self.level, self.feather_px = 0.5, 0.0
+        self._files = {"mask": {}, "sketch": {}}
+        self._cache = OrderedDict()
+
+    def _keep(self, role: str, marks: Marks) -> dict[str, Any]:
+        files = self._files[role]
+        if len(files) >= _MOST_FILES:
+            raise UsageError(f"More than {_MOST_FILES} files were uploaded for one photo. Open the photo again.")
+        name = secrets.token_hex(8)
+        files[name] = marks
+        return {"id": name, "url": grey_url(marks * np.uint8(255))}
+
+    def _stored_placement(self, photo: NDArray[np.uint8], request: EditRequest, is_panels: bool) -> Placement:
+        if request.box is not None:
+            return Placement((request.box[0], request.box[1], request.box[2], request.box[3]))
+        if request.eyes is not None:
+            return Placement(None, (request.eyes[0], request.eyes[1], request.eyes[2], request.eyes[3]))
+        if is_panels or request.align == "none":
+            return Placement()
+        return place_face(photo, self.engine.resolution)[0]
+
+    def _describe(self, layers: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+        assert self.photo is not None  # noqa: S101 (for the type checker)
+        frame = self.photo.placement.frame(*self.photo.size, self.engine.resolution)
+        left, top, width, height = frame.box
+        return {
+            "photo": photo_url(self.photo.pixels),
+            "width": self.photo.size[1],
+            "height": self.photo.size[0],
+            "box": [left, top, max(width, height)],
+            "isWhole": frame.is_whole,
+            "layers": layers or {},
+            "token": secrets.token_hex(8),
+        }
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{max(1, round(100 * part / total))} %"
