@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from dpsdata.contracts import MissingError, UsageError
 from dpseval.compare_sides import Side, choose_pairs, find_skipped, read_side, refuse_different
 from dpseval.metric_names import METRICS
 from dpseval.photo_files import SetKey
-from dpseval.statistics import paired_difference
+from dpseval.statistics import SIGNIFICANCE, holm, paired_difference
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Delta:
         ci_low: low end of the 95 % interval of the mean paired difference; NaN for a metric of a whole set.
         ci_high: high end.
         p_value: Wilcoxon's; NaN for a metric of a whole set.
-        verdict: `better`, `worse`, `same`, or `` where there is no test or no better side.
+        p_holm: with Holm's correction over the pairs of sets of this metric and region.
+        verdict: `better` or `worse` where that test and the interval both say so, `same` where no photo differs, else
+            `unclear`; `` where there is no test or no better side.
     """
 
     first: SetKey
@@ -48,7 +50,8 @@ class Delta:
     ci_low: float
     ci_high: float
     p_value: float
-    verdict: str
+    p_holm: float = math.nan
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,11 @@ def compare_reports(
     for own, other in choose_pairs(a, b, pairs):
         deltas += _image_deltas(a, b, own, other, skipped, seed)
         deltas += _set_deltas(a, b, own, other, skipped)
+    deltas = _judge(deltas)
     absent = [metric for metric in wanted if metric not in {item.metric for item in deltas}]
     if absent:
-        raise UsageError(f"tolerance: {absent[0]} is in neither report, or cannot be compared; {'; '.join(notes)}")
+        reason = "; ".join(notes) or "`dpseval score` names the weights that it lacks"
+        raise UsageError(f"tolerance: {absent[0]} has no value in both reports; {reason}")
     outside = [
         f"{item.metric} ({item.region}, {_pair_name(item)}): {item.a:.6g} -> {item.b:.6g}, "
         f"delta {item.delta:+.6g} outside of {wanted[item.metric]:g}"
@@ -140,19 +145,37 @@ def _image_deltas(a: Side, b: Side, own: SetKey, other: SetKey, skipped: set[str
 
 
 def _paired_delta(own: SetKey, other: SetKey, region: str, name: str, before: Any, after: Any, seed: int) -> Delta:
-    metric = METRICS[name]
-    higher = metric.higher_is_better is not False
     both = ~(np.isnan(before) | np.isnan(after))
     if not both.any():
         low, high = _mean(before), _mean(after)
-        return Delta(own, other, region, name, 0, low, high, math.nan, math.nan, math.nan, math.nan, "")
-    found = paired_difference(after, before, seed, "compare", higher)
-    verdict = ""
-    if metric.higher_is_better is not None:
-        gain_low, gain_high = (found.ci_low, found.ci_high) if higher else (-found.ci_high, -found.ci_low)
-        verdict = "better" if gain_low > 0 else "worse" if gain_high < 0 else "same"
+        return Delta(own, other, region, name, 0, low, high, math.nan, math.nan, math.nan, math.nan)
+    found = paired_difference(after, before, seed, "compare", METRICS[name].higher_is_better is not False)
     values = (float(before[both].mean()), float(after[both].mean()), found.mean)
-    return Delta(own, other, region, name, found.n, *values, found.ci_low, found.ci_high, found.p_value, verdict)
+    return Delta(own, other, region, name, found.n, *values, found.ci_low, found.ci_high, found.p_value)
+
+
+def _judge(deltas: Sequence[Delta]) -> list[Delta]:
+    """The same deltas with corrected p-values and verdicts, by the rule that marks the best set of a report."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for index, item in enumerate(deltas):
+        families.setdefault((item.metric, item.region), []).append(index)
+    judged = list(deltas)
+    for members in families.values():
+        for index, p_holm in zip(members, holm([deltas[index].p_value for index in members]), strict=True):
+            judged[index] = replace(deltas[index], p_holm=p_holm, verdict=_verdict(deltas[index], p_holm))
+    return judged
+
+
+def _verdict(item: Delta, p_holm: float) -> str:
+    higher = METRICS[item.metric].higher_is_better
+    if higher is None or math.isnan(p_holm) or item.n < 2:
+        return ""
+    if item.delta == item.ci_low == item.ci_high == 0:
+        return "same"
+    low, high = (item.ci_low, item.ci_high) if higher else (-item.ci_high, -item.ci_low)
+    if p_holm >= SIGNIFICANCE or low <= 0 <= high:
+        return "unclear"
+    return "better" if low > 0 else "worse"
 
 
 def _mean(values: Any) -> float:
@@ -175,7 +198,7 @@ def _set_deltas(a: Side, b: Side, own: SetKey, other: SetKey, skipped: set[str])
         (count, before), (_, after) = ours[place], theirs[place]
         values = (count, before, after, after - before, math.nan, math.nan, math.nan)
         if not (math.isnan(before) and math.isnan(after)):
-            deltas.append(Delta(own, other, region, name, *values, ""))
+            deltas.append(Delta(own, other, region, name, *values))
     return deltas
 
 

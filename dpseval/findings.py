@@ -46,7 +46,8 @@ class Finding:
     key: SetKey | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.path}: {self.reason}"
+        text = f"{self.kind}: {self.path}: {self.reason}"
+        return text if is_text(text) else text.encode("utf-8", "backslashreplace").decode()
 
 
 class PairingError(FindingsError):
@@ -66,6 +67,11 @@ class PairingError(FindingsError):
             f"{place}: {number}: {kinds}; the first is {findings[0]}. "
             f"Correct the files, or leave such items out with `{flags}`"
         )
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name is valid Unicode; Linux allows any bytes, which Python passes on as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def check_kinds(kinds: Iterable[str]) -> tuple[str, ...]:

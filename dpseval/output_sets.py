@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dpsdata.contracts import MissingError, UsageError, level_folder, parse_level_folder
-from dpseval.findings import Finding
+from dpseval.findings import Finding, is_text
 from dpseval.photo_files import IMAGE_SUFFIXES, SetKey
 
 NO_LEVEL, REFINED = "none", "refined"
@@ -53,10 +53,14 @@ def find_sets(
         )
     findings: list[Finding] = []
     found: list[OutputSet] = []
+    wanted = {unicodedata.normalize("NFC", name) for name in methods}
     for method in _subfolders(outputs):
-        if not methods or method.name in methods:
+        if not is_text(method.name):
+            reason = "its name is no valid Unicode, so that no table can hold it; rename it"
+            findings.append(Finding("extra", str(method), reason))
+        elif not methods or unicodedata.normalize("NFC", method.name) in wanted:
             found += _sets_of_method(method, findings)
-    absent = sorted(set(methods) - {item.key.method for item in found})
+    absent = sorted(wanted - {item.key.method for item in found})
     if absent:
         known = ", ".join(sorted({item.name for item in _subfolders(outputs)})) or "none"
         raise UsageError(f"{outputs}: method {absent[0]!r} has no outputs here; there are: {known}")

@@ -12,6 +12,7 @@ from dpsdata.build.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.contracts import UsageError
 from dpsdata.masks import check_family, mask_folder
 from dpseval.findings import Finding
+from dpseval.mask_sources import FILES, find_masks
 from dpseval.output_sets import OutputSet, find_sets
 from dpseval.photo_files import MaskSource, OutputFile, PhotoFiles, SetKey
 from dpseval.score_config import ScoreConfig, check_masks
@@ -19,7 +20,6 @@ from dpseval.score_config import ScoreConfig, check_masks
 RUN_FILE = "run.json"
 ALL = "all"
 _MOST_BYTES = 2**20
-_FILES = "files:"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,11 @@ def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
     sketches = _choose_sketches(config.sketches, run)
     ids = [row.id for row in chosen]
     findings += _pair_ids(sets, ids, {row.id: row.split for row in rows}, dataset)
-    photos = tuple(_gather(row, sets, dataset, description, family, sketches) for row in chosen)
+    seed = int(description["config"]["seed"])
+    masks, lacking = find_masks(chosen, dataset, family, seed, str(run.get("masks")).startswith(FILES))
+    findings += lacking
+    size = int(description["size"])
+    photos = tuple(_gather(row.id, sets, dataset, size, masks[row.id], sketches) for row in chosen)
     findings += [
         Finding("missing", str(photo.sketch), "this photo has no drawn sketch", photo.id)
         for photo in photos
@@ -90,7 +94,7 @@ def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
         outputs,
         dataset,
         description["root_hash"],
-        int(description["size"]),
+        size,
         split,
         family,
         sketches,
@@ -180,7 +184,7 @@ def _choose_split(rows: list[ManifestRow], sets: list[OutputSet], wanted: str | 
 
 def _choose_masks(rows: list[ManifestRow], wanted: str | None, run: dict[str, Any], dataset: Path) -> str:
     made_with = run.get("masks")
-    moved = str(wanted).startswith(_FILES) and str(made_with).startswith(_FILES)
+    moved = str(wanted).startswith(FILES) and str(made_with).startswith(FILES)
     if wanted is not None and made_with is not None and wanted != made_with and not moved:
         raise UsageError(f"masks: the outputs were made with {made_with}, got {wanted}; leave --masks out")
     if wanted or made_with:
@@ -229,28 +233,18 @@ def _pair_ids(sets: list[OutputSet], ids: list[str], splits: dict[str, str], dat
 
 
 def _gather(
-    row: ManifestRow,
-    sets: list[OutputSet],
-    dataset: Path,
-    description: dict[str, Any],
-    family: str,
-    sketches: Path | None,
+    identifier: str, sets: list[OutputSet], dataset: Path, size: int, mask: MaskSource, sketches: Path | None
 ) -> PhotoFiles:
-    name = f"{row.id}.png"
-    folder = mask_folder(family)
-    path: Path | None = dataset / "masks" / folder / name if folder in row.masks else None
-    if path is None and family.startswith(_FILES):
-        direct = Path(family.removeprefix(_FILES)) / name
-        path = direct if direct.exists() else None
+    name = f"{identifier}.png"
     return PhotoFiles(
-        row.id,
-        int(description["size"]),
+        identifier,
+        size,
         dataset / "images" / name,
-        MaskSource(family, int(description["config"]["seed"]), path),
+        mask,
         (sketches or dataset / "sketches") / name,
         tuple(
-            OutputFile(item.key, item.files[row.id], (item.refined or {}).get(row.id))
+            OutputFile(item.key, item.files[identifier], (item.refined or {}).get(identifier))
             for item in sets
-            if row.id in item.files
+            if identifier in item.files
         ),
     )

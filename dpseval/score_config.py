@@ -65,6 +65,8 @@ class ScoreConfig:
         for name in ("methods", "levels", "require", "lpips_nets", "allow"):
             if not isinstance(getattr(self, name), (tuple, list)):
                 raise UsageError(f"{name.replace('_', '-')}: expected a tuple, got {getattr(self, name)!r}")
+            if name != "levels" and not all(isinstance(item, str) for item in getattr(self, name)):
+                raise UsageError(f"{name.replace('_', '-')}: expected texts, got {getattr(self, name)!r}")
         object.__setattr__(self, "methods", tuple(dict.fromkeys(self.methods)))
         object.__setattr__(self, "levels", tuple(sorted({check_level(level) for level in self.levels})))
         object.__setattr__(self, "lpips_nets", tuple(dict.fromkeys(self.lpips_nets)))

@@ -165,8 +165,9 @@ def write_report(
 
 
 def to_json(value: dict[str, Any]) -> str:
-    """JSON with sorted keys; strict, so that any reader takes it."""
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON with sorted keys; strict, so that any reader takes it; bytes of a path that are no text become `?`."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "replace").decode()
 
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from dpseval.gallery_picks import GalleryPicker
 from dpseval.inspection import inspect_pairs
 from dpseval.networks import Readers, check_weights, load_readers
 from dpseval.pairs import Pairing, leave_out, pair_outputs, refused_findings
+from dpseval.report.gallery import FOLDER
 from dpseval.score_config import ScoreConfig
 from dpseval.score_files import describe_results, describe_run, write_report
 from dpseval.score_pass import IMAGE_COLUMNS, PassResult, run_pass, stack_vectors
@@ -150,7 +151,8 @@ def score(
 def _check_places(outputs: Path, dataset: Path, config: ScoreConfig) -> None:
     if config.out is not None and config.out.exists() and not config.out.is_dir():
         raise UsageError(f"{config.out} is a file; -o takes a folder")
-    for name, place in (("REPORT", config.out), ("the cache", config.cache)):
+    gallery = None if config.out is None else config.out / FOLDER  # the one folder that a report makes in itself
+    for name, place in (("REPORT", config.out), ("REPORT", gallery), ("the cache", config.cache)):
         for source in (outputs, dataset):
             if place is not None and place.resolve().is_relative_to(source.resolve()):
                 raise UsageError(f"{place}: {name} cannot lie in {source}, where nothing is ever written")

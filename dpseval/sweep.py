@@ -9,6 +9,7 @@ from typing import Any
 
 from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import MissingError, UsageError
+from dpsdata.weights_store import home_folder
 from dpseval.method_notes import add_methods
 from dpseval.score_config import ScoreConfig
 from dpseval.scoring import Scores, score
@@ -64,6 +65,9 @@ class SweepConfig:
         unused = [name for name in self.weights if name not in self.makers]
         if unused:
             raise UsageError(f"weights: {unused[0]} is none of the methods that run here: {', '.join(self.makers)}")
+        weightless = [name for name in self.weights if not find_method(name).needs_weights]
+        if weightless:
+            raise UsageError(f"weights: {weightless[0]} needs none; leave {weightless[0]}=PATH out")
 
     @property
     def outputs_folder(self) -> Path:
@@ -138,7 +142,8 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
         split=config.split,
     )
     scores = score(config.outputs_folder, config.built, wanted, announce=say)
-    return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), absent), absent)
+    notes = {name: _without_places(config, name, reason) for name, reason in absent.items()}
+    return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), notes), absent)
 
 
 def _find_missing(config: SweepConfig) -> dict[str, str]:
@@ -152,6 +157,15 @@ def _find_missing(config: SweepConfig) -> dict[str, str]:
         if source in missing:
             missing.setdefault(name, f"{name} reads the refined sketches of {source}, and {missing[str(source)]}")
     return missing
+
+
+def _without_places(config: SweepConfig, name: str, reason: str) -> str:
+    """A reason without the folders of this machine, as `scores.json` must be the same everywhere."""
+    maker = find_method(name).made_by or name
+    given = [Path(_weights(config, item)) for item in (maker, find_method(maker).sketch_from) if item is not None]
+    for place in filter(Path.is_absolute, (*given, home_folder().absolute())):
+        reason = reason.replace(f"{place.parent}/", "")
+    return reason
 
 
 def _weights(config: SweepConfig, name: str) -> str:

@@ -159,7 +159,7 @@ def _read(path: Path) -> bytes | None:
     try:
         with path.open("rb") as stream:
             data = stream.read(_ENTRY_BYTES_LIMIT + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return b""

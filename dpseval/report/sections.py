@@ -74,10 +74,14 @@ def bin_tables(scores: pd.DataFrame) -> list[BinTable]:
 
 def _bin_cell(row: object, decimals: int) -> tuple[str, str, str]:
     value, low, high, count = (float(getattr(row, name)) for name in ("value", "ci_low", "ci_high", "n"))
-    known = math.isfinite(low) and math.isfinite(high)
-    interval = f"{format_number(low, decimals)} to {format_number(high, decimals)}" if known else ""
     few = " (few)" if count < FEW_IMAGES else ""
-    return format_number(value, decimals), interval, f"N={count:.0f}{few}"
+    return format_number(value, decimals), _interval(low, high, decimals), f"N={count:.0f}{few}"
+
+
+def _interval(low: float, high: float, decimals: int) -> str:
+    """Both ends in words; empty where there is no interval, as of a single photo."""
+    known = math.isfinite(low) and math.isfinite(high)
+    return f"{format_number(low, decimals)} to {format_number(high, decimals)}" if known else ""
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
@@ -91,12 +95,11 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
             numbers = (rival.difference, rival.ci_low, rival.ci_high)
             decimals = min(6, column_decimals(numbers))
             p_value = "below 0.0001" if rival.p_value < 1e-4 else f"{rival.p_value:.4f}"
-            texts = [format_number(number, decimals) for number in numbers]
             rivals.append(
                 (
                     str(rival.key),
-                    f"{'+' if rival.difference > 0 else ''}{texts[0]}",
-                    f"{texts[1]} to {texts[2]}",
+                    f"{'+' if rival.difference > 0 else ''}{format_number(rival.difference, decimals)}",
+                    _interval(rival.ci_low, rival.ci_high, decimals) or "–",
                     p_value,
                     f"{100 * rival.win_rate:.0f} %",
                     str(rival.count),

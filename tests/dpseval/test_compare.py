@@ -69,6 +69,20 @@ def test_deltas_are_paired_and_signed(reports: Path) -> None:
     assert "fid" not in table.index.get_level_values("metric")
 
 
+def test_a_verdict_needs_the_test_too(reports: Path, tmp_path: Path) -> None:
+    """Five photos cannot make Wilcoxon's p smaller than 2 / 2**5, however clear the interval is."""
+    for name in ("A", "B"):
+        shutil.copytree(reports / name, tmp_path / name)
+        lines = (tmp_path / name / "per_image.csv").read_text().splitlines(keepends=True)
+        kept = [line for line in lines[1:] if line.split(",")[0] in "abcde"]
+        (tmp_path / name / "per_image.csv").write_text("".join([lines[0], *kept]))
+    row = compare_reports(tmp_path / "A", tmp_path / "B").table().set_index(["region", "metric"]).loc["hole", "psnr"]
+    assert row["n"] == 5
+    assert row["ci_low"] > 0
+    assert row["p_holm"] == pytest.approx(2 / 2**5)
+    assert row["verdict"] == "unclear"
+
+
 def test_a_report_against_itself_is_the_same(reports: Path) -> None:
     found = compare_reports(reports / "A", reports / "A", {"psnr": 0.0, "hedps": 0.0, "fd_hed": 0.0})
     assert found.outside == ()

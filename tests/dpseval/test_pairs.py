@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,6 +134,20 @@ def test_names_in_another_unicode_form_are_the_same_id(tmp_path: Path) -> None:
     assert pair_outputs(outputs, built, CONFIG).findings == ()
 
 
+def test_a_name_that_is_no_text_is_a_finding(built: Path, outputs: Path) -> None:
+    place = Path(os.fsdecode(bytes(outputs) + b"/rival\xff/none"))
+    try:
+        place.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    (place / "a.png").write_bytes(b"")
+    pairing = pair_outputs(outputs, built, CONFIG)
+    assert {key.method for key in pairing.keys} == {"ours", "rival"}
+    assert [item.kind for item in pairing.findings] == ["extra"]
+    assert "rival\\udcff: its name is no valid Unicode" in str(pairing.findings[0])
+    str(pairing.findings[0]).encode()
+
+
 def write_run(outputs: Path, **facts: object) -> None:
     (outputs / "run.json").write_text(json.dumps(facts))
 
@@ -173,8 +188,32 @@ def test_masks_without_run_json(built: Path, outputs: Path, tmp_path: Path) -> N
     (folder / "a.png").write_bytes((built / "masks/dps/a.png").read_bytes())
     named = pair_outputs(outputs, built, ScoreConfig(masks=str(folder)))
     assert [photo.mask.path for photo in named.photos] == [folder / "a.png", None, None, None]
+    assert [(item.kind, item.id) for item in named.findings] == [("missing", name) for name in ("b__c", "d", "e")]
     with pytest.raises(UsageError, match="expected one of"):
         ScoreConfig(masks="nonsense")
+
+
+def test_a_folder_of_masks_is_paired_by_id(built: Path, outputs: Path, tmp_path: Path) -> None:
+    """A mask of any image format or subfolder is found by its id, so that its size and values are checked."""
+    folder = tmp_path / "masks"
+    places = {"a": "a.PNG", "b__c": "b/c.png", "d": "d.bmp", "e": "e.png"}
+    for name, place in places.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes((built / f"masks/dps/{name}.png").read_bytes())
+    (folder / "e.tif").write_bytes(b"")
+    pairing = pair_outputs(outputs, built, ScoreConfig(masks=str(folder)))
+    assert [photo.mask.path for photo in pairing.photos] == [folder / place for place in places.values()]
+    assert [(item.kind, Path(item.path).name) for item in pairing.findings] == [("duplicate", "e.tif")]
+
+
+def test_outputs_made_with_masks_drawn_from_a_folder_need_no_ids(built: Path, outputs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    (folder / "0001.png").write_bytes((built / "masks/dps/a.png").read_bytes())
+    write_run(outputs, masks=f"files:{folder}")
+    pairing = pair_outputs(outputs, built, ScoreConfig())
+    assert pairing.findings == ()
+    assert {photo.mask.path for photo in pairing.photos} == {None}
 
 
 def test_the_split_is_the_one_of_the_outputs(tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def test_damaged_weights_are_a_missing_row_too(config: SweepConfig, tmp_path: Pa
     weights = {"scfegan": str(tmp_path / "weights")}
     found = run_sweep(replace(config, report=tmp_path / "report", methods=("scfegan", "telea"), weights=weights))
     assert "scfegan.safetensors" in found.missing["scfegan"]
+    assert str(tmp_path) in found.missing["scfegan"]  # a person is told where; the results are the same anywhere
+    results = (tmp_path / "report/scores.json").read_text()
+    assert "weights/scfegan.safetensors" in results
+    assert str(tmp_path) not in results
     with pytest.raises(MissingError, match=r"scfegan\.safetensors"):
         run_sweep(replace(config, report=tmp_path / "report", methods=("scfegan",), weights=weights))
 
@@ -149,7 +153,7 @@ def test_sources_of_refined_sketches_run_first(config: SweepConfig, place: Path,
     assert wanted.makers == ("dps", "scfegan-refined")
     table = run_sweep(replace(wanted, levels=(0.5,))).scores.summary
     assert set(zip(table["method"], table["level"], strict=True)) == {("scfegan-refined", 0.5), ("dps-g", 0.5)}
-    missing = replace(wanted, methods=("scfegan-refined", "telea"), weights={"scfegan-refined": str(place / "run")})
+    missing = replace(wanted, methods=("scfegan-refined", "telea"), weights={**weights, "dps": str(tmp_path / "none")})
     found = run_sweep(replace(missing, report=tmp_path / "other" / "report"))
     assert "reads the refined sketches of dps, and" in found.missing["scfegan-refined"]
 
@@ -170,6 +174,7 @@ def test_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--methods", "telea", "--levels", "2"], 2, "[0, 1]"),
         (["--methods", "telea", "--weights", "scfegan"], 2, "METHOD=PATH"),
         (["--methods", "telea", "--weights", "scfegan=x"], 2, "none of the methods"),
+        (["--methods", "telea", "--weights", "telea=x"], 2, "telea needs none"),
         (["--methods", "telea", "--require", "fid"], 5, "fid"),
         (["--methods", "telea", "--split", "nope"], 2, "expected all or one of"),
     ):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpseval.distribution.inception import FidInception
 from dpsdata.metric_weights.inception_layout import FEATURE_COUNT, OUTPUT_COUNT
+from dpseval.distribution.inception import FidInception
 from dpseval.distribution.preprocess import prepare
 
 HEIGHT, WIDTH = 120, 152

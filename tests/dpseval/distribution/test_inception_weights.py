@@ -10,8 +10,8 @@ import torch
 
 from dpsdata import weights
 from dpsdata.contracts import MissingError
-from dpsdata.metric_weights.inception_layout import named_convs, state_shapes
 from dpsdata.metric_weights.inception import INCEPTION, check_inception_state, hash_state, import_inception
+from dpsdata.metric_weights.inception_layout import named_convs, state_shapes
 
 State = dict[str, torch.Tensor]
 

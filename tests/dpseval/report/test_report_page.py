@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,8 +17,9 @@ from dpsdata.contracts import MissingError
 from dpseval.report.facts import flatten_facts, list_texts
 from dpseval.report.gallery import GalleryItem, Panel, save_gallery
 from dpseval.report.page import PAGE_LIMIT_BYTES, draw_report, write_page
-from dpseval.report.sections import worst_cases
+from dpseval.report.sections import verdict_rows, worst_cases
 from dpseval.report.stored import read_report
+from dpseval.report.verdicts import Rival, SetKey, Verdict
 
 
 class Elements(HTMLParser):
@@ -182,3 +184,9 @@ def test_a_damaged_file_leaves_the_old_page(own_report: Path) -> None:
         draw_report(own_report)
     assert path.read_bytes() == before
     assert json.loads((own_report / "scores.json").read_text())
+
+
+def test_a_single_photo_has_no_interval() -> None:
+    rival = Rival(SetKey("b", None), 1, 9.4, math.nan, math.nan, 1.0, 1.0, False)
+    row = verdict_rows([Verdict("psnr", "hole", SetKey("a", None), (rival,))])[0]
+    assert row.rivals[0][:3] == ("b", "+9.400", "–")
