@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -32,7 +33,7 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
         code = ExitCode.INTERRUPTED
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         return _explain(error)
     if code == ExitCode.INTERRUPTED:
         _say("interrupted; run the same command again to go on")

@@ -141,13 +141,13 @@ def merge_run(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         UsageError: the folder holds outputs of other settings, or of unknown ones.
     """
     stored = read_run(out)
+    methods = {} if stored is None else stored["methods"]
+    unknown = [name for name in wanted["methods"] if name not in methods and (out / name).exists()]
+    if unknown:
+        where = f"without {RUN_FILE}" if stored is None else f"of {unknown[0]} of which {RUN_FILE} says nothing"
+        raise UsageError(f"{out} holds outputs {where}, so their settings are unknown; choose another OUT")
     if stored is None:
-        if any((out / method).exists() for method in wanted["methods"]):
-            raise UsageError(
-                f"{out} holds outputs without {RUN_FILE}, so their settings are unknown; choose another OUT"
-            )
         return wanted
-    methods = stored["methods"]
     others = [key for key in wanted if key != "methods" and stored.get(key) != wanted[key]]
     for name, method in wanted["methods"].items():
         found = methods.get(name, method)

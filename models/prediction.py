@@ -104,7 +104,8 @@ class FolderPrediction:
             )
         settings = {**settings_of(self.predictor), **self._source_settings()}
         about = describe_method(self.predictor)
-        self.settings = merge_run(config.out, describe_run(config, self.dataset, settings, about))
+        self._wanted = describe_run(config, self.dataset, settings, about)
+        self.settings = merge_run(config.out, self._wanted)
         self.levels = config.chosen_levels
         method = self.predictor.method
         refined = ((method.name, _REFINED),) if method.refines else ()
@@ -120,9 +121,12 @@ class FolderPrediction:
             What was done.
 
         Raises:
+            UsageError: OUT holds another run by now.
             EnvironmentFailure: OUT cannot be written to.
         """
-        # In this order, since outputs without settings would be refused after a kill in between.
+        # Again, since another method may have begun in the same folder by now. In this order, since outputs without
+        # settings would be refused after a kill in between.
+        self.settings = merge_run(self.config.out, self._wanted)
         _make_folders([self.config.out])
         text = json.dumps(self.settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         write_bytes_atomic(self.config.out / RUN_FILE, text.encode())

@@ -40,7 +40,7 @@ class BundleEntry(NamedTuple):
     """Where one tensor lies and what it is.
 
     Attributes:
-        dtype: NumPy's name; `string` or `type N` for what NumPy cannot hold.
+        dtype: NumPy's name; `string` or `number N` for what NumPy cannot hold.
         shape: the shape, row-major.
         shard: number of the data file.
         offset: first byte in it.
@@ -140,7 +140,7 @@ def parse_entry(message: bytes) -> BundleEntry:
         expected = math.prod(shape) * item_bytes(dtype)
         if size != expected:
             raise BundleError(f"a tensor of shape {shape} in {dtype} has {size:,} bytes, expected {expected:,}")
-    name = dtype or _OTHER_DTYPE_NAMES.get(kind, f"type {kind}")
+    name = dtype or _OTHER_DTYPE_NAMES.get(kind, f"number {kind}")
     return BundleEntry(name, shape, shard, offset, size, crc, is_sliced)
 
 

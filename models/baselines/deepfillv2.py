@@ -98,9 +98,9 @@ class DeepFillv2(nn.Module):
             (N, 2 width, H/4, W/4).
 
         Raises:
-            UsageError: a tensor breaks its contract or has another size.
+            UsageError: a tensor breaks its contract, has another size, or is not of the network's type and device.
         """
-        mask = check_edit(photo, mask, SIZE_MULTIPLE_PX, "DeepFillv2")
+        mask = check_edit(photo, mask, SIZE_MULTIPLE_PX, self, "DeepFillv2")
         known = swap_colors(photo) * (1 - mask)
         # The ones let the network see where zero padding begins.
         planes = [known, torch.ones_like(mask), mask]

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dpsdata.device import choose_device
 from dpsdata.image_io import photo_to_tensor, tensor_to_photo
-from models.method_predictors import LoadOptions, MethodFacts, Painting
+from models.method_predictors import LoadOptions, MethodFacts, Painting, check_rival_precision
 from models.registry import Method
 
 # Pixels around a hole that each of its pixels is made from; 3 as in OpenCV's tutorial, at any size of photo.
@@ -60,21 +61,29 @@ def fill_mean_color(photo: Photo, hole: Photo) -> Photo:
 
 
 def load_mean_color(method: Method, options: LoadOptions) -> FloorPredictor:
-    """The mean colour; the options do not matter."""
+    """The mean colour; of the options, the device and the precision have to exist, as for every rival."""
+    _check_options(method, options)
     return FloorPredictor(method, lambda photo, hole: photo, "mean of all known pixels of the photo")
 
 
 def load_telea(method: Method, options: LoadOptions) -> FloorPredictor:
-    """OpenCV's fast marching method; the options do not matter."""
-    return _opencv(method, cv2.INPAINT_TELEA)
+    """OpenCV's fast marching method; for the options see `load_mean_color`."""
+    return _opencv(method, options, cv2.INPAINT_TELEA)
 
 
 def load_navier_stokes(method: Method, options: LoadOptions) -> FloorPredictor:
-    """OpenCV's Navier-Stokes method; the options do not matter."""
-    return _opencv(method, cv2.INPAINT_NS)
+    """OpenCV's Navier-Stokes method; for the options see `load_mean_color`."""
+    return _opencv(method, options, cv2.INPAINT_NS)
 
 
-def _opencv(method: Method, flag: int) -> FloorPredictor:
+def _check_options(method: Method, options: LoadOptions) -> None:
+    choose_device(options.device)
+    check_rival_precision(method, options.precision)
+
+
+def _opencv(method: Method, options: LoadOptions, flag: int) -> FloorPredictor:
+    _check_options(method, options)
+
     def fill(photo: Photo, hole: Photo) -> Photo:
         # Where nothing is known there is nothing to begin from.
         if hole.all() or not hole.any():

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpsdata.contracts import UsageError, check_photo
+from dpsdata.contracts import UsageError
 from dpsdata.device import keyed_generator
-from models.baselines.edit_inputs import check_edit, check_plane, match_plane, swap_colors
+from models.baselines.edit_inputs import check_color, check_edit, check_noise, check_plane, swap_colors
 from models.baselines.gated_conv import PairGatedConv2d, SelfGatedUpConv2d
 
 SIZE_MULTIPLE_PX = 128
@@ -89,17 +89,17 @@ class ScFegan(nn.Module):
             `raw` and `composite`, (N, 3, H, W) RGB in [-1, 1].
 
         Raises:
-            UsageError: a tensor breaks its contract or has another size.
+            UsageError: a tensor breaks its contract, has another size, or is not of the network's type and device.
         """
-        mask = check_edit(photo, mask, SIZE_MULTIPLE_PX, "SC-FEGAN")
+        mask = check_edit(photo, mask, SIZE_MULTIPLE_PX, self, "SC-FEGAN")
         if noise is None:
             noise = demo_noise(photo.shape[2], photo.shape[3]).to(photo)
         known = swap_colors(photo) * (1 - mask)
         guides = [
             check_plane(sketch, photo),
-            _strokes(color, photo),
+            swap_colors(check_color(color, photo)),
             torch.ones_like(mask),
-            match_plane(noise, photo, "noise"),
+            check_noise(noise, photo),
         ]
         raw = torch.tanh(self._paint(torch.cat([known, torch.cat(guides, dim=1) * mask], dim=1)))
         return {"raw": swap_colors(raw), "composite": swap_colors(raw * mask + known)}
@@ -130,10 +130,3 @@ def demo_noise(height: int, width: int, generator: np.random.Generator | None = 
     generator = generator or keyed_generator(0, f"{height}x{width}", "SC-FEGAN noise")
     plane = generator.standard_normal((height, width)) >= _NOISE_THRESHOLD
     return torch.from_numpy(plane.astype(np.float32))[None, None]
-
-
-def _strokes(color: Tensor | None, photo: Tensor) -> Tensor:
-    if color is None:
-        return torch.full_like(photo, -1.0)
-    check_photo(color)
-    return swap_colors(match_plane(color, photo, "color", channels=3))

@@ -59,7 +59,8 @@ class OpenWeights:
 
     def _float(self, name: str, value: Any) -> Tensor:
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            value = torch.tensor(np.ascontiguousarray(value, dtype=np.float32).reshape(value.shape))
+            with np.errstate(over="ignore"):  # what becomes infinite is refused below
+                value = torch.tensor(np.ascontiguousarray(value, dtype=np.float32).reshape(value.shape))
         plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type != "meta"
         if not plain or not value.is_floating_point():
             raise self.fail(f"{name} holds {getattr(value, 'dtype', type(value).__name__)} where floats were expected")
@@ -101,6 +102,7 @@ def open_weights(source: WeightSource) -> OpenWeights:
 
 
 def _mapping(label: str, entries: Mapping[Any, Any]) -> OpenWeights:
-    flat = {str(name): value for name, value in entries.items()}
+    # TensorFlow's variables call themselves `a/b:0`; its files leave that out.
+    flat = {str(name).removesuffix(":0"): value for name, value in entries.items()}
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in flat.items()}
     return OpenWeights(label, shapes, lambda names: {name: flat[name] for name in names})

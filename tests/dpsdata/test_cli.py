@@ -134,15 +134,15 @@ def test_every_failure_has_its_code(error: BaseException, code: int, capsys: pyt
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_debug_shows_the_traceback() -> None:
+def test_debug_shows_the_traceback_and_keeps_the_code(capsys: pytest.CaptureFixture[str]) -> None:
     room = typer.Typer()
 
     @room.command()
     def fail() -> None:
         raise UsageError("x")
 
-    with pytest.raises(UsageError):
-        command.run_app(room, ["--debug"])
+    assert command.run_app(room, ["--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_sample_is_the_same_every_time(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import torch
 
 from dpsdata import weights
 from dpsdata.contracts import MissingError
-from dpsdata.weights_read import UnrecognisedError
 from dpsdata.metric_weights import lpips_backbones
-from dpseval.pairwise.lpips import Lpips, load_lpips
 from dpsdata.metric_weights.lpips_backbones import BACKBONES, import_backbone, register_backbones, trunk_shapes
+from dpsdata.weights_read import UnrecognisedError
+from dpseval.pairwise.lpips import Lpips, load_lpips
 
 
 @pytest.fixture(autouse=True)
