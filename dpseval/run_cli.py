@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dpsdata.contracts import UsageError, check_level
+from dpseval import score_options as options
 
 
 def register_run(app: typer.Typer) -> None:
@@ -17,7 +18,7 @@ def register_run(app: typer.Typer) -> None:
 
 def run_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
-    report: Annotated[Path, typer.Option("--out", "-o", metavar="REPORT", help="Folder to write the report into.")],
+    report: options.Report,
     masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
     methods: Annotated[
         str, typer.Option(help="With commas between, such as dps,deepfillv2,scfegan,telea; `dps predict --help`.")
@@ -41,23 +42,15 @@ def run_command(
         bool, typer.Option("--require-methods", help="Exit 5 where a method has no weights.")
     ] = False,
     batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
-    prep: Annotated[
-        str, typer.Option(help="Of FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")
-    ] = "pytorch-fid",
-    lpips: Annotated[str, typer.Option(metavar="NETS", help="Of alex, vgg and squeeze.")] = "alex",
-    require: Annotated[
-        str, typer.Option(metavar="METRICS", help="Exit 5 where one is missing: fid, kid, lpips, lpips_alex ...")
-    ] = "",
-    allow: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="Tolerate a kind of finding: such items are left out.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Of all networks: auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one a core.")] = 0,
+    prep: options.Prep = "pytorch-fid",
+    lpips: options.LpipsNets = "alex",
+    require: options.Require = "",
+    allow: options.Allow = None,
+    device: options.Device = "auto",
+    workers: options.Workers = 0,
     seed: Annotated[int, typer.Option(help="Of noise that a method reads, of intervals and of samples.")] = 0,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Features of earlier runs. [default: beside the weights]")
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write features on disk.")] = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Make the outputs of several methods and levels, and score all in one report.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dpsdata.contracts import MissingError, ToleranceError, UsageError, check_level
+from dpseval import score_options as options
 
 if TYPE_CHECKING:
     from dpseval.findings import Finding
@@ -29,7 +30,7 @@ def register_compare(app: typer.Typer) -> None:
 def score_command(
     outputs: Annotated[Path, typer.Argument(metavar="OUTPUTS", help="Folder of METHOD/l0.25/ID.png, or METHOD/none/.")],
     data: Annotated[Path, typer.Option("--data", metavar="BUILT", help="Folder that `dpsdata build` made.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="REPORT", help="Folder to write the report into.")],
+    out: options.Report,
     masks: Annotated[
         str | None, typer.Option(metavar="FAMILY", help="Mask family, or folder of ID.png. [default: of run.json]")
     ] = None,
@@ -41,23 +42,15 @@ def score_command(
     ] = None,
     methods: Annotated[str, typer.Option(help="Only these, with commas between. [default: all]")] = "",
     levels: Annotated[str, typer.Option(help="Only these, besides methods without a level. [default: all]")] = "",
-    prep: Annotated[
-        str, typer.Option(help="Of FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")
-    ] = "pytorch-fid",
-    lpips: Annotated[str, typer.Option(metavar="NETS", help="Of alex, vgg and squeeze.")] = "alex",
-    require: Annotated[
-        str, typer.Option(metavar="METRICS", help="Exit 5 where one is missing: fid, kid, lpips, lpips_alex ...")
-    ] = "",
-    allow: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="Tolerate a kind of finding: such items are left out.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Of the networks: auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one a core.")] = 0,
+    prep: options.Prep = "pytorch-fid",
+    lpips: options.LpipsNets = "alex",
+    require: options.Require = "",
+    allow: options.Allow = None,
+    device: options.Device = "auto",
+    workers: options.Workers = 0,
     seed: Annotated[int, typer.Option(help="Of intervals and samples.")] = 0,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Features of earlier runs. [default: beside the weights]")
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write features on disk.")] = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Pair and check all files; write nothing.")] = False,
 ) -> None:
     """Score outputs of any methods and levels in one pass, and write tables, plots and one HTML page.
