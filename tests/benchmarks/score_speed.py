@@ -17,6 +17,8 @@ import runpy
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -81,6 +83,8 @@ def run_chain(built: Path, outputs: Path, inception: Path, backbone: dict[str, t
     import torch_fidelity
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     seconds = {"torch-fidelity": 0.0, "lpips": 0.0, "scikit-image": 0.0}
     with contextlib.redirect_stdout(io.StringIO()):
         net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
@@ -133,11 +137,14 @@ def main() -> int:
 
         config = ScoreConfig(out=folder / "report", require=("fid", "kid", "lpips"), prep="torch-fidelity")
         times = []
-        for _ in range(2):
-            start = time.process_time()
-            result = score(outputs, built, config)
-            times.append(time.process_time() - start)
-        chain = run_chain(built, outputs, inception, backbone)
+        # Side by side, since each takes one thread and only its processor time counts.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            other = pool.submit(run_chain, built, outputs, inception, backbone)
+            for _ in range(2):
+                start = time.process_time()
+                result = score(outputs, built, config)
+                times.append(time.process_time() - start)
+            chain = other.result()
         forwards = result.run.get("forwards")
     report = {
         "bars": BARS,
