@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dpsdata import __version__
-from dpsdata.command import run_and_exit
+from dpsdata.command import describe_room, run_and_exit
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.hed_cli import register_hed_commands
 from dpsdata.weights_cli import weights_app
@@ -22,21 +22,7 @@ app.add_typer(masks_app, name="masks")
 register_hed_commands(app)
 
 Built = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that `dpsdata build` made.")]
-
-
-def _say_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _room(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True)
-    ] = False,
-) -> None:
-    """From a folder of faces to edge maps, sketches, levels and masks. Any command takes --debug."""
+describe_room(app, __version__, "From a folder of faces to edge maps, sketches, levels and masks.")
 
 
 @app.command()

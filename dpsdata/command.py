@@ -13,6 +13,22 @@ from dpsdata.contracts import DpsError, ExitCode
 DEBUG_FLAG = "--debug"
 
 
+def describe_room(app: typer.Typer, version: str, words: str) -> None:
+    """Give a room's app its line of help and `--version`."""
+
+    def say_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(version)
+            raise typer.Exit
+
+    option = typer.Option(False, "--version", help="Print the version.", callback=say_version, is_eager=True)
+
+    def room(version: bool = option) -> None:
+        pass
+
+    app.callback(help=f"{words} Any command takes {DEBUG_FLAG}.")(room)
+
+
 def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code.
 

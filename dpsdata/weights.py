@@ -17,6 +17,7 @@ from typing import Any
 
 from dpsdata.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, write_failure
 from dpsdata.contracts import MissingError
+from dpsdata.typed_words import typed_path
 from dpsdata.weights_import import (
     Imported,
     Importer,
@@ -232,4 +233,4 @@ def import_weights(path: str | Path, name: str | None = None) -> ImportReport:
         UsageError: no such name.
         MissingError: nothing was recognised, or the file is damaged.
     """
-    return import_path(Path(path).expanduser(), None if name is None else find_weights(name).name)
+    return import_path(typed_path(str(path)), None if name is None else find_weights(name).name)

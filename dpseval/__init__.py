@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dpsdata.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from dpseval.compare import Comparison, compare_reports
@@ -26,11 +27,4 @@ _HOMES = {
 __all__ = ["Comparison", "Finding", "PairingError", "ScoreConfig", "Scores", "compare_reports", "score"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from dpsdata.command import run_and_exit
+from dpsdata.command import describe_room, run_and_exit
 from dpseval import __version__
 from dpseval.report_cli import register_report
 from dpseval.run_cli import register_run
@@ -18,21 +16,7 @@ register_score(app)
 register_run(app)
 register_compare(app)
 register_report(app)
-
-
-def _say_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _room(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Scores over refinement levels and methods, and the page that shows them. Any command takes --debug."""
+describe_room(app, __version__, "Scores over refinement levels and methods, and the page that shows them.")
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import UsageError, check_level
+from dpsdata.contracts import UsageError
+from dpsdata.typed_words import parse_levels, split_words
 from dpseval import score_options as options
 
 
@@ -64,9 +65,9 @@ def run_command(
     config = SweepConfig(
         built=built,
         report=report,
-        methods=_words(methods),
+        methods=split_words(methods),
         masks=masks,
-        levels=_parse_levels(levels),
+        levels=parse_levels(levels),
         outputs=outputs,
         sketches=sketches,
         split=split,
@@ -76,36 +77,24 @@ def run_command(
         require_methods=require_methods,
         score=ScoreConfig(
             prep=prep,
-            require=_words(require),
-            lpips_nets=_words(lpips),
+            require=split_words(require),
+            lpips_nets=split_words(lpips),
             device=device,
             workers=workers,
             seed=seed,
             cache=cache,
             use_cache=not no_cache,
-            allow=tuple(kind for item in allow or () for kind in _words(item)),
+            allow=options.split_kinds(allow),
         ),
     )
     try:
         result = run_sweep(config, typer.echo)
     except PairingError as error:
-        for finding in error.findings:
-            typer.echo(str(finding))
+        options.list_findings(error.findings)
         raise
     for warning in result.scores.run["warnings"]:
         typer.echo(f"note: {warning}", err=True)
     typer.echo(f"open {(report / 'index.html').resolve()}")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _parse_levels(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(check_level(float(part)) for part in _words(text))
-    except ValueError:
-        raise UsageError(f"levels: expected numbers in [0, 1] with commas between, got {text!r}") from None
 
 
 def _weights_of(text: str) -> tuple[str, str]:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpsdata.contracts import MissingError, ToleranceError, UsageError, check_level
+from dpsdata.contracts import MissingError, ToleranceError, UsageError
+from dpsdata.typed_words import parse_levels, split_words
 from dpseval import score_options as options
 
 if TYPE_CHECKING:
-    from dpseval.findings import Finding
     from dpseval.score_config import ScoreConfig
-
-_MOST_LINES = 200
 
 
 def register_score(app: typer.Typer) -> None:
@@ -61,27 +59,27 @@ def score_command(
 
     config = ScoreConfig(
         out=out,
-        methods=_words(methods),
-        levels=_levels(levels),
+        methods=split_words(methods),
+        levels=parse_levels(levels) if levels else (),
         masks=masks,
         sketches=sketches,
         split=split,
         prep=prep,
-        require=_words(require),
-        lpips_nets=_words(lpips),
+        require=split_words(require),
+        lpips_nets=split_words(lpips),
         device=device,
         workers=workers,
         seed=seed,
         cache=cache,
         use_cache=not no_cache,
-        allow=tuple(kind for item in allow or () for kind in _words(item)),
+        allow=options.split_kinds(allow),
     )
     from dpseval.findings import PairingError
 
     try:
         _score(outputs, data, config, dry_run)
     except PairingError as error:
-        _list_findings(error.findings)
+        options.list_findings(error.findings)
         raise
 
 
@@ -90,7 +88,7 @@ def _score(outputs: Path, data: Path, config: ScoreConfig, dry_run: bool) -> Non
 
     if dry_run:
         plan = plan_score(outputs, data, config)
-        _list_findings(plan.findings)
+        options.list_findings(plan.findings)
         for key in plan.pairing.keys:
             count = sum(item.key == key for photo in plan.pairing.photos for item in photo.outputs)
             typer.echo(f"{key}: {count:,} photos")
@@ -109,13 +107,6 @@ def _score(outputs: Path, data: Path, config: ScoreConfig, dry_run: bool) -> Non
     typer.echo(f"{scores.run['seconds']:.1f} s; photos forwarded: {forwards}")
     if config.out is not None:
         typer.echo(f"open {(config.out / 'index.html').resolve()}")
-
-
-def _list_findings(findings: tuple[Finding, ...]) -> None:
-    for finding in findings[:_MOST_LINES]:
-        typer.echo(str(finding))
-    if len(findings) > _MOST_LINES:
-        typer.echo(f"... and {len(findings) - _MOST_LINES:,} more")
 
 
 def compare_command(
@@ -155,17 +146,6 @@ def compare_command(
         typer.echo(f"note: {note}", err=True)
     if found.outside:
         raise ToleranceError(f"{len(found.outside)} deltas are outside of their tolerance: {'; '.join(found.outside)}")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _levels(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(check_level(float(part)) for part in _words(text))
-    except ValueError:
-        raise UsageError(f"levels: expected numbers in [0, 1] with commas between, got {text!r}") from None
 
 
 def _limit(text: str) -> tuple[str, float]:

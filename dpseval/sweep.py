@@ -18,9 +18,9 @@ from models.method_weights import check_method_weights
 from models.predict_settings import ABOUT, PredictConfig, read_run
 from models.prediction import FolderPrediction, open_predictor
 from models.registry import default_weights, find_method
+from models.typed_weights import typed_weights
 
 Say = Callable[[str], None]
-_BUNDLED_NAMES = ("bundled", "official")
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _weights(config: SweepConfig, name: str) -> str:
     given = config.weights.get(name)
     if given is None:
         return default_weights(find_method(name))
-    return given if given in _BUNDLED_NAMES else str(Path(given).expanduser().absolute())
+    return typed_weights(given)
 
 
 def _job_config(config: SweepConfig, name: str) -> PredictConfig:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 import models  # noqa: F401  registers the weights of this room
-from dpsdata.command import run_and_exit
+from dpsdata import __version__
+from dpsdata.command import describe_room, run_and_exit
 from dpsdata.weights_cli import weights_app
 from models.app_cli import register_app
 from models.doctor_cli import register_doctor
@@ -15,7 +16,8 @@ from models.predict_cli import register_predict
 from models.train_cli import register_train
 
 # Plain help: the coloured one loads half a second of libraries.
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Deep Plastic Surgery: sketch-guided face editing.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+describe_room(app, __version__, "Deep Plastic Surgery: sketch-guided face editing.")
 register_edit_commands(app)
 register_predict(app)
 register_train(app)

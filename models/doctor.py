@@ -9,6 +9,7 @@ from typing import Any
 
 from dpsdata import __version__
 from dpsdata.contracts import ExitCode
+from dpsdata.typed_words import typed_path
 from dpsdata.weights import WeightStatus, verify_weights
 from dpsdata.weights_store import home_folder
 from models import doctor_machine
@@ -74,7 +75,7 @@ def diagnose(data: Path | None = None) -> Diagnosis:
         place = data
 
         def look_at_data() -> list[Finding]:
-            holds, about = check_data(place.expanduser())
+            holds, about = check_data(typed_path(str(place)))
             found.append(holds)
             return about
 

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from dpsdata.contracts import UsageError
-from models.edit_request import EditRequest, InputFile, StoredRun, parse_numbers, read_input, read_stored_run
+from dpsdata.typed_words import parse_levels, parse_numbers
+from models.edit_request import EditRequest, InputFile, StoredRun, read_input, read_stored_run
+from models.typed_weights import typed_weights
 
 _LEVELS = "0,0.25,0.5,0.75,1"
 
@@ -109,11 +111,6 @@ def synthesize_command(
     _run(request, {"sketch": read_input("sketch", sketch)}, _check_out(out))
 
 
-def parse_levels(text: str) -> tuple[float, ...]:
-    """Levels with commas between, each once, in their order."""
-    return tuple(dict.fromkeys(parse_numbers(text, "--levels")))
-
-
 def _check_out(out: Path | None) -> Path:
     if out is None:
         raise UsageError("-o OUT is missing: name the folder for the results")
@@ -131,7 +128,7 @@ def choose_weights(weights: str | None, task: str) -> str:
 
         names = [weight_name(check_task(task), network) for network in ("G64", "G128", "G256", "F256")]
         return "official" if all(map(installed, names)) else "bundled"
-    return weights if weights in ("bundled", "official") else str(Path(weights).expanduser().absolute())
+    return typed_weights(weights)
 
 
 def _repeat(path: Path, out: Path | None, weights: str | None, command: str) -> None:

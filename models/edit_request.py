@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -100,22 +99,6 @@ class StoredRun:
     inputs: dict[str, InputFile]
     weights_sha256: dict[str, str]
     versions: dict[str, str]
-
-
-def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
-    """Numbers with commas between.
-
-    Raises:
-        UsageError: something else, or not `count` of them.
-    """
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = (math.nan,)
-    if not all(map(math.isfinite, values)) or count not in (None, len(values)):
-        expected = "numbers" if count is None else f"{count} numbers"
-        raise UsageError(f"{option}: expected {expected} with commas between, got {text!r}")
-    return values
 
 
 def read_input(role: str, path: Path) -> InputFile:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dpsdata.contracts import MissingError, UsageError
+from dpsdata.typed_words import typed_path
 from dpsdata.weights import find_weights, installed, weights_path
 from dpsdata.weights_store import read_card, sha256_file
 from models.official_weights import peek_card
@@ -80,7 +81,7 @@ def find_method_weights(method: Method, weights: str) -> FoundWeights:
         return _official(method)
     if weights == "bundled":
         raise MissingError(f"{method.name}: no weights of {method.title} come with the package; {method.missing}")
-    return _own(method, Path(weights).expanduser())
+    return _own(method, typed_path(weights))
 
 
 def check_method_weights(method: Method, weights: str) -> None:

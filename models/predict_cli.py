@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from dpsdata.contracts import FindingsError, UsageError
-from models.edit_cli import parse_levels
+from dpsdata.typed_words import parse_levels
 from models.registry import METHODS, default_weights, find_method
+from models.typed_weights import typed_weights
 
 _LEVELS = "0,0.25,0.5,0.75,1"
 _MOST_REASONS = 5
@@ -96,4 +97,4 @@ def choose_method_weights(name: str, weights: str | None) -> str:
         return default_weights(method)
     if not method.needs_weights and method.made_by is None:
         raise UsageError(f"{name} needs no weights; leave --weights out")
-    return weights if weights in ("bundled", "official") else str(Path(weights).expanduser().absolute())
+    return typed_weights(weights)

@@ -19,9 +19,9 @@ import models
 from dpsdata.command import run_app
 from dpsdata.contracts import UsageError
 from dpsdata.image_io import encode_png, read_grey, read_photo
+from dpsdata.typed_words import parse_levels, parse_numbers
 from models.cli import app
-from models.edit_cli import parse_levels
-from models.edit_request import parse_numbers, read_stored_run
+from models.edit_request import read_stored_run
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny_weights.py"))))
 ROOT = Path(__file__).resolve().parents[2]

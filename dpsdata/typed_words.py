@@ -1,0 +1,42 @@
+"""What people type on a command line: lists, numbers, levels, paths."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from dpsdata.contracts import UsageError, check_level
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """The words between commas, each once, in their order."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
+    """Numbers with commas between.
+
+    Raises:
+        UsageError: something else, or not `count` of them.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)) or count not in (None, len(values)):
+        expected = "numbers" if count is None else f"{count} numbers"
+        raise UsageError(f"{option}: expected {expected} with commas between, got {text!r}")
+    return values
+
+
+def parse_levels(text: str) -> tuple[float, ...]:
+    """Refinement levels in [0, 1] with commas between, each once, in their order; UsageError for anything else."""
+    return tuple(dict.fromkeys(map(check_level, parse_numbers(text, "--levels"))))
+
+
+def typed_path(text: str) -> Path:
+    """An absolute path, with `~` for the home folder; UsageError for the `~` of somebody who is not there."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"{text}: there is no such home folder; write the path in full") from None
