@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.edit_run import hash_weights
+from models.fitting import fit_edit, fit_photo, fit_plane
 from models.inpainter import Inpainter
 from models.loading import find_sources, load_editor
 from models.method_predictors import LoadOptions, MethodFacts, Painting
@@ -20,7 +21,7 @@ from models.presets import check_task, published_config
 from models.refiner import Refiner
 from models.registry import Method
 
-_READS = "photo cut by the mask and the one-pixel sketch, dilated after the level, at the photos' own size"
+_READS = "photo cut by the mask and the one-pixel sketch, dilated after the level; resampled to {size} px and back"
 
 
 class DpsPredictor:
@@ -49,8 +50,14 @@ class DpsPredictor:
     def predict(self, photo: Tensor, sketch: Tensor, mask: Tensor, ids: Sequence[str], level: float | None) -> Painting:
         """See `MethodPredictor.predict`; a level is needed, the ids are not."""
         assert level is not None  # noqa: S101 (for the type checker)
+        own_size, own_mask = (photo.shape[2], photo.shape[3]), mask
+        photo, sketch, mask = fit_edit(photo, sketch, mask, (self.editor.resolution, self.editor.resolution))
         out = self.editor.forward(photo, sketch, mask, level)
-        return Painting(out.inpainter_photo, out.refined_sketch, out.refiner_photo)
+        return Painting(
+            fit_photo(out.inpainter_photo, own_size),
+            fit_plane(out.refined_sketch, own_size) * own_mask,
+            fit_photo(out.refiner_photo, own_size),
+        )
 
 
 def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
@@ -67,7 +74,7 @@ def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
         _origin(options.weights, cards),
         hashes,
         _licence(method, options.weights, cards),
-        _READS,
+        _READS.format(size=editor.resolution),
         _count_parameters(editor),
         next((card["images_seen"] for card in cards if type(card.get("images_seen")) is int), None),
         (editor.net.refiner.config.width, published_config().refiner.width),

@@ -84,7 +84,7 @@ class MethodPredictor(Protocol):
 
     @property
     def resolution(self) -> int | None:
-        """Side in px of the only photos that it takes; None for any."""
+        """Side in px that it works at, photos of another size being resampled to it and back; None for any."""
 
     @property
     def facts(self) -> MethodFacts:

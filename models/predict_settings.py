@@ -25,7 +25,7 @@ class PredictConfig:
     """What to run on which folder.
 
     Attributes:
-        built: folder that `dpsdata build` made, of the model's resolution.
+        built: folder that `dpsdata build` made; photos of another size than the model's are resampled.
         out: folder of outputs, one for each pair of mask family and source of sketches.
         masks: mask family.
         levels: refinement levels in [0, 1]; no meaning for a method without a level.

@@ -83,7 +83,7 @@ class FolderPrediction:
         predictor: the method where it is loaded already; None to load it.
 
     Raises:
-        UsageError: an option does not fit, the model has another resolution, or OUT holds another run.
+        UsageError: an option does not fit, or OUT holds another run.
         MissingError: no dataset or no weights there; the commands that help are named.
 
     Attributes:
@@ -96,12 +96,6 @@ class FolderPrediction:
         self.config = config
         self.dataset = EditDataset(config.built, config.split, config.masks)
         self.predictor = predictor or open_predictor(config)
-        size = self.predictor.resolution
-        if size not in (None, self.dataset.size):
-            raise UsageError(
-                f"{config.built}: photos of {self.dataset.size} px, but this model works at {size} px; "
-                f"build the dataset again with `dpsdata build SRC OUT --size {size}`"
-            )
         settings = {**settings_of(self.predictor), **self._source_settings()}
         about = describe_method(self.predictor)
         self._wanted = describe_run(config, self.dataset, settings, about)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dpsdata.device import choose_device, keyed_generator
-from models.baselines.fitting import draw_lines, enlarge_edit, fit_edit, fit_photo, round_up
+from models.fitting import draw_lines, enlarge_edit, fit_edit, fit_photo, round_up
 from models.baselines.loading import load_scfegan
 from models.baselines.scfegan import SIZE_MULTIPLE_PX, ScFegan, ScFeganConfig, demo_noise
 from models.baselines.tf_names import count_weights

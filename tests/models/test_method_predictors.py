@@ -20,7 +20,7 @@ from dpsdata.sketch import smooth_sketch
 from dpsdata.weights_store import install
 from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig, load_deepfillv2, load_scfegan
 from models.baselines.deepfillv2_method import DeepFillv2Predictor
-from models.baselines.fitting import fit_edit, fit_photo
+from models.fitting import fit_edit, fit_photo
 from models.baselines.loading import write_network
 from models.baselines.scfegan import demo_noise
 from models.baselines.scfegan_method import ScFeganPredictor
@@ -259,10 +259,15 @@ def test_a_card_tells_how_it_was_trained(tmp_path: Path, edit: Edit) -> None:
     net = samples.lively(DeepFillv2(DeepFillv2Config(4, guided=True)), 2.0)
     write_network(tmp_path / "deepfillv2-guided.safetensors", net, card)
     guided = load_method("deepfillv2-guided", LoadOptions(str(tmp_path)))
-    photo, sketch, mask = edit
+    assert "soft pen of its training; resampled to 64 px and back" in say_method(guided)
+    photo, sketch, mask = (tensor[:1, :, 32:96, 32:96] for tensor in edit)
     with torch.no_grad():
         expected = net(photo, mask, smooth_sketch(sketch))["raw"]
-    assert (guided.predict(photo, sketch, mask, ["x", "y"], None).photo - expected).abs().max() < 1e-5
+    assert (guided.predict(photo, sketch, mask, ["x"], None).photo - expected).abs().max() < 1e-5
+    with torch.no_grad():
+        small, lines, hole = fit_edit(*edit, (64, 64))
+        expected = fit_photo(net(small, hole, smooth_sketch(lines))["raw"], tuple(edit[0].shape[2:]))
+    assert (guided.predict(*edit, ["x", "y"], None).photo - expected).abs().max() < 1e-5
 
 
 def test_a_strange_card_is_not_believed(tmp_path: Path) -> None:

@@ -112,6 +112,23 @@ def test_pixels_are_the_editors_in_the_hole_and_the_stored_ones_around_it(done: 
     assert changed_count == 2 * len(LEVELS) * 4
 
 
+@pytest.mark.parametrize("size", [48, 160])
+def test_photos_of_another_size_are_resampled_and_given_back(config: PredictConfig, tmp_path: Path, size: int) -> None:
+    large = replace(config, built=make_built(tmp_path / "large", size), out=tmp_path / "out", levels=(0.5,))
+    assert FolderPrediction(large).run() == (4, 0, ())
+    for name in IDS[:4]:
+        hole = read_grey(large.built / f"masks/dps/{name}.png") == 255
+        stored = read_photo(large.built / f"images/{name}.png")
+        for method in ("dps", "dps-g"):
+            pixels = read_photo(large.out / method / "l0.5" / f"{name}.png")
+            assert np.array_equal(pixels[~hole], stored[~hole])
+            assert (pixels[hole] != stored[hole]).any()
+        refined = read_grey(large.out / "dps/l0.5/refined" / f"{name}.png")
+        assert refined.shape == (size, size)
+        assert (refined[~hole] == 255).all()
+        assert refined.min() < 250
+
+
 def test_the_batch_does_not_matter_and_a_repeat_gives_the_same_bytes(
     done: Path, config: PredictConfig, tmp_path: Path
 ) -> None:
@@ -264,12 +281,10 @@ def test_wrong_input_ends_with_a_sentence_and_writes_nothing(
     config: PredictConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = replace(config, out=tmp_path / "out")
-    large = make_built(tmp_path / "large", 80)
     for command, code, reason in (
         (words(replace(here, weights="official")), 5, "dps weights import"),
         (words(replace(here, weights=str(tmp_path / "none"))), 5, "no such folder"),
         (words(replace(here, built=tmp_path / "none")), 5, "no built dataset"),
-        (words(replace(here, built=large)), 2, "--size 64"),
         (words(here, "--levels", "2"), 2, "[0, 1]"),
         (words(here, "--levels", "0.1,0.10000001"), 2, "each once"),
         (words(here, "--masks", "round"), 2, "expected one of dps"),

@@ -75,6 +75,11 @@ def fit_photo(photo: Tensor, size: tuple[int, int]) -> Tensor:
     return photo if tuple(photo.shape[2:]) == size else _resample(photo, size).clamp(-1, 1)
 
 
+def fit_plane(plane: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same for (N, 1, H, W) in [0, 1], such as a refined sketch."""
+    return plane if tuple(plane.shape[2:]) == size else _resample(plane, size).clamp(0, 1)
+
+
 def _resample_known(photo: Tensor, mask: Tensor, size: tuple[int, int], mode: Literal["bicubic", "bilinear"]) -> Tensor:
     known = 1 - mask
     weight = _resample(known, size, mode).clamp_min(_LEAST_KNOWN)
