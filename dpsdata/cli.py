@@ -1,4 +1,4 @@
-"""`dpsdata`: sample, build, verify, preview, stats, masks, train-hed, eval-hed, weights."""
+"""`dpsdata`: sample, build, verify, preview, stats, disturb, masks, train-hed, eval-hed, weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import typer
 
 from dpsdata import __version__
 from dpsdata.command import describe_room, run_and_exit
-from dpsdata.contracts import FindingsError, UsageError
+from dpsdata.contracts import FindingsError
+from dpsdata.disturb_cli import register_disturb
 from dpsdata.hed_cli import register_hed_commands
+from dpsdata.typed_words import parse_levels
 from dpsdata.weights_cli import weights_app
 
 # Plain help: the coloured one loads half a second of libraries.
@@ -20,6 +22,7 @@ app.add_typer(weights_app, name="weights")
 masks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Free-form and rectangular masks.")
 app.add_typer(masks_app, name="masks")
 register_hed_commands(app)
+register_disturb(app)
 
 Built = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that `dpsdata build` made.")]
 describe_room(app, __version__, "From a folder of faces to edge maps, sketches, levels and masks.")
@@ -37,13 +40,6 @@ def sample(
     paths = write_sample_faces(out, count, seed)
     typer.echo(f"{len(paths)} faces in {out}")
     typer.echo(f"next: dpsdata build {out} BUILT")
-
-
-def _levels(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise UsageError(f"--levels: expected numbers in [0, 1] with commas between, got {text!r}") from None
 
 
 @app.command()
@@ -85,7 +81,7 @@ def build(
         border=border,
         device=device,
         masks=tuple(part for item in masks for part in item.split(",") if part) if masks else ("dps", "deepfillv2"),
-        levels=_levels(levels),
+        levels=parse_levels(levels) if levels else (),
         workers=workers,
         limit=limit,
         max_errors=max_errors,
