@@ -8,7 +8,7 @@ COUNT ?= 24
 LEVELS := 0,0.25,0.5,0.75,1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test lint types unit bench figure clean
+.PHONY: help install demo compare test lint types unit bench figure recipes clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,12 @@ figure: $(INSTALLED) ## Make the picture of README.md.
 	$(BIN)/dpsdata build $(DEMO)/figure_faces $(DEMO)/figure --masks dps --masks deepfillv2 --masks lama-medium
 	mkdir -p reports/figures
 	$(BIN)/dpsdata preview $(DEMO)/figure --sheet reports/figures/dataset.jpg
+
+recipes: $(INSTALLED) ## Make the recipes of README.md and their pictures.
+	$(BIN)/dps recipes $(DEMO)/recipes
+	mkdir -p reports/figures/recipes
+	for figure in $(DEMO)/recipes/*/figure.jpg; do \
+		cp $$figure reports/figures/recipes/$$(basename $$(dirname $$figure)).jpg || exit 1; done
 
 clean: ## Remove what the demo and the tests made; the virtual environment stays.
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache

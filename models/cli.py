@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, predict, train, export, app, doctor, weights."""
+"""`dps`: edit, synthesize, predict, train, export, app, recipes, doctor, weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from models.doctor_cli import register_doctor
 from models.edit_cli import register_edit_commands
 from models.export_cli import register_export
 from models.predict_cli import register_predict
+from models.recipes_cli import register_recipes
 from models.train_cli import register_train
 
 # Plain help: the coloured one loads half a second of libraries.
@@ -23,6 +24,7 @@ register_predict(app)
 register_train(app)
 register_export(app)
 register_app(app)
+register_recipes(app)
 register_doctor(app)
 app.add_typer(weights_app, name="weights")
 

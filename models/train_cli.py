@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 # Written out, since the presets themselves need torch, and `--help` should be quick.
 _PRESETS = (
-    "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, lite-edit-128, lite-edit-256, "
-    "lite-synthesis-256, or tiny (minutes on two CPU cores). Its rivals, METHOD being deepfillv2, deepfillv2-guided "
-    "or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, lite-METHOD-128, lite-METHOD-256, tiny-METHOD."
+    "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, lite-edit-64-polish, lite-edit-128, "
+    "lite-edit-256, lite-synthesis-256, or tiny (minutes on two CPU cores). Its rivals, METHOD being deepfillv2, "
+    "deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, lite-METHOD-128, lite-METHOD-256, "
+    "tiny-METHOD."
 )
 
 
@@ -33,6 +34,14 @@ def train_command(
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     continue_from: Annotated[
         Path | None, typer.Option(help="light.safetensors of another run, to go on from with a new optimiser.")
+    ] = None,
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(help="light.safetensors of a run of another preset with the same networks, to begin with."),
+    ] = None,
+    stop_after: Annotated[
+        int | None,
+        typer.Option(metavar="IMAGES", help="Stop once so many images were seen; the same command goes on later."),
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Save the whole state this often.")] = 600.0,
     tensorboard: Annotated[bool, typer.Option(help="Also write event files for TensorBoard.")] = False,
@@ -58,6 +67,8 @@ def train_command(
         device=device,
         precision=precision,
         continue_from=continue_from,
+        begin_with=begin_with,
+        stop_after=stop_after,
         tensorboard=tensorboard,
         checkpoint_seconds=checkpoint_seconds,
     )

@@ -71,7 +71,8 @@ def test_images_are_decoded_in_one_file_only() -> None:
     "command",
     [
         *("dpsdata", "dpsdata build", "dpsdata masks"),
-        *("dps", "dps edit", "dps predict", "dps train", "dps export", "dps app", "dps doctor", "dps weights"),
+        *("dps", "dps edit", "dps predict", "dps train", "dps export", "dps app", "dps recipes", "dps doctor"),
+        "dps weights",
         *("dpseval", "dpseval score", "dpseval run", "dpseval compare", "dpseval report"),
     ],
 )

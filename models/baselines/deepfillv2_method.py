@@ -10,9 +10,9 @@ from torch import Tensor
 from dpsdata.contracts import MissingError
 from dpsdata.device import choose_device
 from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX, DeepFillv2, DeepFillv2Config
-from models.fitting import draw_lines, fit_edit, fit_photo, round_up
 from models.baselines.loading import load_deepfillv2
 from models.baselines.tf_names import count_weights
+from models.fitting import draw_lines, fit_edit, fit_photo, round_up
 from models.method_predictors import LoadOptions, MethodFacts, Painting, check_rival_precision
 from models.method_weights import FoundWeights, find_method_weights
 from models.registry import Method

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dpsdata.device import choose_device, keyed_generator
-from models.fitting import draw_lines, enlarge_edit, fit_edit, fit_photo, round_up
 from models.baselines.loading import load_scfegan
 from models.baselines.scfegan import SIZE_MULTIPLE_PX, ScFegan, ScFeganConfig, demo_noise
 from models.baselines.tf_names import count_weights
+from models.fitting import draw_lines, enlarge_edit, fit_edit, fit_photo, round_up
 from models.method_predictors import LoadOptions, MethodFacts, Painting, check_rival_precision
 from models.method_weights import FoundWeights, find_method_weights
 from models.registry import Method

@@ -37,10 +37,11 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
         EnvironmentFailure: `out` cannot be written.
     """
     facts = _read_run(run)
-    config = facts["config"]
-    scales = len(config["refiner_batches"])
-    images = int(config["inpainter_images"]) + scales * (int(config["fixed_images"]) + int(config["random_images"]))
-    told = {"preset": facts["preset"], "images_seen": images, "dataset_root_hash": facts["dataset"]["root_hash"]}
+    told = {
+        "preset": facts["preset"],
+        "images_seen": _count_images(facts),
+        "dataset_root_hash": facts["dataset"]["root_hash"],
+    }
     if licence:
         told["licence"] = licence
     try:
@@ -65,6 +66,19 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
     return sizes
 
 
+def _count_images(facts: dict[str, Any]) -> int:
+    """Images seen by all networks, those of the run that this one began with among them.
+
+    Runs of earlier versions state only what was planned, and ran to its end.
+    """
+    if type(facts.get("images_seen")) is int:
+        earlier = facts.get("begun_with") or {}
+        return int(facts["images_seen"]) + int(earlier.get("images_seen") or 0)
+    config = facts["config"]
+    scales = len(config["refiner_batches"])
+    return int(config["inpainter_images"]) + scales * (int(config["fixed_images"]) + int(config["random_images"]))
+
+
 def _read_run(run: Path) -> dict[str, Any]:
     try:
         facts = json.loads((run / CARD_FILE).read_text(encoding="utf-8"))
@@ -72,7 +86,7 @@ def _read_run(run: Path) -> dict[str, Any]:
         raise MissingError(f"{run / CARD_FILE}: not there; name the folder that `dps train` wrote") from None
     except (OSError, ValueError) as error:
         raise MissingError(f"{run / CARD_FILE}: damaged ({error}); run the same `dps train` again") from None
-    if not isinstance(facts, dict) or facts.get("status") != "done":
+    if not isinstance(facts, dict) or facts.get("status") not in ("done", "stopped"):
         raise MissingError(f"{run}: this run is not finished; go on with the same `dps train` command")
     if not isinstance(facts.get("config"), dict) or "refiner_batches" not in facts["config"]:
         raise UsageError(f"{run}: a run of another method; its weights folder is small enough to be handed on as it is")

@@ -22,7 +22,7 @@ from models.training.catalogue import AnyTrainConfig, make_algorithm
 from models.training.loop_config import learning_rate_at
 from models.training.losses import PerceptualName, choose_perceptual
 from models.training.reporting import RunReport
-from models.training.stage_parts import DivergedError, StageParts, StagePlan
+from models.training.stage_parts import DivergedError, StageParts, StagePlan, images_at
 from models.training.state import Position
 from models.training.validation import ValidationSet
 
@@ -37,7 +37,11 @@ class Trainer:
         device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
         precision: `fp32` or `bf16`.
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
-        continue_from: a `light.safetensors` of another run, used where `out` holds no checkpoint.
+        continue_from: a `light.safetensors` of another run with this config, used where `out` holds no checkpoint: the
+            run goes on where that one was.
+        begin_with: the same of a run with another config for the same networks, which are where this run begins.
+        stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
+            moment; the same command with a larger number, or without one, goes on. The last stage must have begun.
         tensorboard: also write event files.
         checkpoint_seconds: at most about this much work is lost by a kill.
 
@@ -56,9 +60,13 @@ class Trainer:
         precision: str = "fp32",
         perceptual: PerceptualName | None = None,
         continue_from: Path | None = None,
+        begin_with: Path | None = None,
+        stop_after: int | None = None,
         tensorboard: bool = False,
         checkpoint_seconds: float = 600.0,
     ) -> None:
+        if continue_from and begin_with:
+            raise UsageError("continue-from and begin-with exclude each other: give one of them")
         self.config, self.out = config, out
         self.accelerator = make_accelerator(device, precision)
         self.device = self.accelerator.device
@@ -77,7 +85,8 @@ class Trainer:
         self._sums: Counter[str] = Counter()
         self._sum_count = 0
         self._critic: dict[str, Any] = {}
-        wanted = self._restore(continue_from)
+        self._stop_after = self._check_stop(stop_after)
+        wanted = self._restore(continue_from, begin_with)
         self.algorithm.use_perceptual(wanted or perceptual or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
         self._facts: dict[str, Any] = {
@@ -93,10 +102,25 @@ class Trainer:
             "process_count": self.accelerator.num_processes,
             "accelerate": version("accelerate"),
             "continued_from": continue_from.name if continue_from else None,
+            "begun_with": run_state.describe_light(begin_with) if begin_with else None,
         }
 
-    def _restore(self, light: Path | None) -> PerceptualName | None:
-        """Load the checkpoint in `out`, or the light one; returns the perceptual features that it was trained with."""
+    @property
+    def images_seen(self) -> int:
+        """Images of this run so far, over all of its stages."""
+        return images_at(self.stages, self.position.stage, self.position.step)
+
+    def _check_stop(self, stop_after: int | None) -> int | None:
+        before = images_at(self.stages, len(self.stages) - 1)
+        if stop_after is not None and stop_after <= before:
+            raise UsageError(
+                f"stop-after: expected more than {before:,} images, since the last stage, {self.stages[-1].name}, "
+                f"begins there; got {stop_after:,}"
+            )
+        return stop_after
+
+    def _restore(self, light: Path | None, begin_with: Path | None) -> PerceptualName | None:
+        """Load the checkpoint in `out`, or a light one; returns the perceptual features that it was trained with."""
         path = self.out / run_state.STATE_FILE
         if path.exists():
             saved = run_state.load_state(path, self.config, self.store.root_hash, self.device)
@@ -110,6 +134,12 @@ class Trainer:
             path, done = light, Position(*card["position"])
             self.position = Position(done.stage, done.step, done.step)
             saved = {**saved, "perceptual": card["perceptual"]}
+        elif begin_with is not None:
+            saved, _ = run_state.read_light(begin_with)
+            for group, net in self.algorithm.nets.items():
+                run_state.restore(net, saved.get(group), begin_with)
+            self.position = Position(0, 0, 0)
+            return None
         else:
             return None
         for group, net in self.algorithm.nets.items():
@@ -132,14 +162,20 @@ class Trainer:
         """
         self._report.begin_at(self.position)
         self._write_card({"status": "running"})
-        while self.position.stage < len(self.stages):
+        while self.position.stage < len(self.stages) and not self._is_stopped:
             self._run_stage(self.stages[self.position.stage])
         folder = self.out / run_state.WEIGHTS_FOLDER
         if self.accelerator.is_main_process:
-            self.algorithm.export(folder, self._facts | {"results": self.results})
-        self._write_card({"status": "done", "results": self.results})
+            self.algorithm.export(folder, self._facts | {"results": self.results, "images_seen": self.images_seen})
+        status = "stopped" if self._is_stopped else "done"
+        self._write_card({"status": status, "results": self.results, "images_seen": self.images_seen})
         self.accelerator.wait_for_everyone()
         return folder
+
+    @property
+    def _is_stopped(self) -> bool:
+        is_on = self._stop_after is not None and self.position.stage == len(self.stages) - 1
+        return is_on and self.images_seen >= (self._stop_after or 0)
 
     def _write_card(self, facts: dict[str, Any]) -> None:
         self._report.write_card(self.config, self.algorithm.list_differences(), self._facts | facts)
@@ -197,15 +233,23 @@ class Trainer:
             self._sum_count += 1
             self.position = self.position._replace(step=step + 1)
             self._report_step(parts, average)
-            if time.monotonic() - saved_at >= self._checkpoint_seconds and self.position.step < stage.step_count:
+            is_last = self.position.step == stage.step_count
+            is_due = time.monotonic() - saved_at >= self._checkpoint_seconds or self._is_stopped
+            if is_due and not is_last:
                 self._save(parts, average)
                 saved_at = time.monotonic()
-        share_between_processes(average, self.accelerator)
-        parts.bare_net.load_state_dict(average.state_dict())
-        parts.bare_net.requires_grad_(False).eval()
+            if self._is_stopped and not is_last:
+                self._take_average(parts, average)
+                return
+        self._take_average(parts, average)
         self.position = Position(self.position.stage + 1, 0)
         self._sums, self._sum_count = Counter(), 0
         self._save(None, None)
+
+    def _take_average(self, parts: StageParts[Any], average: nn.Module) -> None:
+        share_between_processes(average, self.accelerator)
+        parts.bare_net.load_state_dict(average.state_dict())
+        parts.bare_net.requires_grad_(False).eval()
 
     def _decay(self, stage: StagePlan, step: int) -> float:
         settled = 0.5 ** (stage.batch_size / self.config.average_halflife_images)
@@ -247,6 +291,7 @@ class Trainer:
             "root_hash": self.store.root_hash,
             "perceptual": self.algorithm.perceptual_name,
             "position": list(self.position),
+            "images_seen": self.images_seen,
         }
         rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
         tensors = {name: net.state_dict() for name, net in nets.items()}

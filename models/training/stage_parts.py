@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -38,6 +38,12 @@ class StagePlan(Protocol):
     @property
     def step_count(self) -> int:
         """All steps."""
+
+
+def images_at(stages: Sequence[StagePlan], stage: int, step: int = 0) -> int:
+    """Images that a training has seen at a step of a stage, all earlier stages among them."""
+    done = sum(earlier.step_count * earlier.batch_size for earlier in stages[:stage])
+    return done + (step * stages[stage].batch_size if step else 0)
 
 
 StageT = TypeVar("StageT", bound=StagePlan)

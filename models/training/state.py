@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dpsdata.atomic import write_bytes_atomic
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights_read import read_state
-from dpsdata.weights_store import write_safetensors
+from dpsdata.weights_store import sha256_file, write_safetensors
 from models.checkpoints import write_checkpoint
 from models.editing_net import EditingNet
 from models.inpainter import Inpainter
@@ -97,6 +97,14 @@ def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
         group, _, key = name.partition("/")
         groups.setdefault(group, {})[key] = value
     return groups, card
+
+
+def describe_light(path: Path) -> dict[str, Any]:
+    """What a light checkpoint says of the run that wrote it: its preset, and the images that it had seen."""
+    _, card = read_light(path)
+    config = card.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    return {"preset": name, "images_seen": card.get("images_seen"), "sha256": sha256_file(path)}
 
 
 def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path) -> None:

@@ -20,11 +20,11 @@ from dpsdata.sketch import smooth_sketch
 from dpsdata.weights_store import install
 from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig, load_deepfillv2, load_scfegan
 from models.baselines.deepfillv2_method import DeepFillv2Predictor
-from models.fitting import fit_edit, fit_photo
 from models.baselines.loading import write_network
 from models.baselines.scfegan import demo_noise
 from models.baselines.scfegan_method import ScFeganPredictor
 from models.baselines.tf_names import to_tensorflow
+from models.fitting import fit_edit, fit_photo
 from models.loading import load_editor
 from models.method_photo import fill_photo
 from models.method_predictors import LoadOptions, MethodPredictor, describe_method, load_method, say_method

@@ -98,13 +98,12 @@ class RivalAlgorithm(Algorithm[RivalStage]):
     def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write `METHOD.safetensors` and its card."""
         folder.mkdir(parents=True, exist_ok=True)
-        stage, config = self.stages[0], self.config
+        config = self.config
         card = {
             "method": config.method,
             "origin": "retrained",
             "preset": config.name,
             "seed": config.seed,
-            "images_seen": stage.step_count * stage.batch_size,
             "data_px": config.resolution,
             "network_px": config.network_px,
             "sketch": "none" if config.method == "deepfillv2" else "smooth_sketch",

@@ -134,6 +134,45 @@ def test_a_light_checkpoint_goes_on_elsewhere(
         Trainer(quick, built, tmp_path / "three", device="cpu", continue_from=tmp_path / "one" / STATE_FILE)
 
 
+def test_a_run_can_stop_early_with_its_weights_and_go_on(
+    whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    """It ends at the image that was asked for, hands over averaged weights, and goes on as if it had not stopped."""
+    out, whole = tmp_path / "stopped", json.loads((whole_run / "card.json").read_text())
+    last = Trainer(quick, built, tmp_path / "plan", device="cpu").stages[-1]
+    early = whole["images_seen"] - 2 * last.batch_size
+    Trainer(quick, built, out, device="cpu", stop_after=early).run()
+    card = json.loads((out / "card.json").read_text())
+    assert (card["status"], card["images_seen"]) == ("stopped", early)
+    assert weights_of(out).keys() == weights_of(whole_run).keys()
+    assert weights_of(out)["G64.safetensors"] != weights_of(whole_run)["G64.safetensors"]
+    Trainer(quick, built, out, device="cpu", stop_after=early).run()
+    assert json.loads((out / "card.json").read_text())["images_seen"] == early
+    Trainer(quick, built, out, device="cpu").run()
+    assert weights_of(out) == weights_of(whole_run)
+    assert lines_of(out) == lines_of(whole_run)
+    with pytest.raises(UsageError, match="G64, begins there"):
+        Trainer(quick, built, tmp_path / "never", device="cpu", stop_after=1)
+
+
+def test_a_run_can_begin_with_the_networks_of_another_preset(
+    whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    other = replace(quick, name="polish", learning_rate=quick.learning_rate / 4)
+    light = whole_run / LIGHT_FILE
+    trainer = Trainer(other, built, tmp_path / "polish", device="cpu", begin_with=light)
+    assert trainer.position == (0, 0, 0)
+    groups, card = read_light(light)
+    for name in ("refiner", "inpainter"):
+        state = trainer.algorithm.nets[name].state_dict()
+        assert all(torch.equal(groups[name][key], value) for key, value in state.items()), name
+    trainer._write_card({"status": "running"})
+    begun = json.loads((tmp_path / "polish/card.json").read_text())["begun_with"]
+    assert (begun["preset"], begun["images_seen"]) == (quick.name, card["images_seen"])
+    with pytest.raises(UsageError, match="exclude each other"):
+        Trainer(other, built, tmp_path / "x", device="cpu", begin_with=light, continue_from=light)
+
+
 def test_another_config_or_dataset_or_a_damaged_checkpoint_is_refused(
     whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
