@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 HASHES_FILE = "bundled.json"
+_TASKS: tuple[Task, ...] = ("edit", "synthesis")
+_RIVALS = {"deepfillv2": "DeepFillv2", "deepfillv2-guided": "DeepFillv2, guided by a sketch", "scfegan": "SC-FEGAN"}
 _LICENCE = "research use only: trained in part on photos of people under licences that forbid commercial use"
 
 
@@ -37,36 +39,42 @@ def bundled_sources(task: Task) -> dict[str, Path]:
     return {network: weights_path(bundled_name(task, network)) for network in bundled_networks(task)}
 
 
+def bundled_rival_name(stem: str) -> str:
+    """Our name of a bundled rival, such as `scfegan-bundled`."""
+    return f"{stem}-bundled"
+
+
+def has_bundled_rival(stem: str) -> bool:
+    """Whether the package holds weights of a rival, such as `scfegan`."""
+    return bundled_rival_name(stem) in _entries(stem)
+
+
 def register_bundled() -> None:
     """Register what the package holds; doing so twice changes nothing."""
-    tasks: tuple[Task, ...] = ("edit", "synthesis")
-    for task in tasks:
+    for stem, title in _RIVALS.items():
+        if has_bundled_rival(stem):
+            _register(bundled_rival_name(stem), f"{stem}.safetensors", stem, f"{title}, trained by this project")
+    for task in _TASKS:
         for network in bundled_networks(task):
             part = "refines the sketch" if network.startswith("G") else "paints the photo from the refined sketch"
-            register(
-                WeightFile(
-                    bundled_name(task, network),
-                    f"{network}.safetensors",
-                    None,
-                    "bundled with this package",
-                    None,
-                    None,
-                    _LICENCE,
-                    f"Deep Plastic Surgery, {network[0]} for {task}, trained by this project: {part}",
-                    "models",
-                    BUNDLED_FOLDER / task,
-                )
-            )
+            description = f"Deep Plastic Surgery, {network[0]} for {task}, trained by this project: {part}"
+            _register(bundled_name(task, network), f"{network}.safetensors", task, description)
 
 
-def _entries(task: Task) -> dict[str, Any]:
+def _register(name: str, file: str, folder: str, description: str) -> None:
+    place = BUNDLED_FOLDER / folder
+    origin = "bundled with this package"
+    register(WeightFile(name, file, None, origin, None, None, _LICENCE, description, "models", place))
+
+
+def _entries(folder: str) -> dict[str, Any]:
     try:
-        entries = json.loads((BUNDLED_FOLDER / task / HASHES_FILE).read_text(encoding="utf-8"))
+        entries = json.loads((BUNDLED_FOLDER / folder / HASHES_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise MissingError(
-            f"{BUNDLED_FOLDER / task / HASHES_FILE}: damaged ({error}); run "
+            f"{BUNDLED_FOLDER / folder / HASHES_FILE}: damaged ({error}); run "
             "`pip install --force-reinstall deep-plastic-surgery`"
         ) from None
     return entries if isinstance(entries, dict) else {}

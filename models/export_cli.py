@@ -14,15 +14,20 @@ def register_export(app: typer.Typer) -> None:
 
 
 def export_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run of `dps train` for editing or synthesis.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; `dps edit --weights OUT` reads it.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run of `dps train`, finished or stopped.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; `--weights` reads it.")],
     licence: Annotated[str, typer.Option(help="Terms of the weights, for their cards.")] = "",
 ) -> None:
     """Write the networks of a run in half precision with hashes and facts, small enough to hand on."""
+    from models.registry import METHODS
     from models.training.exporting import export_run
 
     sizes = export_run(run, out, licence)
     for network, size in sizes.items():
         typer.echo(f"{network}: {size / 1e6:.2f} MB")
     typer.echo(f"{len(sizes)} networks, {sum(sizes.values()) / 1e6:.2f} MB, in {out}")
-    typer.echo(f"next: dps edit PHOTO --mask MASK --sketch SKETCH --weights {out} -o OUT")
+    rival = next((name for name in sizes if name in METHODS), None)
+    if rival is not None:
+        typer.echo(f"next: dps predict BUILT OUT --masks dps --method {rival} --weights {out}")
+    else:
+        typer.echo(f"next: dps edit PHOTO --mask MASK --sketch SKETCH --weights {out} -o OUT")

@@ -10,6 +10,7 @@ from dpsdata.contracts import MissingError, UsageError
 from dpsdata.typed_words import typed_path
 from dpsdata.weights import find_weights, installed, weights_path
 from dpsdata.weights_store import read_card, sha256_file
+from models.bundled_weights import bundled_rival_name, has_bundled_rival
 from models.official_weights import peek_card
 from models.registry import Method
 
@@ -80,7 +81,7 @@ def find_method_weights(method: Method, weights: str) -> FoundWeights:
     if weights == "official":
         return _official(method)
     if weights == "bundled":
-        raise MissingError(f"{method.name}: no weights of {method.title} come with the package; {method.missing}")
+        return _bundled(method)
     return _own(method, typed_path(weights))
 
 
@@ -103,6 +104,14 @@ def _official(method: Method) -> FoundWeights:
     card = read_card(there[0]) or {}
     licence = find_weights(there[0]).licence
     return FoundWeights(path, "official", there[0], {there[0]: str(card.get("sha256", ""))}, licence, card)
+
+
+def _bundled(method: Method) -> FoundWeights:
+    if not has_bundled_rival(method.stem):
+        raise MissingError(f"{method.name}: no weights of {method.title} come with the package; {method.missing}")
+    name = bundled_rival_name(method.stem)
+    path = weights_path(name)
+    return FoundWeights(path, "bundled", name, {name: sha256_file(path)}, find_weights(name).licence, peek_card(path))
 
 
 def _own(method: Method, path: Path) -> FoundWeights:

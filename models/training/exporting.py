@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from dpsdata.atomic import write_failure, write_text_atomic
-from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_store import sha256_file
-from models.bundled_weights import HASHES_FILE, bundled_name
+from dpsdata.contracts import MissingError
+from dpsdata.weights_read import read_state
+from dpsdata.weights_store import sha256_file, write_safetensors
+from models.bundled_weights import HASHES_FILE, bundled_name, bundled_rival_name
 from models.checkpoints import read_checkpoint, write_checkpoint
 from models.training.state import WEIGHTS_FOLDER
 
@@ -20,12 +21,13 @@ RESULTS_FILE = "training.json"
 
 
 def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
-    """Write the networks of a finished run of Deep Plastic Surgery in half precision.
+    """Write the networks of a run, of Deep Plastic Surgery or of a rival, in half precision.
 
     Args:
-        run: folder of `dps train`.
+        run: folder of `dps train`, finished or stopped by `--stop-after`.
         out: folder to write: a safetensors file with its card for each network, `bundled.json` with their hashes and
-            `training.json` with what the run says of itself. `load_editor(out)` reads it.
+            `training.json` with what the run says of itself. `load_editor(out)`, or for a rival `--weights
+            METHOD=OUT`, reads it.
         licence: terms of the weights, for their cards.
 
     Returns:
@@ -33,7 +35,6 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
 
     Raises:
         MissingError: the run is not finished or damaged.
-        UsageError: it is a run of another method.
         EnvironmentFailure: `out` cannot be written.
     """
     facts = _read_run(run)
@@ -48,22 +49,36 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_failure(out, error) from error
-    hashes, sizes = {}, {}
-    for source in sorted((run / WEIGHTS_FOLDER).glob("*.safetensors")):
-        checkpoint = read_checkpoint(source)
-        path = out / f"{checkpoint.network}.safetensors"
-        write_checkpoint(path, checkpoint, torch.float16, told)
-        sizes[checkpoint.network] = path.stat().st_size
-        hashes[bundled_name(checkpoint.task, checkpoint.network)] = {
-            "file": path.name,
-            "sha256": sha256_file(path),
-            "size": path.stat().st_size,
-        }
+    write = _write_rival if "method" in facts["config"] else _write_editing
+    written = dict(write(source, out, told) for source in sorted((run / WEIGHTS_FOLDER).glob("*.safetensors")))
+    hashes = {
+        name: {"file": path.name, "sha256": sha256_file(path), "size": path.stat().st_size}
+        for name, path in written.items()
+    }
+    sizes = {path.stem: path.stat().st_size for path in written.values()}
     if not sizes:
         raise MissingError(f"{run / WEIGHTS_FOLDER}: no networks there; finish the run with the same `dps train`")
     write_text_atomic(out / RESULTS_FILE, json.dumps(facts, indent=2, sort_keys=True) + "\n")
     write_text_atomic(out / HASHES_FILE, json.dumps(hashes, indent=2, sort_keys=True) + "\n")
     return sizes
+
+
+def _write_editing(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Path]:
+    checkpoint = read_checkpoint(source)
+    path = out / f"{checkpoint.network}.safetensors"
+    write_checkpoint(path, checkpoint, torch.float16, told)
+    return bundled_name(checkpoint.task, checkpoint.network), path
+
+
+def _write_rival(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Path]:
+    tensors, card = read_state(source)
+    path = out / source.name
+    half = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in tensors.items()}
+    # The long story stays in training.json.
+    card = {key: value for key, value in card.items() if key not in ("training", "differences", "results")} | told
+    write_safetensors(path, half, card)
+    write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
+    return bundled_rival_name(source.stem), path
 
 
 def _count_images(facts: dict[str, Any]) -> int:
@@ -75,6 +90,8 @@ def _count_images(facts: dict[str, Any]) -> int:
         earlier = facts.get("begun_with") or {}
         return int(facts["images_seen"]) + int(earlier.get("images_seen") or 0)
     config = facts["config"]
+    if "images" in config:
+        return int(config["images"])
     scales = len(config["refiner_batches"])
     return int(config["inpainter_images"]) + scales * (int(config["fixed_images"]) + int(config["random_images"]))
 
@@ -88,6 +105,6 @@ def _read_run(run: Path) -> dict[str, Any]:
         raise MissingError(f"{run / CARD_FILE}: damaged ({error}); run the same `dps train` again") from None
     if not isinstance(facts, dict) or facts.get("status") not in ("done", "stopped"):
         raise MissingError(f"{run}: this run is not finished; go on with the same `dps train` command")
-    if not isinstance(facts.get("config"), dict) or "refiner_batches" not in facts["config"]:
-        raise UsageError(f"{run}: a run of another method; its weights folder is small enough to be handed on as it is")
+    if not isinstance(facts.get("config"), dict):
+        raise MissingError(f"{run / CARD_FILE}: damaged; run the same `dps train` again")
     return facts

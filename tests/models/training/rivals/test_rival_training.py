@@ -12,6 +12,7 @@ import typer
 from dpsdata.command import run_app
 from models.baselines.loading import load_deepfillv2, load_scfegan
 from models.baselines.sn_patch_critic import PatchCritic
+from models.method_predictors import LoadOptions, load_method
 from models.training.batches import BatchPixels, BatchSource
 from models.training.loop import Trainer
 from models.training.rivals.algorithm import RivalAlgorithm
@@ -120,11 +121,13 @@ def test_a_broken_loss_of_a_rival_stops_before_its_weights(built: Path, tmp_path
 def test_a_rival_from_the_command_line(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
+    from models.export_cli import register_export
     from models.train_cli import register_train
 
     app = typer.Typer()
     app.callback()(lambda: None)
     register_train(app)
+    register_export(app)
     out = tmp_path / "run"
     words = ["train", f"tiny-{method}", "--data", str(built), "--out", str(out), "--device", "cpu", "--seed", "3"]
     assert run_app(app, [*words, "--dry-run"]) == 0
@@ -144,3 +147,12 @@ def test_a_rival_from_the_command_line(
     assert "CC BY-NC" in card["licence"]
     assert card["sketch"] == ("none" if method == "deepfillv2" else "smooth_sketch")
     assert list((out / "samples").glob("*.png"))
+    assert run_app(app, ["export", str(out), str(tmp_path / "small"), "--licence", "for tests alone"]) == 0
+    assert f"--method {method}" in capsys.readouterr().out
+    half = tmp_path / "small" / f"{method}.safetensors"
+    assert half.stat().st_size < 0.6 * path.stat().st_size
+    small = load_method(method, LoadOptions(str(tmp_path / "small")))
+    assert (small.facts.images_seen, small.facts.licence) == (8, "for tests alone")
+    again = load_scfegan(half) if method == "scfegan" else load_deepfillv2(half)
+    for key, value in again.state_dict().items():
+        assert torch.allclose(value, net.state_dict()[key], rtol=2e-3, atol=1e-4), key
