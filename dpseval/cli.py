@@ -1,4 +1,4 @@
-"""`dpseval`: score, run, compare, report."""
+"""`dpseval`: score, run, compare, study, report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dpseval import __version__
 from dpseval.report_cli import register_report
 from dpseval.run_cli import register_run
 from dpseval.score_cli import register_compare, register_score
+from dpseval.study_cli import register_study
 
 # Plain help: the coloured one loads half a second of libraries.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 register_score(app)
 register_run(app)
 register_compare(app)
+register_study(app)
 register_report(app)
 describe_room(app, __version__, "Scores over refinement levels and methods, and the page that shows them.")
 

@@ -71,7 +71,7 @@ def run_command(
         outputs=outputs,
         sketches=sketches,
         split=split,
-        weights=dict(_weights_of(text) for text in weights or ()),
+        weights=dict(parse_weights(text) for text in weights or ()),
         batch_size=batch,
         seed=seed,
         require_methods=require_methods,
@@ -97,7 +97,8 @@ def run_command(
     typer.echo(f"open {(report / 'index.html').resolve()}")
 
 
-def _weights_of(text: str) -> tuple[str, str]:
+def parse_weights(text: str) -> tuple[str, str]:
+    """Read METHOD=PATH; raise UsageError for anything else."""
     name, _, path = text.partition("=")
     if not name.strip() or not path.strip():
         raise UsageError(f"weights: expected METHOD=PATH, such as scfegan=run/weights, got {text!r}")

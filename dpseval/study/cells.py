@@ -1,0 +1,130 @@
+"""Runs the cells of a study, each into outputs and a single report of its own; what is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dpsdata.atomic import write_text_atomic
+from dpsdata.build.manifest import read_dataset
+from dpsdata.contracts import MissingError
+from dpsdata.sketch.disturbed_folder import disturb_folder
+from dpseval.image_table import prepare_image_table
+from dpseval.study.config import OWN, Cell, StudyConfig
+from dpseval.sweep import SweepConfig, run_sweep
+
+_STAMP = "cell.json"
+_SCORED = ("per_image.csv", "scores.csv", "scores.json")
+
+
+@dataclass(frozen=True, eq=False)
+class CellScores:
+    """What was found in one cell.
+
+    Attributes:
+        cell: which one.
+        outputs: its folder of outputs.
+        per_image: prepared, see `prepare_image_table`.
+        scores: the columns of `scores.csv`.
+        results: what `scores.json` holds.
+    """
+
+    cell: Cell
+    outputs: Path
+    per_image: pd.DataFrame
+    scores: pd.DataFrame
+    results: dict[str, Any]
+
+
+def run_cell(
+    config: StudyConfig, cell: Cell, split: str, methods: tuple[str, ...], announce: Callable[[str], None]
+) -> CellScores:
+    """Predict and score one cell.
+
+    Args:
+        config: of the study.
+        cell: which one.
+        split: name of the split.
+        methods: to run.
+        announce: called with lines that tell how far the work is.
+
+    Raises:
+        MissingError: no method has weights, or the dataset is missing.
+        PairingError: findings of the pairing.
+        UsageError: the folder holds a run of other settings.
+    """
+    outputs = config.work / "outputs" / split / cell.name
+    report = config.work / "reports" / split / cell.name
+    sketches = _prepare_sketches(config, cell, split, announce)
+    sweep = SweepConfig(
+        built=config.built,
+        report=report,
+        methods=methods,
+        masks=cell.masks,
+        levels=config.levels,
+        outputs=outputs,
+        sketches=sketches,
+        split=split,
+        weights={name: path for name, path in config.weights.items() if name in methods},
+        batch_size=config.batch_size,
+        seed=config.seed,
+        score=replace(config.score, seed=config.seed),
+    )
+    done = _read_stamp(report)
+    if done is None or done != _stamp(sweep, outputs, report):
+        announce(f"{split}: {cell.name}")
+        missing = run_sweep(sweep, announce).missing
+        if not missing:  # else weights may come, and what is there is kept by the outputs and the cache
+            stamp = json.dumps(_stamp(sweep, outputs, report), indent=2, sort_keys=True)
+            write_text_atomic(report / _STAMP, stamp + "\n")
+    else:
+        announce(f"{split}: {cell.name} was there")
+    per_image = prepare_image_table(pd.read_csv(report / "per_image.csv", dtype={"id": str}))
+    scores = pd.read_csv(report / "scores.csv", keep_default_na=True)
+    return CellScores(cell, outputs, per_image, scores, json.loads((report / "scores.json").read_text("utf-8")))
+
+
+def _prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Callable[[str], None]) -> Path | None:
+    if cell.sketch.name == OWN:
+        return None
+    size = int(read_dataset(config.built)["size"])
+    folder = config.work / "sketches" / split / cell.sketch.name
+    counts = disturb_folder(config.built, folder, cell.sketch.disturbance(size, config.seed), split)
+    if counts.failures:
+        name, reason = counts.failures[0]
+        raise MissingError(f"{name}: {reason}; run `dpsdata verify {config.built}`")
+    if counts.done_count:
+        announce(f"{folder}: {counts.done_count} sketches")
+    return folder
+
+
+def _stamp(sweep: SweepConfig, outputs: Path, report: Path) -> dict[str, Any] | None:
+    """What the scores of a cell depend on; None where there are none."""
+    run = outputs / "run.json"
+    if not run.is_file() or not all((report / name).is_file() for name in _SCORED):
+        return None
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (run, report / "scores.json")}
+    return {
+        "methods": list(sweep.methods),
+        "levels": list(sweep.levels),
+        "weights": dict(sorted(sweep.weights.items())),
+        "seed": sweep.seed,
+        "prep": sweep.score.prep,
+        "lpips": list(sweep.score.lpips_nets),
+        "root_hash": read_dataset(sweep.built)["root_hash"],
+        "files": digests,
+    }
+
+
+def _read_stamp(report: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads((report / _STAMP).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) else None

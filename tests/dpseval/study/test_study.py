@@ -1,0 +1,216 @@
+"""`dpseval study`: cells of masks and sketches, levels chosen elsewhere, claims tested, files that repeat."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpsdata.build.manifest import read_manifest, write_dataset
+from dpsdata.command import run_app
+from dpsdata.contracts import UsageError
+from dpsdata.dataset import EditDataset
+from dpsdata.image_io import write_mask, write_photo
+from dpseval.cli import app
+from dpseval.image_table import prepare_image_table
+from dpseval.score_config import ScoreConfig
+from dpseval.study.answers import answer_questions
+from dpseval.study.cells import CellScores
+from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch
+from dpseval.study.contrast import contrast_ratios
+from dpseval.study.running import run_study
+
+TESTS = Path(__file__).resolve().parents[2]
+samples = SimpleNamespace(**runpy.run_path(str(TESTS / "models/method_samples.py")))
+SIZE = 64
+METHODS = ("dps", "dps-g", "deepfillv2-guided", "mean-color")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+    place = tmp_path_factory.mktemp("study")
+    built = samples.make_built(place / "built", SIZE, ("a", "b__c", "d", "e", "f"))
+    rows = [replace(row, split="val" if row.id in "de" else "test") for row in read_manifest(built)]
+    write_dataset(built, rows, {"size": SIZE, "config": {"seed": 0}, "stages": [], "splits": {}})
+    samples.write_dps(place / "dps", SIZE)
+    samples.write_rivals(place / "run")
+    return StudyConfig(
+        built,
+        place / "report",
+        place / "work",
+        METHODS,
+        parse_cells(("dps:own,deformed-8", "center:displaced-8")),
+        levels=(0.0, 1.0),
+        weights={"dps": str(place / "dps"), "deepfillv2-guided": str(place / "run")},
+        shown=("a",),
+        score=ScoreConfig(device="cpu", use_cache=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def said(config: StudyConfig) -> list[str]:
+    lines: list[str] = []
+    run_study(config, lines.append)
+    return lines
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_report_has_every_cell_and_says_how_levels_were_chosen(config: StudyConfig, said: list[str]) -> None:
+    found = files(config.out)
+    assert set(found) == {"README.md", "index.html", "scores.csv", "answers.csv", "study.json", "faces.jpg"}
+    scores = pd.read_csv(config.out / "scores.csv")
+    cells = set(zip(scores["masks"], scores["sketch"], strict=True))
+    assert cells == {("dps", "own"), ("dps", "deformed-8"), ("center", "displaced-8")}
+    rows = scores[(scores["metric"] == "hedps") & (scores["region"] == "hole")]
+    assert (rows["n"] == 3).all()
+    assert len(rows) == 3 * (2 + 2 + 1 + 1)
+    study = json.loads(found["study.json"])
+    assert set(study["chosen"]) == {"own", "deformed-8", "displaced-8"}
+    for case, level in study["chosen"].items():
+        table = pd.read_csv(config.work / f"reports/val/dps/{case}/scores.csv")
+        mine = table[(table["metric"] == "hedps") & (table["region"] == "hole") & (table["bin"] == "all")]
+        assert level == mine.loc[mine["value"].idxmin(), "level"]
+    assert {item["question"] for item in study["answers"]} == {
+        "f-over-g", "level-helps", "level-costs", "dps-over-rival",
+    }  # fmt: skip
+    readme = found["README.md"].decode()
+    assert "chosen on the split val" in readme
+    assert "LPIPS" in readme, "missing weights are named"
+    assert str(config.work.parent) not in readme + found["study.json"].decode() + found["index.html"].decode()
+
+
+def test_a_rerun_does_nothing_again_and_gives_the_same_bytes(config: StudyConfig, said: list[str]) -> None:
+    before = files(config.out)
+    lines: list[str] = []
+    run_study(config, lines.append)
+    assert lines == [
+        *(f"val: {name} was there" for name in ("dps/own", "dps/deformed-8", "dps/displaced-8")),
+        *(f"test: {name} was there" for name in ("dps/own", "dps/deformed-8", "center/displaced-8")),
+    ]
+    assert files(config.out) == before
+
+
+def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said: list[str], tmp_path: Path) -> None:
+    few = replace(config, out=tmp_path / "out", work=tmp_path / "work", cells=parse_cells(("dps:own",)), shown=())
+    weights = {"dps": config.weights["dps"]}
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+        study = run_study(replace(few, weights=weights), lines.append)
+    assert any(line.startswith("missing: deepfillv2-guided") for line in lines)
+    rows = study.scores[study.scores["method"] == "deepfillv2-guided"]
+    assert rows["value"].isna().all()
+    lines.clear()
+    study = run_study(few, lines.append)
+    assert "test: dps/own" in lines, "what lacks a method is run again"
+    rows = study.scores[(study.scores["method"] == "deepfillv2-guided") & (study.scores["metric"] == "psnr")]
+    assert rows["value"].notna().all()
+
+
+def cell_of(values: dict[tuple[str, float | None], np.ndarray], sketch: str = "own") -> CellScores:
+    rows = [
+        (f"{index:03}", method, level, "hole", 0.2, 20.0 - number, number, 1 - number)
+        for (method, level), numbers in values.items()
+        for index, number in enumerate(numbers)
+    ]
+    columns = ["id", "method", "level", "region", "hole_ratio", "psnr", "hedps", "edge_f_drawn"]
+    table = prepare_image_table(pd.DataFrame(rows, columns=columns))
+    return CellScores(Cell("dps", parse_sketch(sketch)), Path(), table, pd.DataFrame(), {})
+
+
+def test_answers_by_hand() -> None:
+    generator = np.random.default_rng(0)
+    base = generator.uniform(0.2, 0.4, 60)
+    noise = generator.normal(0, 0.01, (4, 60))
+    poor = cell_of(
+        {
+            ("dps", 0.0): base,
+            ("dps", 1.0): base - 0.05 + noise[0],
+            ("dps-g", 0.0): base + 0.05 + noise[1],
+            ("dps-g", 1.0): base - 0.05 + noise[2],
+            ("scfegan", None): base + noise[3],
+            ("scfegan-refined", 1.0): base + 0.05,
+        },
+        "deformed-8",
+    )
+    good = cell_of({("dps", 0.0): base, ("dps", 1.0): base + 0.02 + noise[0]})
+    found = {
+        (item.question, item.sketch, item.metric, item.left, item.right): item
+        for item in answer_questions([poor, good], {"deformed-8": 1.0, "own": 0.0}, 0)
+    }
+
+    def outcome(*key: str) -> str:
+        return found[key].outcome
+
+    assert outcome("f-over-g", "deformed-8", "hedps", "dps at 0", "dps-g at 0") == "yes"
+    assert outcome("f-over-g", "deformed-8", "hedps", "dps at 1", "dps-g at 1") == "not separated"
+    assert outcome("level-helps", "deformed-8", "hedps", "dps at 1", "dps at 0") == "yes"
+    assert outcome("level-helps", "own", "hedps", "dps at 1", "dps at 0") == "no"
+    assert outcome("level-costs", "own", "edge_f_drawn", "dps at 1", "dps at 0") == "yes"
+    assert ("level-costs", "deformed-8", "edge_f_drawn", "dps at 1", "dps at 0") not in found
+    assert outcome("refining-helps-scfegan", "deformed-8", "hedps", "scfegan-refined at 1", "scfegan") == "no"
+    assert outcome("dps-over-rival", "deformed-8", "psnr", "dps at 1", "scfegan") == "yes"
+    item = found["level-helps", "deformed-8", "hedps", "dps at 1", "dps at 0"]
+    assert item.n == 60
+    assert item.difference == pytest.approx(-0.05 + noise[0].mean())
+    assert item.left_value - item.right_value == pytest.approx(item.difference)
+    assert item.ci_low < item.difference < item.ci_high < 0
+    assert item.p_holm >= item.p_value
+
+
+def test_contrast_by_hand(tmp_path: Path) -> None:
+    hole = np.zeros((64, 64), np.uint8)
+    hole[16:48, 16:48] = 1
+    truth = np.full((64, 64, 3), 100, np.uint8)
+    truth[::2] = 140
+    half = np.full((64, 64, 3), 110, np.uint8)
+    half[::2] = 130
+    built = samples.make_built(tmp_path / "built", 64, ("a", "b", "flat"))
+    (tmp_path / "out/dps/l0.5").mkdir(parents=True)
+    for name, picture in (("a", half), ("b", np.full_like(truth, 90)), ("flat", truth)):
+        write_photo(built / f"images/{name}.png", truth if name != "flat" else np.full_like(truth, 7))
+        write_mask(built / f"masks/dps/{name}.png", hole)
+        write_photo(tmp_path / f"out/dps/l0.5/{name}.png", picture)
+    found = contrast_ratios(EditDataset(built, "all", "dps"), tmp_path / "out", "dps", 0.5)
+    assert found == pytest.approx([0.5, 0.0], abs=1e-6)
+
+
+def test_cells_as_people_type_them() -> None:
+    assert [cell.name for cell in parse_cells(("dps:own, deformed-4", "center"))] == [
+        "dps/own", "dps/deformed-4", "center/own",
+    ]  # fmt: skip
+    assert parse_sketch("displaced-8").disturbance(64, 3).amount == 2
+    assert parse_sketch("dropped-0.33").disturbance(64, 3).amount == 0.33
+    for wrong in ("blurred-3", "deformed", "deformed-x", "dropped-2", "displaced--4", ""):
+        with pytest.raises(UsageError):
+            parse_sketch(wrong)
+    with pytest.raises(UsageError, match="round"):
+        parse_cells(("round:own",))
+
+
+def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fields, reason in (
+        ({"methods": ("mean-color",)}, "dps"),
+        ({"levels": (0.0, 0.5)}, "level 0 with level 1"),
+        ({"split": "val"}, "chosen on val"),
+        ({"work": config.out}, "another folder"),
+        ({"cells": ()}, "at least one"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            replace(config, **fields)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="nobody"):
+        run_study(replace(config, shown=("nobody",)))
+    words = ["study", str(config.built), "-o", str(tmp_path / "o"), "--work", str(tmp_path / "w"), "--cell", "dps:own"]
+    assert run_app(app, [*words, "--dry-run"]) == 0
+    assert "test: dps/own" in capsys.readouterr().out
+    assert run_app(app, [*words, "--split", "val"]) == 2
+    assert not (tmp_path / "w").exists()
