@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.masks import MASK_FAMILIES, check_family
+from dpseval.distribution.prep_names import check_prep
 from dpseval.findings import check_kinds
 
-PREPS = ("pytorch-fid", "torch-fidelity", "torchmetrics", "clean")
 LPIPS_NETS = ("alex", "vgg", "squeeze")
 # What can be required, beyond what runs without downloads.
 WEIGHTED_METRICS = ("fid", "kid", *(f"lpips_{net}" for net in LPIPS_NETS))
@@ -75,8 +75,7 @@ class ScoreConfig:
         for net in self.lpips_nets:
             if net not in LPIPS_NETS:
                 raise UsageError(f"lpips: expected {', '.join(LPIPS_NETS[:-1])} or {LPIPS_NETS[-1]}, got {net!r}")
-        if self.prep not in PREPS:
-            raise UsageError(f"prep: expected {', '.join(PREPS[:-1])} or {PREPS[-1]}, got {self.prep!r}")
+        check_prep(self.prep)
         for name in ("workers", "batch_size", "seed"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:

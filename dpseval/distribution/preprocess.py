@@ -25,16 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpsdata.contracts import UsageError
+from dpseval.distribution.prep_names import check_prep
 
-PREPS = ("pytorch-fid", "torch-fidelity", "torchmetrics", "clean")
 INPUT_SIZE_PX = 299
-
-
-def check_prep(prep: str) -> str:
-    """Return the name of a preprocessing; raise UsageError where it is not one of `PREPS`."""
-    if prep not in PREPS:
-        raise UsageError(f"prep: expected {', '.join(PREPS[:-1])} or {PREPS[-1]}, got {prep!r}")
-    return prep
 
 
 def prepare(photos: npt.NDArray[Any], prep: str, device: str | torch.device = "cpu") -> Tensor:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, Self
+
+from dpsdata.contracts import UsageError
+from dpsdata.masks import MASK_FAMILIES
 
 
 class LoopConfig(Protocol):
@@ -56,6 +60,25 @@ class LoopConfig(Protocol):
 
     def scaled(self, images_scale: float) -> Self:
         """The same training with all counts of images multiplied."""
+
+
+def check_loop_config(config: LoopConfig) -> None:
+    """Raise UsageError where a value that the loop reads makes no sense."""
+    names = ("average_halflife_images", "log_images", "validation_images", "validation_count")
+    check_counts({name: getattr(config, name) for name in names})
+    if config.warmup_images < 0:
+        raise UsageError(f"warmup_images: expected 0 or more, got {config.warmup_images}")
+    if not 0 < config.learning_rate < 1:
+        raise UsageError(f"learning_rate: expected a number between 0 and 1, got {config.learning_rate}")
+    if config.mask_family not in MASK_FAMILIES:
+        raise UsageError(f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, got {config.mask_family!r}")
+
+
+def check_counts(counts: Mapping[str, int]) -> None:
+    """Raise UsageError unless every count is 1 or more."""
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{name}: expected at least 1, got {count}")
 
 
 def learning_rate_at(config: LoopConfig, images_since_start: int | None) -> float:

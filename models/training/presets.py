@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from dpsdata.contracts import UsageError
-from dpsdata.masks import MASK_FAMILIES
 from models.presets import ModelConfig, PresetName, Task, find_config
+from models.training.loop_config import check_counts, check_loop_config
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
@@ -100,22 +100,13 @@ class TrainConfig:
             "random_images": self.random_images,
             "inpainter_batch": self.inpainter_batch,
             "inpainter_masks": self.inpainter_masks,
-            "average_halflife_images": self.average_halflife_images,
-            "log_images": self.log_images,
-            "validation_images": self.validation_images,
-            "validation_count": self.validation_count,
             "refiner_batches": min(self.refiner_batches),
             "refiner_masks": min(self.refiner_masks),
         }
-        for name, count in counts.items():
-            if count < 1:
-                raise UsageError(f"{name}: expected at least 1, got {count}")
-        if min(self.fixed_images, self.warmup_images) < 0:
-            raise UsageError("fixed_images and warmup_images: expected 0 or more")
-        if not 0 < self.learning_rate < 1:
-            raise UsageError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
-        if self.mask_family not in MASK_FAMILIES:
-            raise UsageError(f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, got {self.mask_family!r}")
+        check_counts(counts)
+        if self.fixed_images < 0:
+            raise UsageError(f"fixed_images: expected 0 or more, got {self.fixed_images}")
+        check_loop_config(self)
 
     @property
     def networks(self) -> ModelConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from dpsdata.contracts import MissingError
 from dpsdata.device import keyed_generator
+from dpsdata.weights import find_weights
 from models import bundled_weights, load_editor
 from models.bundled_weights import BUNDLED_FOLDER, bundled_networks, bundled_sources
 from models.loading import find_sources
@@ -39,12 +41,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     data[-100] ^= 1
     path.write_bytes(bytes(data))
     name = bundled_weights.bundled_name("edit", path.stem)
-    file = bundled_weights.weights_path.__globals__["find_weights"](name)
-    monkeypatch.setitem(
-        bundled_weights.weights_path.__globals__,
-        "find_weights",
-        lambda wanted: type(file)(**{**file.__dict__, "bundled_folder": copy}),
-    )
+    file = replace(find_weights(name), bundled_folder=copy)
+    monkeypatch.setattr("dpsdata.weights.find_weights", lambda wanted: file)
     with pytest.raises(MissingError, match="SHA-256"):
         bundled_sources("edit")
 

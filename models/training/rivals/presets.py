@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dpsdata.contracts import UsageError
-from dpsdata.masks import MASK_FAMILIES
 from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX as DEEPFILL_MULTIPLE_PX
 from models.baselines.deepfillv2 import DeepFillv2Config
 from models.baselines.scfegan import SIZE_MULTIPLE_PX as SCFEGAN_MULTIPLE_PX
 from models.baselines.scfegan import ScFeganConfig
 from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
+from models.training.loop_config import check_counts, check_loop_config
 from models.training.presets import find_train_preset
 
 # With the published weight of 1 the critic drowns the first steps (one trial): after 200 steps of batch 4 (guided,
@@ -120,18 +120,11 @@ class RivalTrainConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
-        names = ("images", "batch_size", "width", "critic_width", "mask_count", "average_halflife_images")
-        for name in (*names, "log_images", "validation_images", "validation_count"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.warmup_images < 0:
-            raise UsageError(f"warmup_images: expected 0 or more, got {self.warmup_images}")
-        if not 0 < self.learning_rate < 1:
-            raise UsageError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
+        names = ("images", "batch_size", "width", "critic_width", "mask_count")
+        check_counts({name: getattr(self, name) for name in names})
+        check_loop_config(self)
         if not 0 <= self.color_share <= 1:
             raise UsageError(f"color_share: expected a number in [0, 1], got {self.color_share}")
-        if self.mask_family not in MASK_FAMILIES:
-            raise UsageError(f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, got {self.mask_family!r}")
         multiple = SCFEGAN_MULTIPLE_PX if self.method == "scfegan" else DEEPFILL_MULTIPLE_PX
         if self.resolution < 64 or self.network_px % multiple:
             raise UsageError(

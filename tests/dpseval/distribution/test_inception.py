@@ -15,7 +15,7 @@ from dpsdata.image_io import write_photo
 from dpseval.distribution.frechet import frechet_distance
 from dpseval.distribution.inception import FidInception, load_inception
 from dpseval.distribution.kid import kid
-from dpseval.distribution.preprocess import PREPS
+from dpseval.distribution.prep_names import PREPS
 
 State = dict[str, torch.Tensor]
 Extract = Callable[[np.ndarray], np.ndarray]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpseval.distribution.preprocess import PREPS, prepare
+from dpseval.distribution.prep_names import PREPS
+from dpseval.distribution.preprocess import prepare
 
 SIZES = [(64, 97), (299, 299), (301, 512), (5, 3)]
 

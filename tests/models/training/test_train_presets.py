@@ -14,6 +14,7 @@ def test_all_presets_exist_and_fit_their_networks() -> None:
         "paper-edit-256",
         "paper-synthesis-256",
         "lite-edit-64",
+        "lite-edit-64-polish",
         "lite-edit-128",
         "lite-edit-256",
         "lite-synthesis-256",
@@ -50,6 +51,12 @@ def test_differences_are_named() -> None:
     assert "learning_rate is 0.001" in other
     assert "betas" in other
     assert "BatchNorm" in "\n".join(list_differences(find_train_preset("lite-synthesis-256"), "hed-compact"))
+
+
+def test_the_second_run_fits_the_networks_of_the_first() -> None:
+    first, second = find_train_preset("lite-edit-64"), find_train_preset("lite-edit-64-polish")
+    assert first.networks == second.networks
+    assert second.learning_rate < first.learning_rate
 
 
 def test_images_scale() -> None:
