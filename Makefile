@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo
 COUNT ?= 24
+COMPARISON ?= comparison
+SHOW ?=
 LEVELS := 0,0.25,0.5,0.75,1
+METHODS := dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare test lint types unit bench figure recipes clean
+.PHONY: help install demo compare comparison test lint types unit bench figure recipes clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,15 +40,25 @@ demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five le
 	$(BIN)/dps edit $(DEMO)/built/images/astronaut.png --mask $(DEMO)/built/masks/dps/astronaut.png \
 		--sketch $(DEMO)/built/sketches/astronaut.png --align none --levels $(LEVELS) -o $(DEMO)/edit
 	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/small --size 64 --masks dps
-	$(BIN)/dpseval run $(DEMO)/small --methods dps,dps-g,mean-color,telea,navier-stokes --masks dps --split all \
-		--levels $(LEVELS) --outputs $(DEMO)/outputs -o $(DEMO)/report
+	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
+		--outputs $(DEMO)/outputs -o $(DEMO)/report
 
-compare: demo ## Train small rivals for about a minute each and score them beside the demo's methods.
+compare: demo ## Train small rivals for about a minute each and score them in the place of the bundled ones.
 	$(BIN)/dps train tiny-deepfillv2-guided --data $(DEMO)/small --out $(DEMO)/guided --device cpu
 	$(BIN)/dps train tiny-scfegan --data $(DEMO)/small --out $(DEMO)/scfegan --device cpu
-	$(BIN)/dpseval run $(DEMO)/small --methods dps,dps-g,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes \
-		--masks dps --split all --levels $(LEVELS) --weights deepfillv2-guided=$(DEMO)/guided \
-		--weights scfegan=$(DEMO)/scfegan --outputs $(DEMO)/outputs -o $(DEMO)/compare
+	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
+		--weights deepfillv2-guided=$(DEMO)/guided --weights scfegan=$(DEMO)/scfegan \
+		--outputs $(DEMO)/trained -o $(DEMO)/compare
+
+# The comparison of reports/comparison. DATA holds aligned faces in folders train, val and test, and SHOW names those of
+# test that may be shown.
+comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make comparison DATA=FACES.
+	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
+	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built --size 64 --masks dps --masks center
+	$(BIN)/dpseval study $(COMPARISON)/built --methods $(METHODS),scfegan-refined --levels $(LEVELS) \
+		--cell dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 --cell deepfillv2:own,deformed-8 \
+		--cell lama-medium:own,deformed-8 --cell center:own,deformed-8 --show "$(SHOW)" \
+		--work $(COMPARISON)/work -o reports/comparison
 
 test: lint types unit ## Lint, check types and run all tests.
 

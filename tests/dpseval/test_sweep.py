@@ -54,12 +54,15 @@ def config(place: Path) -> SweepConfig:
 def done(config: SweepConfig, tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DPS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
         return run_sweep(config)
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
+    # As in a package without them, so that there are methods to be missed.
+    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
 
 
 def make_app() -> typer.Typer:

@@ -277,7 +277,10 @@ def test_a_strange_card_is_not_believed(tmp_path: Path) -> None:
     assert (found.data_px, found.network_px, found.images_seen, found.has_soft_pen) == (None, None, None, False)
 
 
-def test_missing_weights_name_the_commands_that_help(tmp_path: Path, run: Path) -> None:
+def test_missing_weights_name_the_commands_that_help(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
     for name, weights, reason in (
         ("deepfillv2", "bundled", "dps train deepfillv2 "),
         ("deepfillv2", "official", "dps weights import"),
