@@ -17,7 +17,8 @@ def app_command(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="bundled, official (imported by `dps weights import`), or a folder. [default: what there is]"
+            help="bundled, official (imported by `dps weights import`), or a folder, which may hold other methods too. "
+            "[default: what there is]"
         ),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,

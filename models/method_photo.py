@@ -16,7 +16,7 @@ from dpsdata.photo_arrays import photo_to_tensor
 from dpsdata.sketch.thin import thin_lines
 from models.compositing import find_target, paste
 from models.method_predictors import MethodPredictor
-from models.photo_frame import NoFaceError, find_frame, whole_frame
+from models.photo_frame import NoFaceError, PhotoFrame, find_frame, whole_frame
 from models.user_inputs import check_same_size, find_hole, find_lines
 
 FRAME_PX = 256
@@ -43,6 +43,8 @@ def fill_photo(
     levels: Sequence[float] = (),
     align: Literal["auto", "none"] = "auto",
     sample_id: str = "",
+    frame: PhotoFrame | None = None,
+    feather_px: float = 0.0,
 ) -> list[MethodResult]:
     """Fill the hole of one photo.
 
@@ -57,12 +59,15 @@ def fill_photo(
         levels: refinement levels in [0, 1]; no meaning for a method without a level.
         align: `auto` finds the face, and takes the whole photo where there is none; `none` takes the whole photo.
         sample_id: what noise is keyed by.
+        frame: the square of this photo that the method sees, of any size; instead of `align`.
+        feather_px: width of the soft transition inside of the hole, px.
 
     Returns:
         One result for each level, or the only one of a method without a level.
 
     Raises:
-        UsageError: an argument breaks its contract, the sizes differ, or a method with levels is given none.
+        UsageError: an argument breaks its contract, the sizes differ, the frame is of another photo, or a method with
+            levels is given none.
     """
     has_level = predictor.method.has_level
     wanted: list[float | None] = [check_level(level) for level in levels] if has_level else [None]
@@ -74,12 +79,14 @@ def fill_photo(
         raise UsageError(f"align: expected auto or none, got {align!r}")
     lines, hole = find_lines(sketch)[0], find_hole(mask)
     check_same_size(photo, sketch, mask)
-    size = predictor.resolution or FRAME_PX
-    frame = whole_frame(photo.shape[0], photo.shape[1], size)
-    if align == "auto":
-        with suppress(NoFaceError):
-            frame = find_frame(photo, size)
-    target = find_target(hole, frame, 0.0)
+    if frame is None:
+        frame = _choose_frame(photo, predictor.resolution or FRAME_PX, align)
+    elif (frame.height, frame.width) != photo.shape[:2]:
+        raise UsageError(
+            f"frame: it was made for a photo of {frame.width} x {frame.height} px, but this one has "
+            f"{photo.shape[1]} x {photo.shape[0]} px"
+        )
+    target = find_target(hole, frame, feather_px)
     if target is None:
         return [MethodResult(level, photo.copy()) for level in wanted]
     inputs = [
@@ -93,6 +100,13 @@ def fill_photo(
         out = predictor.predict(on_device[0], on_device[1], on_device[2], [sample_id], level)
         results.append(MethodResult(level, paste(photo, out.photo[0], target, frame)))
     return results
+
+
+def _choose_frame(photo: NDArray[np.uint8], size: int, align: str) -> PhotoFrame:
+    if align == "auto":
+        with suppress(NoFaceError):
+            return find_frame(photo, size)
+    return whole_frame(photo.shape[0], photo.shape[1], size)
 
 
 def _plane(marks: NDArray[np.uint8]) -> torch.Tensor:

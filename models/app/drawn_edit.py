@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.app.engine import Placement
 from models.app.opened_photo import OpenedPhoto
 from models.app.previews import Region
+from models.app.rivals import AnyEngine
 
 Marks = NDArray[np.uint8]
 
@@ -19,16 +20,18 @@ class DrawnEdit:
     """One drawing over one photo, ready to run.
 
     Attributes:
+        engine: the method that runs it.
         photo: what is edited.
         placement: where the face square lies.
         hole: uint8 (H, W), 1 = hole.
         lines: uint8 (H, W), 1 = line.
         region: rows and columns to show.
         feather_px: soft transition inside of the hole, px, as an opened edit may have it.
-        key: the same for the same drawing and square.
+        key: the same for the same method, drawing and square.
         notes: sentences for the person.
     """
 
+    engine: AnyEngine
     photo: OpenedPhoto
     placement: Placement
     hole: Marks
@@ -54,16 +57,21 @@ class LevelPatch:
     """A result where it can differ from the photo.
 
     Attributes:
-        level: in [0, 1].
+        level: in [0, 1]; None of a method without one.
         where: rows and columns of the photo.
         photo: uint8 (h, w, 3).
-        refined: uint8 (h, w), the refined sketch, black line on white.
+        refined: uint8 (h, w), the refined sketch, black line on white; None of a method that refines none.
     """
 
-    level: float
+    level: float | None
     where: Region
     photo: NDArray[np.uint8]
-    refined: Marks
+    refined: Marks | None
+
+    @property
+    def byte_count(self) -> int:
+        """What it takes in memory, bytes."""
+        return self.photo.nbytes + (0 if self.refined is None else self.refined.nbytes)
 
     def look(self, ground: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
         """The result in `region`, rows and columns that hold all of the patch, of the photo `ground`."""
@@ -71,8 +79,10 @@ class LevelPatch:
         part[self._within(region)] = self.photo
         return part
 
-    def look_refined(self, region: Region) -> Marks:
-        """The refined sketch in `region`."""
+    def look_refined(self, region: Region) -> Marks | None:
+        """The refined sketch in `region`, where there is one."""
+        if self.refined is None:
+            return None
         part = np.full([side.stop - side.start for side in region], 255, np.uint8)
         part[self._within(region)] = self.refined
         return part

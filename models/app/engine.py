@@ -12,6 +12,7 @@ from models.edit_run import hash_weights
 from models.loading import load_editor
 from models.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
 from models.predictor import EditResult
+from models.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,12 @@ class Engine:
         UsageError: the files do not make a whole model.
 
     Attributes:
+        method: Deep Plastic Surgery's entry of the registry.
         weights: the name that a `run.json` keeps.
         hashes: SHA-256 by network.
     """
+
+    method = METHODS["dps"]
 
     def __init__(self, weights: str) -> None:
         self.weights = weights

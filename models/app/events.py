@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from dpsdata.contracts import DpsError, UsageError
 from models.app import fragments
+from models.app.drawn_edit import DrawnEdit
 from models.app.engine import Engine
+from models.app.method_words import name_button, name_editors, name_rival, say_limits
+from models.app.rivals import AnyEngine, RivalEngine
 from models.app.sample import read_sample
 from models.app.session import LEVELS, EditSession
 
@@ -36,19 +39,40 @@ class PageEvents:
     """Handlers of the page's events; each answers with what its outputs show.
 
     Args:
-        engines: the networks by the name that a person chooses by; the first is the default.
+        editors: Deep Plastic Surgery by the name of its weights; the first is the default.
+        rivals: other methods that have weights.
         folder: for files on their way to the browser; kept for minutes.
+
+    Attributes:
+        engines: all of them by the names that a person chooses by.
+        methods: these names.
     """
 
-    def __init__(self, engines: dict[str, Engine], folder: Path) -> None:
-        self.engines = engines
-        self.methods = list(engines)
+    def __init__(self, editors: dict[str, Engine], rivals: Iterable[RivalEngine], folder: Path) -> None:
+        self._first = next(iter(editors.values()))
+        self.engines: dict[str, AnyEngine] = dict(zip(name_editors(editors), editors.values(), strict=True))
+        self.engines |= {name_rival(rival.method): rival for rival in rivals}
+        self.methods = list(self.engines)
         self._folder = folder
         self._gr: Any = import_module("gradio")
 
     def new_session(self) -> EditSession:
         """One for each tab."""
-        return EditSession(self.engines[self.methods[0]])
+        return EditSession(self._first)
+
+    def choose_method(self, session: EditSession, name: str) -> tuple[Any, ...]:
+        """Another method was chosen: the page gets its words and its button, and results of the one before go."""
+        update = self._gr.update
+        session.choose(self.engines[name])
+        method = session.engine.method
+        return (
+            fragments.show_notes(say_limits(method)),
+            update(visible=session.shown is not None),
+            fragments.choice_head(method),
+            fragments.show_slider(method, session.level),
+            update(visible=method.refines),
+            name_button(method),
+        )
 
     def open_photo(self, session: EditSession, path: str | None) -> Iterator[tuple[Any, ...]]:
         """A photo was dropped."""
@@ -76,21 +100,23 @@ class PageEvents:
     def show_levels(
         self, session: EditSession, drawing: str, with_refined: bool, method: str | None
     ) -> Iterator[tuple[Any, ...]]:
-        """Show levels was pressed: the five levels appear one by one."""
+        """Show levels was pressed: the five levels appear one by one, or the one result of a method without levels."""
         update, skip = self._gr.update, self._gr.skip()
         is_free = update(interactive=True)
         try:
             session.choose(self.engines[method or self.methods[0]])
             drawn = session.draw(drawing)
+            used = drawn.engine.method
+            levels = LEVELS if used.has_level else (session.level,)
             figures: list[str] = []
-            for level in LEVELS:
-                busy = fragments.show_busy(f"Level {len(figures) + 1} of {len(LEVELS)} ...", drawn.notes)
+            for level in levels:
+                busy = fragments.show_busy(fragments.say_step(used, len(figures), len(levels)), drawn.notes)
                 strip = fragments.show_strip(drawn, figures, LEVELS)
                 yield busy, update(visible=True), strip, skip, skip, update(interactive=False)
                 figures.append(fragments.show_figure(drawn, session.run_level(drawn, level)))
-            if drawn.photo is not session.photo:  # another one was opened meanwhile
-                yield skip, skip, skip, skip, skip, is_free
-                return
+                if _is_past(drawn, session):
+                    yield skip, skip, skip, skip, skip, is_free
+                    return
             session.shown = drawn
             result = fragments.show_result(drawn, session.run_level(drawn, session.level), with_refined)
         except Exception as error:
@@ -98,13 +124,14 @@ class PageEvents:
             yield fragments.show_error(explain(error)), is_shown, skip, skip, skip, is_free
             return
         strip = fragments.show_strip(drawn, figures, LEVELS)
-        notes = fragments.show_notes(drawn.notes)
-        yield notes, update(visible=True), strip, fragments.show_slider(session.level), result, is_free
+        notes, slider = fragments.show_notes(drawn.notes), fragments.show_slider(used, session.level)
+        yield notes, update(visible=True), strip, slider, result, is_free
 
     def show_level(self, session: EditSession, level: str, with_refined: bool) -> tuple[Any, Any]:
         """The slider was moved, or the refined sketch asked for."""
         try:
-            session.move(float(level))
+            if session.engine.method.has_level:
+                session.move(float(level))
             drawn, patch = session.current()
             return fragments.show_notes(drawn.notes), fragments.show_result(drawn, patch, with_refined)
         except Exception as error:
@@ -130,7 +157,7 @@ class PageEvents:
         except Exception as error:
             yield fragments.show_error(explain(error)), skip, skip, skip
             return
-        slider = fragments.show_slider(session.level)
+        slider = fragments.show_slider(session.engine.method, session.level)
         yield fragments.show_notes(session.notes), opened, self._gr.update(visible=False), slider
 
     def _save(self, make: Callable[[], tuple[str, bytes]]) -> tuple[Any, Any]:
@@ -150,6 +177,11 @@ class PageEvents:
         for path in self._folder.glob("*/*"):
             if path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
+
+
+def _is_past(drawn: DrawnEdit, session: EditSession) -> bool:
+    """Whether another photo was opened or another method chosen while it ran."""
+    return drawn.photo is not session.photo or drawn.engine is not session.engine
 
 
 def _take_file(path: str | None) -> tuple[bytes, str]:

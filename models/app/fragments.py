@@ -7,7 +7,9 @@ from html import escape
 
 from dpsdata.weights import list_weights
 from models.app.drawn_edit import DrawnEdit, LevelPatch
+from models.app.method_words import say_limits
 from models.app.previews import grey_url, photo_url
+from models.registry import Method
 
 _STRIP_PX, _RESULT_PX = 320, 720
 _WORDS = {0.0: "follows my line", 1.0: "corrects my line"}
@@ -19,6 +21,18 @@ HEAD = """<div class="dps-head"><h1>Deep Plastic Surgery</h1>
 def step_head(title: str, hint: str) -> str:
     """The heading of a part of the page."""
     return f'<h2 class="dps-step">{escape(title)}</h2><p class="dps-hint">{escape(hint)}</p>'
+
+
+def choice_head(method: Method) -> str:
+    """The heading of the results."""
+    if method.has_level:
+        return step_head("4  Choose a level", "Press a picture, or move the slider to any level between.")
+    return step_head("4  Look at the result", " ".join(say_limits(method)))
+
+
+def say_step(method: Method, index: int, count: int) -> str:
+    """What is being done, of `count` steps."""
+    return f"Level {index + 1} of {count} ..." if method.has_level else f"{method.title} ..."
 
 
 def show_notes(notes: Iterable[str]) -> str:
@@ -38,7 +52,9 @@ def show_busy(sentence: str, notes: Iterable[str] = ()) -> str:
 
 
 def show_figure(drawn: DrawnEdit, patch: LevelPatch) -> str:
-    """One of the results side by side; a press on it moves the slider there."""
+    """One of the results side by side; a press on it moves the slider there. Empty of a method without a level."""
+    if patch.level is None:
+        return ""
     url = photo_url(patch.look(drawn.photo.pixels, drawn.region), _STRIP_PX)
     return (
         f'<button type="button" data-level="{patch.level:g}" title="Look at level {patch.level:g}">'
@@ -47,7 +63,9 @@ def show_figure(drawn: DrawnEdit, patch: LevelPatch) -> str:
 
 
 def show_strip(drawn: DrawnEdit, figures: Sequence[str], levels: Sequence[float]) -> str:
-    """Results side by side; those that are still to come are empty frames."""
+    """Results side by side; those that are still to come are empty frames. Empty of a method without a level."""
+    if not drawn.engine.method.has_level:
+        return ""
     rows, columns = drawn.region
     shape = f"{columns.stop - columns.start} / {rows.stop - rows.start}"
     parts = []
@@ -58,8 +76,10 @@ def show_strip(drawn: DrawnEdit, figures: Sequence[str], levels: Sequence[float]
     return f'<div class="dps-strip" style="--shape: {shape}">{"".join(parts)}</div>'
 
 
-def show_slider(level: float) -> str:
-    """The slider for any level."""
+def show_slider(method: Method, level: float) -> str:
+    """The slider for any level; empty of a method without one."""
+    if not method.has_level:
+        return ""
     return (
         '<label class="dps-slide"><span class="dps-low">0 follows my line</span>'
         f'<input type="range" min="0" max="1" step="0.01" value="{level:g}" aria-label="Refinement level">'
@@ -68,22 +88,23 @@ def show_slider(level: float) -> str:
 
 
 def show_result(drawn: DrawnEdit, patch: LevelPatch, with_sketch: bool) -> str:
-    """One level: before and after under a cut that moves, and the refined sketch where it is asked for."""
+    """One result: before and after under a cut that moves, and the refined sketch where it is asked for."""
     region = drawn.region
     before = photo_url(drawn.photo.pixels[region], _RESULT_PX)
     after = photo_url(patch.look(drawn.photo.pixels, region), _RESULT_PX)
+    made = drawn.engine.method.title if patch.level is None else f"level {patch.level:g}"
     parts = [
         '<div class="dps-looks"><div class="dps-compare"><div class="dps-pair">'
         f'<img alt="Before" src="{before}">'
-        f'<img class="dps-after" alt="After, level {patch.level:g}" src="{after}"></div>'
+        f'<img class="dps-after" alt="After, {escape(made)}" src="{after}"></div>'
         '<label><span>Before</span><input type="range" min="0" max="100" value="50" aria-label="Before and after">'
         "<span>After</span></label></div>"
     ]
-    if with_sketch:
-        refined = grey_url(patch.look_refined(region), _RESULT_PX)
+    refined = patch.look_refined(region) if with_sketch else None
+    if refined is not None:
         parts.append(
-            f'<figure class="dps-refined"><img alt="Refined sketch" src="{refined}">'
-            f"<figcaption>Refined sketch at level {patch.level:g}</figcaption></figure>"
+            f'<figure class="dps-refined"><img alt="Refined sketch" src="{grey_url(refined, _RESULT_PX)}">'
+            f"<figcaption>Refined sketch at {made}</figcaption></figure>"
         )
     return "".join(parts) + "</div>"
 

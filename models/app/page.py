@@ -9,6 +9,8 @@ from typing import Any
 
 from models.app import fragments
 from models.app.events import PageEvents
+from models.app.method_words import name_button
+from models.registry import METHODS
 
 _ATTACH = "window.dps.attach(element)"
 _PICK = """element.addEventListener('click', (event) => {
@@ -94,7 +96,12 @@ class EditPage:
                 self.sample = gr.Button("Take the sample photo", elem_id="dps-sample")
                 self.edit = gr.UploadButton("Open a saved edit", file_count="multiple", elem_id="dps-open")
                 self.method = gr.Dropdown(
-                    self.events.methods, label="Weights", visible=len(self.events.methods) > 1, elem_id="dps-method"
+                    self.events.methods,
+                    value=self.events.methods[0],
+                    label="Method",
+                    filterable=False,
+                    visible=len(self.events.methods) > 1,
+                    elem_id="dps-method",
                 )
         with gr.Row():
             self.layers = {
@@ -108,7 +115,7 @@ class EditPage:
                     ("sketch", "3  Draw the line", "A thin line in the hole shows what should be there."),
                 )
             }
-        self.show = gr.Button("Show levels", variant="primary", size="lg", elem_id="dps-show")
+        self.show = gr.Button(name_button(METHODS["dps"]), variant="primary", size="lg", elem_id="dps-show")
 
     def _build_editor(self, role: str, title: str, hint: str) -> tuple[Any, Any]:
         gr = self.gr
@@ -123,11 +130,9 @@ class EditPage:
     def _build_results(self) -> None:
         gr = self.gr
         with gr.Column(visible=False, elem_classes=["dps-results"]) as self.results:
-            gr.HTML(
-                fragments.step_head("4  Choose a level", "Press a picture, or move the slider to any level between.")
-            )
+            self.head = gr.HTML(fragments.choice_head(METHODS["dps"]))
             self.strip = gr.HTML(js_on_load=_PICK, elem_id="dps-strip")
-            self.slider = gr.HTML(fragments.show_slider(0.5), js_on_load=_SLIDE, elem_id="dps-level")
+            self.slider = gr.HTML(fragments.show_slider(METHODS["dps"], 0.5), js_on_load=_SLIDE, elem_id="dps-level")
             self.result = gr.HTML(elem_id="dps-result", js_on_load=None)
             self.refined = gr.Checkbox(label="Show the refined sketch too", value=False, elem_id="dps-refined")
             with gr.Row():
@@ -150,6 +155,12 @@ class EditPage:
             self._save(get, partial(events.save_layer, role), quiet)
         self._save(self.save_photo, events.save_photo, quiet)
         self._save(self.save_edit, events.save_edit, quiet)
+        self.method.change(
+            events.choose_method,
+            [self.session, self.method],
+            [self.status, self.results, self.head, self.slider, self.refined, self.show],
+            **quiet,
+        )
         self.show.click(
             events.show_levels,
             [self.session, self.drawing, self.refined, self.method],

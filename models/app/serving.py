@@ -65,11 +65,12 @@ def make_page(weights: str | None, downloads: Path) -> Any:
     from models.app.engine import Engine
     from models.app.events import PageEvents
     from models.app.page import EditPage, build_missing_page
+    from models.app.rivals import find_rivals
     from models.edit_cli import choose_weights
 
     if weights is not None:
         name = choose_weights(weights, "edit")
-        return EditPage(PageEvents({name: Engine(name)}, downloads)).build()
+        return EditPage(PageEvents({name: Engine(name)}, find_rivals(name), downloads)).build()
     first = choose_weights(None, "edit")
     engines, reasons = {}, []
     for name in dict.fromkeys((first, "official", "bundled")):
@@ -77,7 +78,9 @@ def make_page(weights: str | None, downloads: Path) -> Any:
             engines[name] = Engine(name)
         except (MissingError, UsageError) as error:
             reasons.append(str(error))
-    return EditPage(PageEvents(engines, downloads)).build() if engines else build_missing_page(reasons[0])
+    if not engines:
+        return build_missing_page(reasons[0])
+    return EditPage(PageEvents(engines, find_rivals(None), downloads)).build()
 
 
 def launch_page(page: Any, port: int) -> None:

@@ -17,11 +17,14 @@ from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
 from models.app.edit_folder import open_edit, pack_edit
 from models.app.engine import Engine, Placement
 from models.app.layer_files import read_layer
+from models.app.method_words import name_button, refuse_folder
 from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, place_face
 from models.app.previews import find_region, grey_url, hole_region, photo_url
+from models.app.rivals import AnyEngine
 from models.app.strokes import paint_layer, read_layers
 from models.edit_request import EditRequest, InputFile
 from models.edit_run import make_run
+from models.predictor import EditResult
 from models.user_inputs import find_lines, read_edit_inputs
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -34,9 +37,11 @@ class EditSession:
     """One tab.
 
     Args:
-        engine: the networks, shared with other tabs.
+        engine: Deep Plastic Surgery, shared with other tabs.
 
     Attributes:
+        engine: the method that is chosen.
+        editor: the networks of Deep Plastic Surgery that were chosen last; face squares are proposed for them.
         photo: what is open.
         shown: the drawing whose levels are on the page.
         level: the one that the slider stands on.
@@ -45,20 +50,22 @@ class EditSession:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self.engine: AnyEngine = engine
+        self.editor = engine
         self.photo: OpenedPhoto | None = None
         self.shown: DrawnEdit | None = None
         self.level = 0.5
         self.feather_px = 0.0
         self.notes: tuple[str, ...] = ()
         self._files: dict[str, dict[str, Marks]] = {"mask": {}, "sketch": {}}
-        self._cache: OrderedDict[tuple[str, float], LevelPatch] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, float | None], LevelPatch] = OrderedDict()
 
-    def choose(self, engine: Engine) -> None:
-        """Take other networks; results of the ones before go."""
+    def choose(self, engine: AnyEngine) -> None:
+        """Take another method; nothing of the one before is shown any more."""
         if engine is not self.engine:
             self.engine, self.shown = engine, None
-            self._cache = OrderedDict()
+        if isinstance(engine, Engine):
+            self.editor = engine
 
     def open_photo(self, data: bytes, name: str) -> dict[str, Any]:
         """Open a photo; what was open before goes.
@@ -69,7 +76,7 @@ class EditSession:
         Raises:
             UsageError: it is no photo that can be read; what was open stays.
         """
-        self._take(open_photo(data, name, self.engine.resolution))
+        self._take(open_photo(data, name, self.editor.resolution))
         return self._describe()
 
     def open_edit(self, files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
@@ -91,12 +98,12 @@ class EditSession:
         is_panels = "mask" not in data
         file = InputFile("inputs/photo.png", encode_png(edit.photo)) if is_panels else inputs["photo"]
         placement = self._stored_placement(edit.photo, request, is_panels)
-        placement.frame(edit.photo.shape[0], edit.photo.shape[1], self.engine.resolution)
-        notes = (
-            ()
-            if stored.weights_sha256 == self.engine.hashes
-            else ("This edit was made with other weights, so its results will differ.",)
-        )
+        placement.frame(edit.photo.shape[0], edit.photo.shape[1], self.editor.resolution)
+        notes: tuple[str, ...] = ()
+        if self.engine is not self.editor:
+            notes = (f"This edit was made with Deep Plastic Surgery; {self.engine.method.title} is chosen now.",)
+        elif stored.weights_sha256 != self.editor.hashes:
+            notes = ("This edit was made with other weights, so its results will differ.",)
         self._take(OpenedPhoto(file, edit.photo, "photo", placement, notes))
         self.level, self.feather_px = request.levels[-1], request.feather_px
         layers = {"mask": (edit.mask > 127).astype(np.uint8), "sketch": find_lines(edit.sketch)[0]}
@@ -127,10 +134,12 @@ class EditSession:
         Raises:
             UsageError: no photo is open, or the drawing has no hole where the face square is.
         """
+        engine = self.engine
         photo, placement, hole, lines = self._paint(text)
-        frame = placement.frame(*photo.size, self.engine.resolution)
+        frame = placement.frame(*photo.size, self.editor.resolution)
         if not hole.any():
-            raise UsageError("The hole is empty. Paint over what should change, then press Show levels.")
+            button = name_button(engine.method)
+            raise UsageError(f"The hole is empty. Paint over what should change, then press {button}.")
         where = hole_region(hole)
         missed = int((hole[where] == 1).sum() - ((hole[where] == 1) & frame.covers(*where)).sum())
         total = int(hole.sum())
@@ -144,16 +153,19 @@ class EditSession:
             notes.append(f"{_percent(missed, total)} of the hole lies outside of the dashed square and stays as it is.")
         ink = int(lines.sum())
         outside = int((lines & (1 - hole)).sum())
-        if not ink:
+        if not engine.method.takes_sketch:
+            if ink:
+                notes.append(f"{engine.method.title} does not read the lines.")
+        elif not ink:
             notes.append("There is no line, so the hole is filled without one.")
         elif outside:
             notes.append(f"{_percent(outside, ink)} of the line lies outside of the hole (grey) and is ignored.")
-        digest = hashlib.sha256(repr((placement, self.feather_px)).encode())
+        digest = hashlib.sha256(repr((engine.method.name, engine.weights, placement, self.feather_px)).encode())
         for layer in (hole, lines):
             digest.update(np.packbits(layer).tobytes())
         region = find_region(hole, frame.box)
         key = digest.hexdigest()
-        return DrawnEdit(photo, placement, hole, lines, region, self.feather_px, key, tuple(notes))
+        return DrawnEdit(engine, photo, placement, hole, lines, region, self.feather_px, key, tuple(notes))
 
     def layer_file(self, text: str, role: str) -> bytes:
         """The PNG of the mask or the sketch as drawn; raises UsageError where no photo is open."""
@@ -161,25 +173,25 @@ class EditSession:
         return encode_png(hole * np.uint8(255) if role == "mask" else (1 - lines) * np.uint8(255))
 
     def run_level(self, drawn: DrawnEdit, level: float) -> LevelPatch:
-        """The result of one level, from the cache where it was made before.
+        """The result of one level, or the only one of a method without; from the cache where it was made before.
 
         Raises:
             UsageError: the level is not in [0, 1].
+            MissingError: the weights of a method that is loaded now are damaged.
         """
-        key = (drawn.key, check_level(level))
+        key = (drawn.key, check_level(level) if drawn.engine.method.has_level else None)
         cache = self._cache
         found = cache.get(key)
         if found is None:
-            result = self.engine.edit(
+            result = drawn.engine.edit(
                 drawn.photo.pixels, drawn.placement, drawn.sketch, drawn.mask, level, drawn.feather_px
             )
             where = hole_region(drawn.hole)
-            found = LevelPatch(level, where, result.photo[where].copy(), result.refined_sketch[where].copy())
+            refined = result.refined_sketch[where].copy() if isinstance(result, EditResult) else None
+            found = LevelPatch(result.level, where, result.photo[where].copy(), refined)
             if drawn.photo is self.photo:
                 cache[key] = found
-                while len(cache) > 1 and sum(item.photo.nbytes + item.refined.nbytes for item in cache.values()) > (
-                    _CACHE_BYTES
-                ):
+                while len(cache) > 1 and sum(item.byte_count for item in cache.values()) > _CACHE_BYTES:
                     cache.popitem(last=False)
         else:
             cache.move_to_end(key)
@@ -196,33 +208,36 @@ class EditSession:
             UsageError: no level was run yet.
         """
         if self.shown is None:
-            raise UsageError("There is no result yet. Press Show levels first.")
+            raise UsageError(f"There is no result yet. Press {name_button(self.engine.method)} first.")
         return self.shown, self.run_level(self.shown, self.level)
 
     def save_photo(self) -> tuple[str, bytes]:
         """Name and content of the full-size PNG at the slider's level; pixels outside of the hole are the photo's."""
         drawn, patch = self.current()
-        return f"{drawn.photo.stem}-l{patch.level:g}.png", encode_png(patch.whole_photo(drawn.photo.pixels))
+        made = drawn.engine.method.name if patch.level is None else f"l{patch.level:g}"
+        return f"{drawn.photo.stem}-{made}.png", encode_png(patch.whole_photo(drawn.photo.pixels))
 
     def save_edit(self) -> tuple[str, bytes]:
         """Name and content of the edit folder as a zip, which `dps edit --from` repeats.
 
         Raises:
-            UsageError: no level was run yet.
+            UsageError: no level was run yet, or the method is not the one that `dps edit` runs.
             MissingError: the weights were changed since the start.
         """
         drawn, patch = self.current()
+        if not isinstance(drawn.engine, Engine) or patch.level is None:
+            raise UsageError(refuse_folder(drawn.engine.method))
         place = drawn.placement
         align = "none" if place == Placement() else "auto"
         request = EditRequest(
-            "edit", (patch.level,), self.engine.weights, align, place.box, place.eyes, drawn.feather_px
+            "edit", (patch.level,), drawn.engine.weights, align, place.box, place.eyes, drawn.feather_px
         )
         inputs = {
             "photo": drawn.photo.file,
             "mask": InputFile("inputs/mask.png", encode_png(drawn.mask)),
             "sketch": InputFile("inputs/sketch.png", encode_png(drawn.sketch)),
         }
-        contents, _ = make_run(request, inputs, self.engine.hashes)
+        contents, _ = make_run(request, inputs, drawn.engine.hashes)
         folder = f"{clean_stem(drawn.photo.stem)}-edit"
         return f"{folder}.zip", pack_edit(contents, folder)
 
@@ -255,11 +270,11 @@ class EditSession:
             return Placement(None, (request.eyes[0], request.eyes[1], request.eyes[2], request.eyes[3]))
         if is_panels or request.align == "none":
             return Placement()
-        return place_face(photo, self.engine.resolution)[0]
+        return place_face(photo, self.editor.resolution)[0]
 
     def _describe(self, layers: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
         assert self.photo is not None  # noqa: S101 (for the type checker)
-        frame = self.photo.placement.frame(*self.photo.size, self.engine.resolution)
+        frame = self.photo.placement.frame(*self.photo.size, self.editor.resolution)
         left, top, width, height = frame.box
         return {
             "photo": photo_url(self.photo.pixels),

@@ -81,19 +81,21 @@ def _write_rival(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Pa
     return bundled_rival_name(source.stem), path
 
 
-def _count_images(facts: dict[str, Any]) -> int:
-    """Images seen by all networks, those of the run that this one began with among them.
+def _count_images(facts: dict[str, Any]) -> int | None:
+    """Images seen by all networks, those of the run that this one began with among them; None where unknown.
 
     Runs of earlier versions state only what was planned, and ran to its end.
     """
-    if type(facts.get("images_seen")) is int:
-        earlier = facts.get("begun_with") or {}
-        return int(facts["images_seen"]) + int(earlier.get("images_seen") or 0)
-    config = facts["config"]
-    if "images" in config:
-        return int(config["images"])
-    scales = len(config["refiner_batches"])
-    return int(config["inpainter_images"]) + scales * (int(config["fixed_images"]) + int(config["random_images"]))
+    config, seen = facts["config"], facts.get("images_seen")
+    if type(seen) is not int:
+        scales = len(config.get("refiner_batches", ()))
+        names = ("fixed_images", "random_images")
+        seen = int(config.get("images", config.get("inpainter_images", 0)))
+        seen += scales * sum(int(config.get(name, 0)) for name in names)
+    if not facts.get("begun_with"):
+        return seen
+    earlier = facts["begun_with"].get("images_seen")
+    return seen + earlier if type(earlier) is int else None
 
 
 def _read_run(run: Path) -> dict[str, Any]:

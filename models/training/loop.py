@@ -22,6 +22,7 @@ from models.training.catalogue import AnyTrainConfig, make_algorithm
 from models.training.loop_config import learning_rate_at
 from models.training.losses import PerceptualName, choose_perceptual
 from models.training.reporting import RunReport
+from models.training.restoring import restore_run
 from models.training.stage_parts import DivergedError, StageParts, StagePlan, images_at
 from models.training.state import Position
 from models.training.validation import ValidationSet
@@ -39,7 +40,8 @@ class Trainer:
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
         continue_from: a `light.safetensors` of another run with this config, used where `out` holds no checkpoint: the
             run goes on where that one was.
-        begin_with: the same of a run with another config for the same networks, which are where this run begins.
+        begin_with: the same of a run with another config for the same networks, which are where this run begins; so is
+            the critic, where the training has one stage and that run was stopped in it.
         stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
             moment; the same command with a larger number, or without one, goes on. The last stage must have begun.
         tensorboard: also write event files.
@@ -79,15 +81,17 @@ class Trainer:
         )
         self.algorithm: Algorithm[Any] = make_algorithm(config, self.device)
         self.stages = self.algorithm.stages
-        self.position = Position(0, 0)
-        self.results: dict[str, float] = {}
         self._checkpoint_seconds = checkpoint_seconds
-        self._sums: Counter[str] = Counter()
-        self._sum_count = 0
-        self._critic: dict[str, Any] = {}
         self._stop_after = self._check_stop(stop_after)
-        wanted = self._restore(continue_from, begin_with)
-        self.algorithm.use_perceptual(wanted or perceptual or choose_perceptual())
+        stage_nets = tuple(self.algorithm.network(stage) for stage in self.stages)
+        begun = restore_run(
+            out, config, self.store.root_hash, self.device, self.algorithm.nets, stage_nets, continue_from, begin_with
+        )
+        self.position, self.results = begun.position, dict(begun.results)
+        self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
+        self._critic: dict[str, Any] = dict(begun.critic)
+        self._begun_with = begun.begun_with
+        self.algorithm.use_perceptual(begun.perceptual or perceptual or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
         self._facts: dict[str, Any] = {
             "perceptual": self.algorithm.perceptual_name,
@@ -102,7 +106,7 @@ class Trainer:
             "process_count": self.accelerator.num_processes,
             "accelerate": version("accelerate"),
             "continued_from": continue_from.name if continue_from else None,
-            "begun_with": run_state.describe_light(begin_with) if begin_with else None,
+            "begun_with": self._begun_with,
         }
 
     @property
@@ -119,37 +123,6 @@ class Trainer:
             )
         return stop_after
 
-    def _restore(self, light: Path | None, begin_with: Path | None) -> PerceptualName | None:
-        """Load the checkpoint in `out`, or a light one; returns the perceptual features that it was trained with."""
-        path = self.out / run_state.STATE_FILE
-        if path.exists():
-            saved = run_state.load_state(path, self.config, self.store.root_hash, self.device)
-            self.position = Position(*saved["position"])
-            self.results, self._sums = dict(saved["results"]), Counter(saved["sums"])
-            self._sum_count = int(saved["sum_count"])
-        elif light is not None:
-            saved, card = run_state.read_light(light)
-            if card["config"] != run_state.describe_config(self.config):
-                raise UsageError(f"{light}: it was trained with another config; pass the same preset and options")
-            path, done = light, Position(*card["position"])
-            self.position = Position(done.stage, done.step, done.step)
-            saved = {**saved, "perceptual": card["perceptual"]}
-        elif begin_with is not None:
-            saved, _ = run_state.read_light(begin_with)
-            for group, net in self.algorithm.nets.items():
-                run_state.restore(net, saved.get(group), begin_with)
-            self.position = Position(0, 0, 0)
-            return None
-        else:
-            return None
-        for group, net in self.algorithm.nets.items():
-            run_state.restore(net, saved.get(group), path)
-        self._critic = {
-            key: saved[key] for key in ("critic", "average", "optimiser", "critic_optimiser") if saved.get(key)
-        }
-        name: PerceptualName = saved["perceptual"]
-        return name
-
     def run(self) -> Path:
         """Train to the end and export the averaged networks.
 
@@ -162,6 +135,8 @@ class Trainer:
         """
         self._report.begin_at(self.position)
         self._write_card({"status": "running"})
+        if self._is_stopped and "average" in self._critic:  # stopped before; its networks are those that go on
+            self.algorithm.network(self.stages[-1]).load_state_dict(self._critic["average"])
         while self.position.stage < len(self.stages) and not self._is_stopped:
             self._run_stage(self.stages[self.position.stage])
         folder = self.out / run_state.WEIGHTS_FOLDER
@@ -268,7 +243,8 @@ class Trainer:
             means = {name: total / self._sum_count for name, total in self._sums.items()}
             self._report.add_line("train", stage.name, self.position, images, means)
             self._sums, self._sum_count = Counter(), 0
-        if is_due(self.config.validation_images) and self.accelerator.is_main_process:
+        is_wanted = is_due(self.config.validation_images) or self._is_stopped
+        if is_wanted and self.accelerator.is_main_process:
             found = self.algorithm.validate(stage, average, self._validation)
             self._report.add_line("validation", stage.name, self.position, images, found)
             self._report.add_sheet(stage.name, images, self.algorithm.draw_sheet(stage, average, self._validation))
@@ -292,6 +268,7 @@ class Trainer:
             "perceptual": self.algorithm.perceptual_name,
             "position": list(self.position),
             "images_seen": self.images_seen,
+            "begun_with": self._begun_with,
         }
         rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
         tensors = {name: net.state_dict() for name, net in nets.items()}

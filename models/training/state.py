@@ -100,11 +100,15 @@ def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
 
 
 def describe_light(path: Path) -> dict[str, Any]:
-    """What a light checkpoint says of the run that wrote it: its preset, and the images that it had seen."""
+    """What a light checkpoint says of the run that wrote it: its preset, and the images seen, those before it too."""
     _, card = read_light(path)
-    config = card.get("config")
-    name = config.get("name") if isinstance(config, dict) else None
-    return {"preset": name, "images_seen": card.get("images_seen"), "sha256": sha256_file(path)}
+    config, before = card.get("config"), card.get("begun_with") or {"images_seen": 0}
+    counts = (card.get("images_seen"), before.get("images_seen"))
+    return {
+        "preset": config.get("name") if isinstance(config, dict) else None,
+        "images_seen": sum(counts) if all(type(count) is int for count in counts) else None,
+        "sha256": sha256_file(path),
+    }
 
 
 def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path) -> None:

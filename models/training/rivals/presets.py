@@ -201,6 +201,19 @@ def _lite(method: Method, resolution: int) -> RivalTrainConfig:
     )
 
 
+def _polish_for_cpu(method: Method) -> RivalTrainConfig:
+    """A second, shorter run for the network of `lite-METHOD-64`, as `lite-edit-64-polish` is for ours."""
+    ours = find_train_preset("lite-edit-64-polish")
+    return replace(
+        _lite(method, 64),
+        name=f"lite-{method}-64-polish",
+        images=10_000,
+        learning_rate=ours.learning_rate,
+        log_images=ours.log_images,
+        validation_images=ours.validation_images,
+    )
+
+
 def _tiny(method: Method) -> RivalTrainConfig:
     """About a minute on a CPU."""
     return RivalTrainConfig(
@@ -227,6 +240,7 @@ _PRESETS = {
     for config in (
         *(_published(method) for method in METHODS),
         *(_lite(method, resolution) for method in METHODS for resolution in (64, 128, 256)),
+        *(_polish_for_cpu(method) for method in METHODS),
         *(_tiny(method) for method in METHODS),
     )
 }

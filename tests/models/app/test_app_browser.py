@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import runpy
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.is_file(), reason="Debian's chromium is not at /usr/bin/chromium"),
 ]
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "tiny_weights.py")))
+samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "method_samples.py")))
 WAIT_MS = 45_000
 Spot = tuple[float, float]
 
@@ -148,6 +150,11 @@ class Tab:
         self.page.wait_for_selector(".dps-pair:not([data-old]), .dps-error:not([data-old])")
         assert self.page.locator(".dps-error").count() == 0, self.error()
         self.page.wait_for_selector("#dps-show:not([disabled])")
+
+    def choose(self, method: str, button: str) -> None:
+        self.page.click("#dps-method input")
+        self.page.get_by_role("option", name=method, exact=True).click()
+        self.page.wait_for_selector(f"#dps-show:has-text('{button}')")
 
     def slide(self, level: float) -> None:
         slider = self.page.locator("#dps-level input")
@@ -291,6 +298,47 @@ def test_a_large_turned_photo_comes_back_upright_and_whole(tab: Tab) -> None:
     known = paint_layer(read_layers(tab.drawing()).mask, 3000, 4000, {}) == 0
     assert np.array_equal(result[known], upright[known])
     assert not np.array_equal(result, upright)
+
+
+def test_a_rival_gives_one_result_and_the_way_back(
+    serve: Callable[[Path], str], browser: Any, weights: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(weights, tmp_path / "both")
+    samples.write_rivals(tmp_path / "both")
+    tab = Tab(browser, serve(tmp_path / "both"))
+    tab.open("me.png", noise_png())
+    tab.drag("mask", [(0.4, 0.4), (0.6, 0.5)])
+    tab.drag("sketch", [(0.42, 0.42), (0.58, 0.5)])
+    tab.levels()
+    first = tab.download("#dps-save-photo")
+
+    tab.choose("SC-FEGAN, no level", "Show result")
+    assert not tab.page.locator("#dps-result").is_visible()
+    tab.levels()
+    assert tab.page.locator('#dps-result img[alt="After, SC-FEGAN"]').count() == 1
+    assert tab.page.locator("#dps-strip img").count() == 0
+    assert tab.page.locator("#dps-level input").count() == 0
+    assert not tab.page.locator("#dps-refined").is_visible()
+    assert "SC-FEGAN has no level, so there is one result." in tab.page.inner_text(".dps-results")
+    if "DPS_APP_PICTURES" in os.environ:
+        tab.page.screenshot(path=Path(os.environ["DPS_APP_PICTURES"]) / "rival.png", full_page=True)
+    photo, result = read_photo(noise_png()), read_photo(tab.download("#dps-save-photo"))
+    known = paint_layer(read_layers(tab.drawing()).mask, 240, 320, {}) == 0
+    assert np.array_equal(result[known], photo[known])
+    assert not np.array_equal(result, photo)
+    tab.page.click("#dps-save-edit")
+    tab.page.wait_for_selector("#dps-status .dps-error")
+    assert "Press Save full-size PNG" in tab.error()
+
+    tab.choose("Deep Plastic Surgery", "Show levels")
+    tab.levels()
+    assert tab.page.locator("#dps-strip img").count() == 5
+    assert tab.download("#dps-save-photo") == first
+    tab.slide(0.3)
+    tab.page.click("#dps-strip [data-level='1']")
+    tab.page.wait_for_selector('#dps-result img[alt="After, level 1"]')
+    assert tab.page.locator("#dps-refined").is_visible()
+    tab.close()
 
 
 def test_wrong_files_and_two_tabs(tab: Tab, browser: Any, address: str) -> None:

@@ -146,11 +146,15 @@ def test_a_run_can_stop_early_with_its_weights_and_go_on(
     assert (card["status"], card["images_seen"]) == ("stopped", early)
     assert weights_of(out).keys() == weights_of(whole_run).keys()
     assert weights_of(out)["G64.safetensors"] != weights_of(whole_run)["G64.safetensors"]
+    stopped = weights_of(out)
     Trainer(quick, built, out, device="cpu", stop_after=early).run()
     assert json.loads((out / "card.json").read_text())["images_seen"] == early
+    assert weights_of(out) == stopped, "the averaged weights again"
     Trainer(quick, built, out, device="cpu").run()
     assert weights_of(out) == weights_of(whole_run)
-    assert lines_of(out) == lines_of(whole_run)
+    extra = [json.loads(line) for line in lines_of(out) if line not in lines_of(whole_run)]
+    assert [(row["kind"], row["stage"]) for row in extra] == [("validation", "G64")], "of where it stopped"
+    assert len(lines_of(out)) == len(lines_of(whole_run)) + 1
     with pytest.raises(UsageError, match="G64, begins there"):
         Trainer(quick, built, tmp_path / "never", device="cpu", stop_after=1)
 
@@ -169,6 +173,13 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
     trainer._write_card({"status": "running"})
     begun = json.loads((tmp_path / "polish/card.json").read_text())["begun_with"]
     assert (begun["preset"], begun["images_seen"]) == (quick.name, card["images_seen"])
+    trainer._save(None, None)
+    again = Trainer(other, built, tmp_path / "polish", device="cpu")
+    assert again._begun_with == begun, "it is kept, whatever is typed later"
+    (tmp_path / "third").mkdir()
+    third = Trainer(quick, built, tmp_path / "third", device="cpu", begin_with=tmp_path / "polish" / LIGHT_FILE)
+    assert third._begun_with is not None
+    assert third._begun_with["images_seen"] == card["images_seen"], "nothing was seen in between"
     with pytest.raises(UsageError, match="exclude each other"):
         Trainer(other, built, tmp_path / "x", device="cpu", begin_with=light, continue_from=light)
 

@@ -14,6 +14,7 @@ from models.baselines.loading import load_deepfillv2, load_scfegan
 from models.baselines.sn_patch_critic import PatchCritic
 from models.method_predictors import LoadOptions, load_method
 from models.training.batches import BatchPixels, BatchSource
+from models.training.exporting import export_run
 from models.training.loop import Trainer
 from models.training.rivals.algorithm import RivalAlgorithm
 from models.training.rivals.presets import METHODS, RivalTrainConfig, find_rival_preset
@@ -156,3 +157,21 @@ def test_a_rival_from_the_command_line(
     again = load_scfegan(half) if method == "scfegan" else load_deepfillv2(half)
     for key, value in again.state_dict().items():
         assert torch.allclose(value, net.state_dict()[key], rtol=2e-3, atol=1e-4), key
+
+
+def test_a_second_run_takes_the_average_and_the_critic_of_a_stopped_one(built: Path, tmp_path: Path) -> None:
+    config = quick("deepfillv2")
+    first = Trainer(config, built, tmp_path / "first", device="cpu", stop_after=4)
+    first.run()
+    light = tmp_path / "first" / LIGHT_FILE
+    groups, card = read_light(light)
+    assert card["images_seen"] == 4
+    second = Trainer(
+        replace(config, name="polish", learning_rate=1e-4), built, tmp_path / "second", device="cpu", begin_with=light
+    )
+    parts, average = second._begin_stage(second.stages[0])
+    for net, group in ((parts.bare_net, "average"), (average, "average"), (parts.bare_critic, "critic")):
+        assert all(torch.equal(groups[group][key], value) for key, value in net.state_dict().items()), group
+    second.run()
+    export_run(tmp_path / "second", tmp_path / "out")
+    assert json.loads((tmp_path / "out/deepfillv2.json").read_text())["images_seen"] == 4 + 6

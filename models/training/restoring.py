@@ -1,0 +1,111 @@
+"""Where a run begins: at its own checkpoint, where another run was, or with the networks of another run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dpsdata.contracts import UsageError
+from models.training import state as run_state
+from models.training.loop_config import LoopConfig
+from models.training.losses import PerceptualName
+from models.training.state import Position
+
+_OPTIMISERS = ("optimiser", "critic_optimiser")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with, besides the tensors of its networks.
+
+    Attributes:
+        position: stage and step.
+        results: of the last validations.
+        sums: of the losses since the last line of `stats.jsonl`.
+        sum_count: steps in them.
+        critic: tensors of the critic and of the averaged network, and the optimisers' states, where they are kept.
+        perceptual: the features that it was trained with; None to choose.
+        begun_with: what is known of the run whose networks were taken; None where there was none.
+    """
+
+    position: Position = field(default_factory=lambda: Position(0, 0))
+    results: Mapping[str, float] = field(default_factory=dict)
+    sums: Mapping[str, float] = field(default_factory=Counter)
+    sum_count: int = 0
+    critic: Mapping[str, Any] = field(default_factory=dict)
+    perceptual: PerceptualName | None = None
+    begun_with: dict[str, Any] | None = None
+
+
+def restore_run(
+    out: Path,
+    config: LoopConfig,
+    root_hash: str,
+    device: torch.device,
+    nets: Mapping[str, nn.Module],
+    stage_nets: tuple[nn.Module, ...],
+    continue_from: Path | None = None,
+    begin_with: Path | None = None,
+) -> Beginning:
+    """Load the checkpoint in `out`, or a light one of another run, into networks.
+
+    Args:
+        out: run folder.
+        config: of the training.
+        root_hash: of the dataset.
+        device: where tensors go.
+        nets: by name; filled.
+        stage_nets: the network that each stage trains.
+        continue_from: a light checkpoint of this config, used where `out` holds none.
+        begin_with: a light checkpoint of the same networks under another config, used where `out` holds none.
+
+    Raises:
+        UsageError: a checkpoint belongs to another config or dataset.
+        MissingError: a checkpoint is damaged, or of other networks.
+    """
+    path = out / run_state.STATE_FILE
+    if path.exists():
+        saved = run_state.load_state(path, config, root_hash, device)
+        _fill(nets, saved, path)
+        begun_with = saved.get("begun_with") or (None if begin_with is None else run_state.describe_light(begin_with))
+        return Beginning(
+            Position(*saved["position"]),
+            dict(saved["results"]),
+            Counter(saved["sums"]),
+            int(saved["sum_count"]),
+            {key: saved[key] for key in ("critic", "average", *_OPTIMISERS) if saved.get(key)},
+            saved["perceptual"],
+            begun_with,
+        )
+    if continue_from is not None:
+        tensors, card = run_state.read_light(continue_from)
+        if card["config"] != run_state.describe_config(config):
+            raise UsageError(f"{continue_from}: it was trained with another config; pass the same preset and options")
+        _fill(nets, tensors, continue_from)
+        done = Position(*card["position"])
+        critic: dict[str, Any] = {key: tensors[key] for key in ("critic", "average") if key in tensors}
+        return Beginning(
+            Position(done.stage, done.step, done.step), critic=critic, perceptual=card["perceptual"],
+            begun_with=card.get("begun_with"),
+        )  # fmt: skip
+    if begin_with is not None:
+        tensors, card = run_state.read_light(begin_with)
+        _fill(nets, tensors, begin_with)
+        stage = int(card["position"][0])
+        critic = {}
+        if "average" in tensors and stage < len(stage_nets):  # it was stopped in the middle of this stage
+            run_state.restore(stage_nets[stage], tensors["average"], begin_with)
+            critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stage_nets) == 1 else {}
+        return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(begin_with))
+    return Beginning()
+
+
+def _fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Mapping[str, Tensor]], path: Path) -> None:
+    for group, net in nets.items():
+        run_state.restore(net, tensors.get(group), path)
