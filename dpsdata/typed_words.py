@@ -20,7 +20,7 @@ def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[flo
         UsageError: something else, or not `count` of them.
     """
     try:
-        values = tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.removesuffix(",").split(","))
     except ValueError:
         values = (math.nan,)
     if not all(map(math.isfinite, values)) or count not in (None, len(values)):

@@ -13,8 +13,9 @@ from dpsdata.weights_store import home_folder
 from dpseval.method_notes import add_methods
 from dpseval.score_config import ScoreConfig
 from dpseval.scoring import Scores, score
+from models.edit_run import hash_weights
 from models.method_predictors import MethodPredictor, say_method
-from models.method_weights import check_method_weights
+from models.method_weights import check_method_weights, find_method_weights
 from models.predict_settings import ABOUT, PredictConfig, read_run
 from models.prediction import FolderPrediction, open_predictor
 from models.registry import default_weights, find_method
@@ -146,6 +147,21 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
     return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), notes), absent)
 
 
+def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
+    """SHA-256 of the weight files that each method would run with now; None for one without weights."""
+    found: dict[str, dict[str, str] | None] = {}
+    for name in config.makers:
+        method, weights = find_method(name), _weights(config, name)
+        try:
+            if method.name == "dps":
+                found[name] = hash_weights(weights, "edit")
+            else:
+                found[name] = find_method_weights(method, weights).sha256 if method.needs_weights else {}
+        except MissingError:
+            found[name] = None
+    return found
+
+
 def _find_missing(config: SweepConfig) -> dict[str, str]:
     missing: dict[str, str] = {}
     for name in config.makers:
@@ -169,10 +185,12 @@ def _without_places(config: SweepConfig, name: str, reason: str) -> str:
 
 
 def _weights(config: SweepConfig, name: str) -> str:
-    given = config.weights.get(name)
-    if given is None:
-        return default_weights(find_method(name))
-    return typed_weights(given)
+    """Those that were named for a method, or for another one that is the same network."""
+    method = find_method(name)
+    named = [key for key in config.weights if key == name or (method.stem and find_method(key).stem == method.stem)]
+    if not named:
+        return default_weights(method)
+    return typed_weights(config.weights[name if name in named else named[0]])
 
 
 def _job_config(config: SweepConfig, name: str) -> PredictConfig:

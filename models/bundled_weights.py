@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,15 @@ def has_bundled_rival(stem: str) -> bool:
 
 
 def register_bundled() -> None:
-    """Register what the package holds; doing so twice changes nothing."""
+    """Register what the package holds; doing so twice changes nothing.
+
+    A damaged list of hashes registers nothing here; whoever asks for these weights, and `dps doctor`, says so.
+    """
+    with suppress(MissingError):
+        _register_all()
+
+
+def _register_all() -> None:
     for stem, title in _RIVALS.items():
         if has_bundled_rival(stem):
             _register(bundled_rival_name(stem), f"{stem}.safetensors", stem, f"{title}, trained by this project")

@@ -78,7 +78,7 @@ def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
         _count_parameters(editor),
         next((card["images_seen"] for card in cards if type(card.get("images_seen")) is int), None),
         (editor.net.refiner.config.width, published_config().refiner.width),
-        {"precision": options.precision},
+        {"precision": options.precision, "network_px": editor.resolution},
     )
     return DpsPredictor(method, editor, facts)
 

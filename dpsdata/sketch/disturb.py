@@ -27,6 +27,7 @@ _SMOOTHNESS = 1 / 8  # standard deviation of the field's Gaussian, as a share of
 _MOST_PX = 1024.0
 _NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # the later four of eight, (row, column): each pair is seen once
 _FRACTION_BITS = 8  # of cv2.line's coordinates
+_ROUNDINGS = (math.floor, math.ceil)
 _CROSSING = 3  # a line pixel with so many neighbours joins strokes
 _CROSSING_AREA = 5  # px that a crossing has at most
 
@@ -36,10 +37,10 @@ class Disturbance:
     """One fault of a sketch and its size.
 
     Attributes:
-        fault: `displaced` moves the whole sketch into a seeded direction; `deformed` moves it by a smooth random
-            field; `dropped` leaves out strokes.
+        fault: `displaced` moves the whole sketch into a seeded direction, by whole pixels; `deformed` moves it by a
+            smooth random field, of which about a third is one shift of the whole; `dropped` leaves out whole strokes.
         amount: distance of the move in px; of `deformed` the root mean square over the image; of `dropped` the share
-            of the ink, in [0, 1].
+            of the ink, in [0, 1], as near as whole strokes come to it.
         seed: of the draws; they are keyed by it and the id of the photo.
     """
 
@@ -77,7 +78,10 @@ def disturb_sketch(lines: _Lines, disturbance: Disturbance, sample_id: str) -> _
 
 def _displace(lines: _Lines, distance_px: float, generator: np.random.Generator) -> _Lines:
     angle = generator.uniform(0, 2 * math.pi)
-    move = np.array([round(distance_px * math.sin(angle)), round(distance_px * math.cos(angle))])
+    exact = distance_px * np.array([math.sin(angle), math.cos(angle)])
+    # Of the four whole moves around the exact one, that of the nearest length: rounding alone errs by a third at 2 px.
+    around = [np.array([down(exact[0]), right(exact[1])]) for down in _ROUNDINGS for right in _ROUNDINGS]
+    move = min(around, key=lambda item: abs(math.hypot(*item) - distance_px)).astype(int)
     places = np.argwhere(lines) + move
     rows, columns = places[((places >= 0) & (places < lines.shape)).all(axis=1)].T
     moved = np.zeros_like(lines)
@@ -121,7 +125,8 @@ def _drop(lines: _Lines, share: float, generator: np.random.Generator) -> _Lines
     strokes = lines * (neighbours < _CROSSING).astype(np.uint8)
     count, labels = cv2.connectedComponents(strokes, connectivity=8)
     lengths = np.bincount(labels.ravel(), minlength=count)
-    wanted, gone = share * int(lines.sum()), 0
+    # Crossings go with the last of their strokes, so the share is one of the strokes' ink.
+    wanted, gone = share * int(strokes.sum()), 0
     kept = lines.copy()
     for label in generator.permutation(np.arange(1, count)):
         if gone + lengths[label] / 2 > wanted:

@@ -111,9 +111,10 @@ def _ask(cell: CellScores, level: float, seed: int) -> Iterator[Answer]:
                 yield from test("refining-helps-scfegan", ("scfegan-refined", at), ("scfegan", None))
         elif cell.cell.sketch.name == OWN:
             yield from test("level-costs", ("dps", 1.0), ("dps", 0.0))
-        for method, at_level in sets:
-            if method not in ("dps", "dps-g") and at_level in (None, level):
-                yield from test("dps-over-rival", ("dps", level), (method, at_level))
+        if metric in _REALISM or cell.cell.sketch.name == OWN:  # to follow a poor drawing is no merit
+            for method, at_level in sets:
+                if method not in ("dps", "dps-g") and at_level in (None, level):
+                    yield from test("dps-over-rival", ("dps", level), (method, at_level))
 
 
 def _test(

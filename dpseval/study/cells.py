@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,10 +13,12 @@ import pandas as pd
 from dpsdata.atomic import write_text_atomic
 from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import MissingError
-from dpsdata.sketch.disturbed_folder import disturb_folder
+from dpsdata.sketch.disturbed_folder import RECORD_FILE, disturb_folder
+from dpsdata.weights_store import sha256_file
 from dpseval.image_table import prepare_image_table
+from dpseval.networks import check_weights
 from dpseval.study.config import OWN, Cell, StudyConfig
-from dpseval.sweep import SweepConfig, run_sweep
+from dpseval.sweep import SweepConfig, run_sweep, weights_digests
 
 _STAMP = "cell.json"
 _SCORED = ("per_image.csv", "scores.csv", "scores.json")
@@ -62,32 +63,37 @@ def run_cell(
     outputs = config.work / "outputs" / split / cell.name
     report = config.work / "reports" / split / cell.name
     sketches = _prepare_sketches(config, cell, split, announce)
-    sweep = SweepConfig(
-        built=config.built,
-        report=report,
-        methods=methods,
-        masks=cell.masks,
-        levels=config.levels,
-        outputs=outputs,
-        sketches=sketches,
-        split=split,
-        weights={name: path for name, path in config.weights.items() if name in methods},
-        batch_size=config.batch_size,
-        seed=config.seed,
-        score=replace(config.score, seed=config.seed),
-    )
+    sweep = plan_sweep(config, cell, split, methods, sketches)
     done = _read_stamp(report)
-    if done is None or done != _stamp(sweep, outputs, report):
+    if done is None or done != _stamp(sweep):
         announce(f"{split}: {cell.name}")
-        missing = run_sweep(sweep, announce).missing
-        if not missing:  # else weights may come, and what is there is kept by the outputs and the cache
-            stamp = json.dumps(_stamp(sweep, outputs, report), indent=2, sort_keys=True)
-            write_text_atomic(report / _STAMP, stamp + "\n")
+        run_sweep(sweep, announce)
+        write_text_atomic(report / _STAMP, json.dumps(_stamp(sweep), indent=2, sort_keys=True) + "\n")
     else:
         announce(f"{split}: {cell.name} was there")
     per_image = prepare_image_table(pd.read_csv(report / "per_image.csv", dtype={"id": str}))
     scores = pd.read_csv(report / "scores.csv", keep_default_na=True)
     return CellScores(cell, outputs, per_image, scores, json.loads((report / "scores.json").read_text("utf-8")))
+
+
+def plan_sweep(
+    config: StudyConfig, cell: Cell, split: str, methods: tuple[str, ...], sketches: Path | None = None
+) -> SweepConfig:
+    """What one cell runs; raises UsageError where methods or weights make no sense."""
+    return SweepConfig(
+        built=config.built,
+        report=config.work / "reports" / split / cell.name,
+        methods=methods,
+        masks=cell.masks,
+        levels=config.levels,
+        outputs=config.work / "outputs" / split / cell.name,
+        sketches=sketches,
+        split=split,
+        weights={name: path for name, path in config.weights.items() if split == config.split or name in methods},
+        batch_size=config.batch_size,
+        seed=config.seed,
+        score=replace(config.score, seed=config.seed),
+    )
 
 
 def _prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Callable[[str], None]) -> Path | None:
@@ -104,21 +110,23 @@ def _prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Cal
     return folder
 
 
-def _stamp(sweep: SweepConfig, outputs: Path, report: Path) -> dict[str, Any] | None:
-    """What the scores of a cell depend on; None where there are none."""
-    run = outputs / "run.json"
-    if not run.is_file() or not all((report / name).is_file() for name in _SCORED):
+def _stamp(sweep: SweepConfig) -> dict[str, Any] | None:
+    """What the scores of a cell depend on, as it is now, and the files that hold them; None where there are none."""
+    files = [sweep.outputs_folder / "run.json", *(sweep.report / name for name in _SCORED)]
+    if not all(path.is_file() for path in files):
         return None
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (run, report / "scores.json")}
+    record = None if sweep.sketches is None else sweep.sketches / RECORD_FILE
     return {
         "methods": list(sweep.methods),
         "levels": list(sweep.levels),
-        "weights": dict(sorted(sweep.weights.items())),
+        "weights": weights_digests(sweep),
+        "missing_metrics": sorted(check_weights(sweep.score)),
         "seed": sweep.seed,
         "prep": sweep.score.prep,
         "lpips": list(sweep.score.lpips_nets),
         "root_hash": read_dataset(sweep.built)["root_hash"],
-        "files": digests,
+        "sketches": None if record is None else sha256_file(record),
+        "files": {path.name: sha256_file(path) for path in files},
     }
 
 

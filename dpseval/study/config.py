@@ -89,11 +89,15 @@ class StudyConfig:
         if not {0.0, 1.0} <= set(self.levels):
             raise UsageError("levels: a study compares level 0 with level 1; name both")
         if not self.cells or len(set(self.cells)) < len(self.cells):
-            raise UsageError("cells: expected at least one MASKS:SKETCH, each once")
-        if self.split == self.choose_split:
-            raise UsageError(f"split: levels are chosen on {self.choose_split}, so another split must be scored")
-        if self.out.absolute() == self.work.absolute():
-            raise UsageError("work: expected another folder than that of the report, since it holds photos")
+            raise UsageError("--cell: expected at least one MASKS:SKETCH, each once")
+        if self.split == self.choose_split or "all" in (self.split, self.choose_split):
+            raise UsageError(
+                f"split: levels are chosen on {self.choose_split}, so a split of other photos must be scored"
+            )
+        places = {"out": self.out.resolve(), "work": self.work.resolve(), "BUILT": self.built.resolve()}
+        for name, other in (("work", "out"), ("work", "BUILT"), ("out", "BUILT")):
+            if places[name].is_relative_to(places[other]) or places[other].is_relative_to(places[name]):
+                raise UsageError(f"{name}: expected another folder than {other}, and not inside of it or around it")
 
 
 def parse_sketch(text: str) -> SketchCase:
@@ -104,11 +108,11 @@ def parse_sketch(text: str) -> SketchCase:
     expected = f"expected {OWN} or FAULT-AMOUNT such as {', '.join(f'{fault}-8' for fault in FAULTS[:2])}, dropped-0.33"
     fault = next((item for item in FAULTS if item == name), None)
     if fault is None:
-        raise UsageError(f"sketches: {expected}, got {text!r}")
+        raise UsageError(f"--cell: {expected}, got {text!r}")
     try:
-        case = SketchCase(text, fault, float(amount))
+        case = SketchCase(f"{fault}-{float(amount):g}", fault, float(amount))
     except ValueError:
-        raise UsageError(f"sketches: {expected}, got {text!r}") from None
+        raise UsageError(f"--cell: {expected}, got {text!r}") from None
     case.disturbance(_REFERENCE_PX, 0)
     return case
 
@@ -123,6 +127,6 @@ def parse_cells(texts: tuple[str, ...]) -> tuple[Cell, ...]:
     for text in texts:
         masks, _, sketches = text.partition(":")
         if masks not in MASK_FAMILIES:
-            raise UsageError(f"cells: expected one of {', '.join(MASK_FAMILIES)} before the colon, got {masks!r}")
+            raise UsageError(f"--cell: expected one of {', '.join(MASK_FAMILIES)} before the colon, got {masks!r}")
         cells += [Cell(masks, parse_sketch(word.strip())) for word in (sketches or OWN).split(",")]
     return tuple(cells)

@@ -12,11 +12,11 @@ from dpsdata.contracts import level_folder
 from dpsdata.dataset import EditDataset
 from dpsdata.image_io import read_photo, tensor_to_photo
 
-_FLAT = 1e-6
+_FLAT = 2.0  # grey levels; a share of less says nothing
 
 
-def contrast_ratios(dataset: EditDataset, outputs: Path, method: str, level: float) -> list[float]:
-    """Standard deviation of the luminance in the hole, as a share of the truth's, for each photo.
+def hole_contrasts(dataset: EditDataset, outputs: Path, method: str, level: float) -> NDArray[np.float64]:
+    """Standard deviation of the luminance in the hole, of the output and of the truth, for each photo.
 
     Args:
         dataset: photos and masks.
@@ -25,7 +25,7 @@ def contrast_ratios(dataset: EditDataset, outputs: Path, method: str, level: flo
         level: refinement level.
 
     Returns:
-        One number for each photo whose truth is not flat in the hole.
+        (N, 2) in grey levels of 255, of the photos whose truth is not flat in the hole.
     """
     found = []
     for index, name in enumerate(dataset.ids):
@@ -36,8 +36,8 @@ def contrast_ratios(dataset: EditDataset, outputs: Path, method: str, level: flo
         truth = _luminance(tensor_to_photo(sample["photo"][None])[0])[hole].std()
         if truth > _FLAT:
             output = read_photo(outputs / method / level_folder(level) / f"{name}.png")
-            found.append(float(_luminance(output)[hole].std() / truth))
-    return found
+            found.append((_luminance(output)[hole].std(), truth))
+    return np.array(found, np.float64).reshape(-1, 2)
 
 
 def _luminance(photo: NDArray[np.uint8]) -> NDArray[np.float32]:

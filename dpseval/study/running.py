@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,20 @@ import pandas as pd
 
 from dpsdata.atomic import write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.build.manifest import read_dataset
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.dataset import EditDataset
 from dpseval.image_table import values_by_set
 from dpseval.level_trend import level_trend
 from dpseval.statistics import bootstrap_interval
 from dpseval.study.answers import Answer, answer_questions
-from dpseval.study.cells import CellScores, run_cell
+from dpseval.study.cells import CellScores, plan_sweep, run_cell
 from dpseval.study.config import OWN, Cell, StudyConfig
-from dpseval.study.contrast import contrast_ratios
+from dpseval.study.contrast import hole_contrasts
 from dpseval.study.figure import draw_figure
-from dpseval.study.writing import StudyFacts, write_study
+from dpseval.study.writing import FIGURE_FILE, StudyFacts, write_study
 
 _CHOSEN_BY = "hedps"
+_PROBE = ".probe"
 _FOLLOWED = "edge_f_drawn"
 
 
@@ -55,6 +57,8 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
     say = announce or (lambda line: None)
     dataset = read_dataset(config.built)
     _check_shown(config)
+    plan_sweep(config, config.cells[0], config.split, config.methods)
+    _make_folder(config.out)
     chosen = _choose_levels(config, say)
     found = [run_cell(config, cell, config.split, config.methods, say) for cell in config.cells]
     answers = answer_questions(found, chosen, config.seed)
@@ -62,22 +66,32 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
     facts = StudyFacts(
         {key: dataset[key] for key in ("root_hash", "size")}
         | {"split": config.split, "photos": int(found[0].results["count"]), "choose_split": config.choose_split},
-        _about(found[0]),
+        _about(config, found[0]),
+        found[0].results.get("missing_methods", {}),
         found[0].results["missing_weights"],
         chosen,
         [_trend(item, config.seed) for item in found],
         [_contrast(config, item, chosen[item.cell.sketch.name]) for item in found],
     )
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(config.out, error) from error
+    figure = config.out / FIGURE_FILE
     if config.shown:
-        write_bytes_atomic(config.out / "faces.jpg", _figure(config, found, chosen))
+        write_bytes_atomic(figure, _figure(config, found, chosen))
+    else:
+        figure.unlink(missing_ok=True)
     write_study(config, facts, answers, scores)
     text = json.dumps({**asdict(facts), "answers": [asdict(item) for item in answers]}, indent=1, sort_keys=True)
     write_text_atomic(config.out / "study.json", text + "\n")
     return Study(chosen, answers, scores)
+
+
+def _make_folder(out: Path) -> None:
+    """Before the work, which takes hours, and not after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(out / _PROBE, "")
+        (out / _PROBE).unlink()
+    except OSError as error:
+        raise write_failure(out, error) from error
 
 
 def _check_shown(config: StudyConfig) -> None:
@@ -96,8 +110,10 @@ def _choose_levels(config: StudyConfig, say: Callable[[str], None]) -> dict[str,
         means = {
             float(level): float(np.nanmean(values))
             for (method, level), values in values_by_set(cell.per_image, _CHOSEN_BY, "hole").items()
-            if method == "dps" and level is not None
+            if method == "dps" and level is not None and not np.isnan(values).all()
         }
+        if not means:
+            raise FindingsError(f"{config.choose_split}: {cell.cell.name}: no photo has a hole to choose a level by")
         chosen[case.name] = min(means, key=lambda level: (means[level], level))
     return chosen
 
@@ -109,13 +125,13 @@ def _name_cell(item: CellScores) -> pd.DataFrame:
     return scores
 
 
-def _about(item: CellScores) -> dict[str, Any]:
+def _about(config: StudyConfig, item: CellScores) -> dict[str, Any]:
     stored = json.loads((item.outputs / "run.json").read_text("utf-8"))["methods"]
     names = ("origin", "images_seen", "parameter_count", "width", "published_width", "reads", "licence")
     return {
         name: {key: entry["about"].get(key) for key in names}
         for name, entry in sorted(stored.items())
-        if isinstance(entry, dict) and isinstance(entry.get("about"), dict)
+        if name in config.methods and isinstance(entry, dict) and isinstance(entry.get("about"), dict)
     }
 
 
@@ -128,14 +144,24 @@ def _trend(item: CellScores, seed: int) -> dict[str, Any]:
         "n": min(trend.n),
         "direction": trend.direction,
         "significant": trend.significant,
+        "span": trend.span.mean,
+        "span_ci": [trend.span.ci_low, trend.span.ci_high],
     }
 
 
 def _contrast(config: StudyConfig, item: CellScores, level: float) -> dict[str, Any]:
-    ratios = contrast_ratios(_dataset(config, item), item.outputs, "dps", level)
-    low, high = bootstrap_interval(ratios, config.seed, "contrast")
-    mean = float(np.mean(ratios))
-    return {"cell": item.cell.name, "level": level, "n": len(ratios), "mean": mean, "ci_low": low, "ci_high": high}
+    found = hole_contrasts(_dataset(config, item), item.outputs, "dps", level)
+    shares = found[:, 0] / found[:, 1]
+    low, high = bootstrap_interval(shares, config.seed, "contrast")
+    return {
+        "cell": item.cell.name,
+        "level": level,
+        "n": len(shares),
+        "mean": float(shares.mean()) if len(shares) else None,
+        "ci_low": low,
+        "ci_high": high,
+        "ratio_of_means": float(found[:, 0].mean() / found[:, 1].mean()) if len(shares) else None,
+    }
 
 
 def _figure(config: StudyConfig, found: list[CellScores], chosen: dict[str, float]) -> bytes:

@@ -26,6 +26,7 @@ from dpseval.study.config import OWN, StudyConfig
 TITLE: Final = "Deep Plastic Surgery and its rivals: good and poor sketches, several kinds of holes"
 _SHOWN: Final = ("psnr", "ssim", "hedps", "edge_f_drawn", "chamfer_px")
 _WHOLE: Final = ("fid", "lpips_alex", "fd_hed")
+FIGURE_FILE: Final = "faces.jpg"
 _CURVES: Final = ("hedps", "edge_f_drawn", "psnr")
 
 
@@ -35,7 +36,8 @@ class StudyFacts:
 
     Attributes:
         data: dataset, splits, number of photos.
-        methods: by name: origin of the weights, images seen, parameters, width, inputs, licence.
+        methods: of each that ran: origin of the weights, images seen, parameters, width, inputs, licence.
+        missing_methods: of each that could not run, why.
         missing: by metric, why it has no values.
         chosen: by kind of sketch, the level of Deep Plastic Surgery.
         trends: edge F over the levels, one for each cell.
@@ -44,6 +46,7 @@ class StudyFacts:
 
     data: dict[str, Any]
     methods: dict[str, Any]
+    missing_methods: dict[str, str]
     missing: dict[str, str]
     chosen: dict[str, float]
     trends: list[dict[str, Any]]
@@ -100,6 +103,7 @@ def _intro(facts: StudyFacts) -> list[str]:
     if facts.missing:
         names = ", ".join(METRICS[name].title if name in METRICS else name for name in sorted(facts.missing))
         lines.append(f"Not measured, since weights are missing: {names}. They are left out, not guessed.")
+    lines += [f"Not run: {name}: {reason}" for name, reason in facts.missing_methods.items()]
     return lines
 
 
@@ -191,11 +195,18 @@ def _answer_tables(answers: Sequence[Answer]) -> list[Table]:
 def _trend_table(facts: StudyFacts) -> Table:
     levels = facts.trends[0]["levels"]
     rows = tuple(
-        (item["cell"], str(item["n"]), *(f"{mean:.4f}" for mean in item["means"]), item["direction"])
+        (
+            item["cell"],
+            str(item["n"]),
+            *(f"{mean:.4f}" for mean in item["means"]),
+            item["direction"] + (", every step" if item["significant"] else ""),
+            f"{item['span']:+.4f} [{item['span_ci'][0]:+.4f}, {item['span_ci'][1]:+.4f}]",
+        )
         for item in facts.trends
     )
-    heads = ("cell", "photos", *(f"level {level:g}" for level in levels), "direction")
-    return Table("Edge F of the output against the drawn sketch, over the level", heads, rows)
+    heads = ("cell", "photos", *(f"level {level:g}" for level in levels), "direction", "last minus first level")
+    note = "Deep Plastic Surgery. `every step` where each step is significant by itself (Wilcoxon, Holm)."
+    return Table("Edge F of the output against the drawn sketch, over the level", heads, rows, note)
 
 
 def _contrast_table(facts: StudyFacts) -> Table:
@@ -205,11 +216,13 @@ def _contrast_table(facts: StudyFacts) -> Table:
             f"{item['level']:g}",
             str(item["n"]),
             f"{item['mean']:.3f} [{item['ci_low']:.3f}, {item['ci_high']:.3f}]",
+            f"{item['ratio_of_means']:.3f}",
         )
         for item in facts.contrast
+        if item["n"]
     )
     note = "Standard deviation of the luminance in the hole, as a share of the truth's: 0 is a constant hole."
-    return Table("Contrast in the hole", ("cell", "level", "photos", "share"), rows, note)
+    return Table("Contrast in the hole", ("cell", "level", "photos", "mean share", "ratio of means"), rows, note)
 
 
 def _method_table(facts: StudyFacts) -> Table:
@@ -235,7 +248,7 @@ def _method_table(facts: StudyFacts) -> Table:
 def _markdown(config: StudyConfig, facts: StudyFacts, tables: Sequence[Table]) -> str:
     lines = [f"# {TITLE}", "", *(f"{text}\n" for text in _intro(facts))]
     if config.shown:
-        lines += [f"![{_FIGURE_TEXT}](faces.jpg)", "", f"{_FIGURE_TEXT}", ""]
+        lines += [f"![{_FIGURE_TEXT}]({FIGURE_FILE})", "", f"{_FIGURE_TEXT}", ""]
     lines += ["All numbers: [scores.csv](scores.csv), [answers.csv](answers.csv), [study.json](study.json); charts: "]
     lines += ["[index.html](index.html).", ""]
     for table in tables:
@@ -260,7 +273,7 @@ def _page(config: StudyConfig, facts: StudyFacts, tables: Sequence[Table], score
     charts = [draw_over_level(METRICS[name], chart_points(curves, name), styles) for name in _CURVES]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_read("dpseval.study", "study.html"))
-    figure = config.out / "faces.jpg"
+    figure = config.out / FIGURE_FILE
     return template.render(
         title=TITLE,
         intro=[*_intro(facts), f"The charts show Deep Plastic Surgery with masks {masks}, a line for each sketch."],

@@ -93,4 +93,5 @@ def _facts(net: DeepFillv2, found: FoundWeights) -> MethodFacts:
         count_weights(net),
         found.images_seen,
         (net.config.width, DeepFillv2Config().width),
+        {"network_px": found.data_px},
     )

@@ -96,7 +96,6 @@ class TrainConfig:
                 f"{self.refiner_batches} and {self.refiner_masks}"
             )
         counts = {
-            "inpainter_images": self.inpainter_images,
             "random_images": self.random_images,
             "inpainter_batch": self.inpainter_batch,
             "inpainter_masks": self.inpainter_masks,
@@ -104,8 +103,8 @@ class TrainConfig:
             "refiner_masks": min(self.refiner_masks),
         }
         check_counts(counts)
-        if self.fixed_images < 0:
-            raise UsageError(f"fixed_images: expected 0 or more, got {self.fixed_images}")
+        if min(self.inpainter_images, self.fixed_images) < 0:
+            raise UsageError("inpainter_images and fixed_images: expected 0 or more")
         check_loop_config(self)
 
     @property
@@ -189,6 +188,18 @@ def _polish_for_cpu() -> TrainConfig:
     )
 
 
+def _high_levels_for_cpu() -> TrainConfig:
+    """A third run for G alone, most of it at level 1, which 1 in 22 steps of the random levels sees."""
+    return replace(
+        _polish_for_cpu(),
+        name="lite-edit-64-high",
+        inpainter_images=0,
+        fixed_images=8_000,
+        random_images=3_500,
+        learning_rate=2e-4,
+    )
+
+
 _TINY = TrainConfig(
     "tiny",
     "tiny",
@@ -216,6 +227,7 @@ _PRESETS = {
         _paper("synthesis"),
         _lite_for_cpu(),
         _polish_for_cpu(),
+        _high_levels_for_cpu(),
         _lite("edit", 128),
         _lite("edit", 256),
         _lite("synthesis", 256),

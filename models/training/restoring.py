@@ -66,7 +66,7 @@ def restore_run(
         begin_with: a light checkpoint of the same networks under another config, used where `out` holds none.
 
     Raises:
-        UsageError: a checkpoint belongs to another config or dataset.
+        UsageError: a checkpoint belongs to another config or dataset, or this training needs one to begin with.
         MissingError: a checkpoint is damaged, or of other networks.
     """
     path = out / run_state.STATE_FILE
@@ -103,6 +103,11 @@ def restore_run(
             run_state.restore(stage_nets[stage], tensors["average"], begin_with)
             critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stage_nets) == 1 else {}
         return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(begin_with))
+    for name, net in nets.items():
+        if not any(stage_net is part for stage_net in stage_nets for part in net.modules()):
+            raise UsageError(
+                f"{config.name} trains no {name}; pass --begin-with RUN/{run_state.LIGHT_FILE} of a run that did"
+            )
     return Beginning()
 
 

@@ -62,9 +62,10 @@ def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
     """
     sizes = config.networks.refiner.resolutions
     size = config.resolution
-    stages = [
-        Stage(f"F{size}", "F", size, False, config.inpainter_batch, 0, config.inpainter_images, config.inpainter_masks)
-    ]
+    stages = []
+    if config.inpainter_images:
+        images, masks = config.inpainter_images, config.inpainter_masks
+        stages.append(Stage(f"F{size}", "F", size, False, config.inpainter_batch, 0, images, masks))
     for side, batch_size, masks in zip(sizes, config.refiner_batches, config.refiner_masks, strict=True):
         counts = (config.fixed_images, config.random_images)
         stages.append(Stage(f"G{side}", "G", side, side == size, batch_size, *counts, masks))

@@ -14,7 +14,7 @@ import pytest
 
 from dpsdata.build.manifest import read_manifest, write_dataset
 from dpsdata.command import run_app
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.dataset import EditDataset
 from dpsdata.image_io import write_mask, write_photo
 from dpseval.cli import app
@@ -23,7 +23,7 @@ from dpseval.score_config import ScoreConfig
 from dpseval.study.answers import answer_questions
 from dpseval.study.cells import CellScores
 from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch
-from dpseval.study.contrast import contrast_ratios
+from dpseval.study.contrast import hole_contrasts
 from dpseval.study.running import run_study
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -100,6 +100,8 @@ def test_a_rerun_does_nothing_again_and_gives_the_same_bytes(config: StudyConfig
 
 
 def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/faces.jpg").write_bytes(b"of an earlier run")
     few = replace(config, out=tmp_path / "out", work=tmp_path / "work", cells=parse_cells(("dps:own",)), shown=())
     weights = {"dps": config.weights["dps"]}
     lines: list[str] = []
@@ -107,6 +109,8 @@ def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said:
         patch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
         study = run_study(replace(few, weights=weights), lines.append)
     assert any(line.startswith("missing: deepfillv2-guided") for line in lines)
+    assert "Not run: deepfillv2-guided" in (tmp_path / "out/README.md").read_text()
+    assert not (tmp_path / "out/faces.jpg").exists()
     rows = study.scores[study.scores["method"] == "deepfillv2-guided"]
     assert rows["value"].isna().all()
     lines.clear()
@@ -180,8 +184,8 @@ def test_contrast_by_hand(tmp_path: Path) -> None:
         write_photo(built / f"images/{name}.png", truth if name != "flat" else np.full_like(truth, 7))
         write_mask(built / f"masks/dps/{name}.png", hole)
         write_photo(tmp_path / f"out/dps/l0.5/{name}.png", picture)
-    found = contrast_ratios(EditDataset(built, "all", "dps"), tmp_path / "out", "dps", 0.5)
-    assert found == pytest.approx([0.5, 0.0], abs=1e-6)
+    found = hole_contrasts(EditDataset(built, "all", "dps"), tmp_path / "out", "dps", 0.5)
+    assert found == pytest.approx(np.array([[10.0, 20.0], [0.0, 20.0]]), abs=1e-4)
 
 
 def test_cells_as_people_type_them() -> None:
@@ -202,13 +206,21 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
         ({"methods": ("mean-color",)}, "dps"),
         ({"levels": (0.0, 0.5)}, "level 0 with level 1"),
         ({"split": "val"}, "chosen on val"),
+        ({"split": "all"}, "chosen on val"),
         ({"work": config.out}, "another folder"),
+        ({"work": config.out / "work"}, "another folder"),
+        ({"work": config.built / "work"}, "another folder"),
         ({"cells": ()}, "at least one"),
     ):
         with pytest.raises(UsageError, match=reason):
             replace(config, **fields)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="nobody"):
         run_study(replace(config, shown=("nobody",)))
+    with pytest.raises(UsageError, match="scfegn"):
+        run_study(replace(config, weights={**config.weights, "scfegn": "x"}))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFailure):
+        run_study(replace(config, out=tmp_path / "file", work=tmp_path / "w"))
     words = ["study", str(config.built), "-o", str(tmp_path / "o"), "--work", str(tmp_path / "w"), "--cell", "dps:own"]
     assert run_app(app, [*words, "--dry-run"]) == 0
     assert "test: dps/own" in capsys.readouterr().out

@@ -208,6 +208,32 @@ def test_an_edit_opens_while_a_rival_is_chosen(session: EditSession, found: dict
     assert not np.array_equal(soft, show(session, text))
 
 
+def test_another_method_chosen_in_mid_run_ends_the_run(
+    engine: Engine, found: dict[str, RivalEngine], tmp_path: Path
+) -> None:
+    pytest.importorskip("gradio")
+    from models.app.events import PageEvents
+
+    events = PageEvents({"bundled": engine}, found.values(), tmp_path)
+    assert events.methods[0] == "Deep Plastic Surgery"
+    session = events.new_session()
+    session.open_photo(encode_png(PHOTO), "me.png")
+    run = events.show_levels(session, DRAWING, False, events.methods[0])
+    for step in (1, 2):
+        assert f"Level {step} of 5" in next(run)[0]
+    status, results, head, slider, refined, button = events.choose_method(session, "SC-FEGAN, no level")
+    assert "no level" in status
+    assert "no level" in head
+    assert (results["visible"], slider, refined["visible"], button) == (False, "", False, "Show result")
+    assert len(list(run)) == 1
+    assert session.shown is None
+    *_, last = events.show_levels(session, DRAWING, True, "SC-FEGAN, no level")
+    assert last[2:4] == ("", "")
+    assert "After, SC-FEGAN" in last[4]
+    assert "Refined sketch" not in last[4]
+    assert "After, SC-FEGAN" in events.show_level(session, "0.5", True)[1]
+
+
 def test_the_words_of_methods() -> None:
     dps, plain, fegan = (METHODS[name] for name in ("dps", "deepfillv2", "scfegan"))
     assert name_editors(["bundled"]) == ["Deep Plastic Surgery"]

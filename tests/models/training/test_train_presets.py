@@ -7,6 +7,7 @@ import pytest
 from dpsdata.contracts import UsageError
 from models.training.differences import list_differences
 from models.training.presets import LossConfig, find_train_preset, train_preset_names
+from models.training.schedule import plan_stages
 
 
 def test_all_presets_exist_and_fit_their_networks() -> None:
@@ -15,6 +16,7 @@ def test_all_presets_exist_and_fit_their_networks() -> None:
         "paper-synthesis-256",
         "lite-edit-64",
         "lite-edit-64-polish",
+        "lite-edit-64-high",
         "lite-edit-128",
         "lite-edit-256",
         "lite-synthesis-256",
@@ -54,9 +56,11 @@ def test_differences_are_named() -> None:
 
 
 def test_the_second_run_fits_the_networks_of_the_first() -> None:
-    first, second = find_train_preset("lite-edit-64"), find_train_preset("lite-edit-64-polish")
-    assert first.networks == second.networks
-    assert second.learning_rate < first.learning_rate
+    first = find_train_preset("lite-edit-64")
+    for name in ("lite-edit-64-polish", "lite-edit-64-high"):
+        assert find_train_preset(name).networks == first.networks
+        assert find_train_preset(name).learning_rate < first.learning_rate
+    assert [stage.name for stage in plan_stages(find_train_preset("lite-edit-64-high"))] == ["G64"]
 
 
 def test_images_scale() -> None:

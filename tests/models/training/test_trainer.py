@@ -184,6 +184,20 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
         Trainer(other, built, tmp_path / "x", device="cpu", begin_with=light, continue_from=light)
 
 
+def test_a_training_of_g_alone_needs_an_f_to_begin_with(
+    whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    alone = replace(quick, name="alone", inpainter_images=0)
+    with pytest.raises(UsageError, match="trains no inpainter; pass --begin-with"):
+        Trainer(alone, built, tmp_path / "x", device="cpu")
+    trainer = Trainer(alone, built, tmp_path / "alone", device="cpu", begin_with=whole_run / LIGHT_FILE)
+    before = {key: value.clone() for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()}
+    trainer.run()
+    after = trainer.algorithm.nets["inpainter"].state_dict()
+    assert all(torch.equal(before[key], value) for key, value in after.items())
+    assert weights_of(tmp_path / "alone").keys() == weights_of(whole_run).keys()
+
+
 def test_another_config_or_dataset_or_a_damaged_checkpoint_is_refused(
     whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
