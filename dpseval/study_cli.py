@@ -52,7 +52,7 @@ def study_command(
     """
     from dpseval.score_config import ScoreConfig
     from dpseval.study.config import StudyConfig, parse_cells
-    from dpseval.study.running import run_study
+    from dpseval.study.running import check_study, run_study
 
     config = StudyConfig(
         built,
@@ -70,6 +70,7 @@ def study_command(
         ScoreConfig(lpips_nets=split_words(lpips), device=device, workers=workers, seed=seed, cache=cache),
     )
     if dry_run:
+        check_study(config)
         for item in config.cells:
             typer.echo(f"{config.split}: {item.name}: {', '.join(config.methods)}")
         typer.echo(f"levels are chosen on {config.choose_split}; nothing was written")

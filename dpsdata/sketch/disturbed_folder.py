@@ -17,6 +17,7 @@ from dpsdata.sketch.disturb import Disturbance, disturb_sketch
 
 RECORD_FILE = "disturbance.json"
 _MOST_RECORD_BYTES = 100_000
+_VERSION = 1  # of the ways in which sketches are disturbed; another one gives other bytes
 
 
 class DisturbCounts(NamedTuple):
@@ -60,7 +61,12 @@ def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str 
     ids = [row.id for row in rows if split in ("all", row.split)]
     if not ids:
         raise MissingError(f"{built}: no samples in this dataset; look at errors.csv")
-    record = {**asdict(disturbance), "root_hash": description["root_hash"], "size": description["size"]}
+    record = {
+        "version": _VERSION,
+        **asdict(disturbance),
+        "root_hash": description["root_hash"],
+        "size": description["size"],
+    }
     _check_record(out, record)
     try:
         out.mkdir(parents=True, exist_ok=True)

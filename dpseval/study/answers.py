@@ -21,7 +21,7 @@ QUESTIONS: Final = {
     "f-over-g": "Does F's photo beat G's own?",
     "level-helps": "Does level 1 come nearer to the photo than level 0?",
     "level-costs": "Does level 1 follow the drawing less than level 0?",
-    "refining-helps-scfegan": "Does G's refined sketch help SC-FEGAN?",
+    "refining-helps-scfegan": "Does G's refined sketch, at the level chosen for dps and at 1, help SC-FEGAN?",
     "dps-over-rival": "Does Deep Plastic Surgery beat the others, at the level chosen on the other split?",
 }
 _REALISM = ("psnr", "hedps")

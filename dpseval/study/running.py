@@ -56,8 +56,7 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
     """
     say = announce or (lambda line: None)
     dataset = read_dataset(config.built)
-    _check_shown(config)
-    plan_sweep(config, config.cells[0], config.split, config.methods)
+    check_study(config)
     _make_folder(config.out)
     chosen = _choose_levels(config, say)
     found = [run_cell(config, cell, config.split, config.methods, say) for cell in config.cells]
@@ -94,11 +93,19 @@ def _make_folder(out: Path) -> None:
         raise write_failure(out, error) from error
 
 
-def _check_shown(config: StudyConfig) -> None:
+def check_study(config: StudyConfig) -> None:
+    """Check what can be checked before the work, which takes hours; nothing is written.
+
+    Raises:
+        MissingError: no dataset.
+        UsageError: no such split, method, weights or photo.
+    """
+    EditDataset(config.built, config.choose_split)
     ids = set(EditDataset(config.built, config.split).ids)
     missing = [name for name in config.shown if name not in ids]
     if missing:
         raise UsageError(f"show: the split {config.split} of {config.built} holds no {missing[0]}")
+    plan_sweep(config, config.cells[0], config.split, config.methods)
 
 
 def _choose_levels(config: StudyConfig, say: Callable[[str], None]) -> dict[str, float]:

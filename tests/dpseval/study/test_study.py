@@ -225,4 +225,7 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
     assert run_app(app, [*words, "--dry-run"]) == 0
     assert "test: dps/own" in capsys.readouterr().out
     assert run_app(app, [*words, "--split", "val"]) == 2
+    assert run_app(app, [*words, "--dry-run", "--methods", "dps,lama"]) == 2
+    assert run_app(app, [*words, "--dry-run", "--weights", "telae=x"]) == 2
+    assert run_app(app, [*words, "--dry-run", "--choose-split", "train"]) == 2
     assert not (tmp_path / "w").exists()
