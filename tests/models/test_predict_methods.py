@@ -144,6 +144,7 @@ def test_command_says_the_method_its_weights_and_what_is_missing(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
     out = tmp_path / "out"
     assert run_app(app, words(place, out, "scfegan", "--weights", str(place / "run"), "--limit", "1")) == 0
     said = capsys.readouterr().out
