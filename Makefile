@@ -56,8 +56,8 @@ comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make 
 	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
 	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built --size 64 --masks dps --masks center
 	$(BIN)/dpseval study $(COMPARISON)/built --methods $(METHODS),scfegan-refined --levels $(LEVELS) \
-		--cell dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 --cell deepfillv2:own,deformed-8 \
-		--cell lama-medium:own,deformed-8 --cell center:own,deformed-8 --show "$(SHOW)" \
+		--cell dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 --cell deepfillv2:own \
+		--cell lama-medium:own --cell center:own,deformed-8 --show "$(SHOW)" \
 		--work $(COMPARISON)/work -o reports/comparison
 
 test: lint types unit ## Lint, check types and run all tests.

@@ -12,10 +12,17 @@ import pytest
 
 from dpsdata.contracts import MissingError
 from dpsdata.device import keyed_generator
-from dpsdata.weights import find_weights
+from dpsdata.weights import find_weights, weights_path
 from models import bundled_weights, load_editor
-from models.bundled_weights import BUNDLED_FOLDER, bundled_networks, bundled_sources
+from models.bundled_weights import (
+    BUNDLED_FOLDER,
+    bundled_networks,
+    bundled_rival_name,
+    bundled_sources,
+    has_bundled_rival,
+)
 from models.loading import find_sources
+from models.method_predictors import LoadOptions, load_method, say_method
 
 
 def test_the_editing_networks_are_there_and_fit_in_20_mb() -> None:
@@ -31,6 +38,23 @@ def test_every_file_of_the_hashes_has_its_card_with_terms_and_images_seen() -> N
         assert card["network"].lower() == name.rsplit("-", 1)[1]
         assert card["images_seen"] > 0
         assert "research use" in card["licence"]
+
+
+def test_the_rivals_are_there_and_fit_in_12_mb() -> None:
+    size = 0
+    for stem in ("deepfillv2", "deepfillv2-guided", "scfegan"):
+        assert has_bundled_rival(stem), stem
+        path = weights_path(bundled_rival_name(stem))
+        size += path.stat().st_size
+        card = json.loads(path.with_suffix(".json").read_text())
+        assert card["method"] == stem
+        assert card["images_seen"] > 0
+        assert "research use" in card["licence"]
+        assert (path.parent / "MODEL_CARD.md").is_file()
+        predictor = load_method(stem, LoadOptions("bundled"))
+        assert predictor.facts.origin == "bundled"
+        assert "bundled weights" in say_method(predictor)
+    assert size <= 12_000_000
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
