@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | Mapping[str, Tensor] | Mapping[str, Any]
 
 _PARTS = "GF"
-_HELP = (
-    "get the official files (`dps weights list` says where) and run `dps weights import FILE`, "
-    "or train a model with `dps train tiny --data BUILT --out RUN`"
-)
+_PRESETS: Final[dict[Task, str]] = {"edit": "tiny", "synthesis": "lite-synthesis-256"}
 
 
 def load_editor(
@@ -160,15 +157,22 @@ def find_sources(weights: Any, task: Task) -> dict[str, Any]:
         return dict(weights)
     if weights == "bundled":
         if not bundled_networks(task):
-            raise MissingError(f"no weights of {task} are bundled; {_HELP}")
+            raise MissingError(f"no weights of {task} are bundled; {_help(task)}")
         return dict(bundled_sources(task))
     if weights == "official":
         names = ("G64", "G128", "G256", "F256")
         return {name: weight_files.weights_path(official_weights.weight_name(task, name)) for name in names}
     folder = Path(weights)
     if not folder.is_dir():
-        raise MissingError(f"{folder}: there is no such folder of weights; {_HELP}")
+        raise MissingError(f"{folder}: there is no such folder of weights; {_help(task)}")
     return _folder_sources(folder, task)
+
+
+def _help(task: Task) -> str:
+    return (
+        "get the official files (`dps weights list` says where) and run `dps weights import FILE`, "
+        f"or train a model with `dps train {_PRESETS[task]} --data BUILT --out RUN`"
+    )
 
 
 def _folder_sources(folder: Path, task: Task) -> dict[str, Path]:
@@ -181,7 +185,7 @@ def _folder_sources(folder: Path, task: Task) -> dict[str, Path]:
             )
         found[name] = path
     if not found:
-        raise MissingError(f"{folder}: no weights of {task} in this folder; {_HELP}")
+        raise MissingError(f"{folder}: no weights of {task} in this folder; {_help(task)}")
     return found
 
 

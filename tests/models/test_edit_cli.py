@@ -195,7 +195,8 @@ def test_without_weights_it_says_what_helps(
         assert run_app(app, command) == 5
         message = capsys.readouterr().err
         assert "dps weights import FILE" in message
-        assert "dps train tiny --data BUILT --out RUN" in message
+        preset = "tiny" if command[0] == "edit" else "lite-synthesis-256"
+        assert f"dps train {preset} --data BUILT --out RUN" in message
     assert not (tmp_path / "out").exists()
 
 
