@@ -87,7 +87,7 @@ def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str 
 
 def _check_record(out: Path, record: dict[str, object]) -> None:
     path = out / RECORD_FILE
-    advice = "choose another OUT, or delete this one"
+    advice = "choose another OUT"
     if not out.exists():
         return
     if not out.is_dir():

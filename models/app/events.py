@@ -35,6 +35,20 @@ def explain(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}). The terminal shows more; you can go on."
 
 
+class SessionSeed:
+    """What Gradio copies for each tab; the copy is a new session.
+
+    Args:
+        make: makes a session.
+    """
+
+    def __init__(self, make: Callable[[], EditSession]) -> None:
+        self._make = make
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EditSession:
+        return self._make()
+
+
 class PageEvents:
     """Handlers of the page's events; each answers with what its outputs show.
 

@@ -8,7 +8,7 @@ from importlib import import_module, resources
 from typing import Any
 
 from models.app import fragments
-from models.app.events import PageEvents
+from models.app.events import PageEvents, SessionSeed
 from models.app.method_words import name_button
 from models.registry import METHODS
 
@@ -76,6 +76,8 @@ class EditPage:
         gr = self.gr
         with gr.Blocks(title="Deep Plastic Surgery", analytics_enabled=False, delete_cache=(600, 3600)) as page:
             self.session = gr.State()
+            # Copied for each tab at its first press: an event of loading comes too late for a quick hand.
+            self.session.value = SessionSeed(self.events.new_session)
             self.drawing = gr.Textbox(visible=False)
             self.opened, self.layer = gr.JSON(visible=False), gr.JSON(visible=False)
             self.download = gr.File(visible=False)
@@ -142,7 +144,6 @@ class EditPage:
     def _connect(self, page: Any) -> None:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         events = self.events
-        page.load(events.new_session, None, self.session, **quiet)
         opened = [self.status, self.opened, self.results, self.slider]
         show = {"fn": None, "inputs": self.opened, "js": "(opened) => window.dps.open(opened)"}
         self.photo.upload(events.open_photo, [self.session, self.photo], [*opened, self.photo], **quiet).then(**show)
