@@ -51,7 +51,9 @@ class Disturbance:
     def __post_init__(self) -> None:
         if self.fault not in FAULTS:
             raise UsageError(f"fault: expected one of {', '.join(FAULTS)}, got {self.fault!r}")
-        most, unit = (1.0, "a share in [0, 1]") if self.fault == "dropped" else (_MOST_PX, f"0 to {_MOST_PX:g} px")
+        most, unit = (
+            (1.0, "a share in [0, 1], such as 0.33") if self.fault == "dropped" else (_MOST_PX, f"0 to {_MOST_PX:g} px")
+        )
         if not 0 <= self.amount <= most:
             raise UsageError(f"amount: a sketch is {self.fault} by {unit}, got {self.amount!r}")
 

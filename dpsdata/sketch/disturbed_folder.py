@@ -10,8 +10,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from dpsdata.atomic import write_failure, write_text_atomic
-from dpsdata.build.manifest import read_dataset, read_manifest
-from dpsdata.contracts import BrokenImageError, MissingError, UsageError
+from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.dataset import EditDataset
 from dpsdata.image_io import read_sketch, write_sketch
 from dpsdata.sketch.disturb import Disturbance, disturb_sketch
 
@@ -53,19 +53,13 @@ def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str 
         UsageError: no such split, or OUT holds sketches of other settings.
         EnvironmentFailure: OUT cannot be written to.
     """
-    description = read_dataset(built)
-    rows = [row for row in read_manifest(built) if row.status == "ok"]
-    names = sorted({row.split for row in rows})
-    if split != "all" and split not in names:
-        raise UsageError(f"split: expected all or one of {', '.join(names)}, got {split!r}")
-    ids = [row.id for row in rows if split in ("all", row.split)]
-    if not ids:
-        raise MissingError(f"{built}: no samples in this dataset; look at errors.csv")
+    dataset = EditDataset(built, split)
+    ids = dataset.ids
     record = {
         "version": _VERSION,
         **asdict(disturbance),
-        "root_hash": description["root_hash"],
-        "size": description["size"],
+        "root_hash": dataset.root_hash,
+        "size": dataset.size,
     }
     _check_record(out, record)
     try:

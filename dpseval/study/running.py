@@ -78,7 +78,9 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
     else:
         figure.unlink(missing_ok=True)
     write_study(config, facts, answers, scores)
-    text = json.dumps({**asdict(facts), "answers": [asdict(item) for item in answers]}, indent=1, sort_keys=True)
+    found_all = json.dumps({**asdict(facts), "answers": [asdict(item) for item in answers]})
+    # A value that there is too little data for is null, since JSON knows no NaN.
+    text = json.dumps(json.loads(found_all, parse_constant=lambda _: None), indent=1, sort_keys=True)
     write_text_atomic(config.out / "study.json", text + "\n")
     return Study(chosen, answers, scores)
 

@@ -178,7 +178,9 @@ def _answer_tables(answers: Sequence[Answer]) -> list[Table]:
         for item in answers:
             if item.question == question:
                 digits = 2 if item.metric == "psnr" else 4
-                difference = f"{item.difference:+.{digits}f} [{item.ci_low:+.{digits}f}, {item.ci_high:+.{digits}f}]"
+                difference = f"{item.difference:+.{digits}f}"
+                if math.isfinite(item.ci_low):
+                    difference += f" [{item.ci_low:+.{digits}f}, {item.ci_high:+.{digits}f}]"
                 means = (f"{item.left_value:.{digits}f}", f"{item.right_value:.{digits}f}")
                 sets = (METRICS[item.metric].title, item.left, item.right)
                 rows.append((item.masks, item.sketch, *sets, *means, difference, f"{item.p_holm:.2g}", item.outcome))

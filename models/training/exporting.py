@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dpsdata.atomic import write_failure, write_text_atomic
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights_read import read_state
 from dpsdata.weights_store import sha256_file, write_safetensors
 from models.bundled_weights import HASHES_FILE, bundled_name, bundled_rival_name
@@ -35,9 +35,12 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
 
     Raises:
         MissingError: the run is not finished or damaged.
+        UsageError: `out` holds other files.
         EnvironmentFailure: `out` cannot be written.
     """
     facts = _read_run(run)
+    if out.is_dir() and any(out.iterdir()) and not (out / HASHES_FILE).is_file():
+        raise UsageError(f"{out}: it holds files that are no export; name a new folder")
     told = {
         "preset": facts["preset"],
         "images_seen": _count_images(facts),

@@ -150,6 +150,10 @@ def test_a_rival_from_the_command_line(
     assert list((out / "samples").glob("*.png"))
     assert run_app(app, ["export", str(out), str(tmp_path / "small"), "--licence", "for tests alone"]) == 0
     assert f"--method {method}" in capsys.readouterr().out
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/me.jpg").write_bytes(b"mine")
+    assert run_app(app, ["export", str(out), str(tmp_path / "photos")]) == 2
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["me.jpg"]
     half = tmp_path / "small" / f"{method}.safetensors"
     assert half.stat().st_size < 0.6 * path.stat().st_size
     small = load_method(method, LoadOptions(str(tmp_path / "small")))
