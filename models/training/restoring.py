@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dpsdata.contracts import UsageError
 from models.training import state as run_state
+from models.training.growing import grow_tensors
 from models.training.loop_config import LoopConfig
 from models.training.losses import PerceptualName
 from models.training.state import Position
@@ -63,7 +64,8 @@ def restore_run(
         nets: by name; filled.
         stage_nets: the network that each stage trains.
         continue_from: a light checkpoint of this config, used where `out` holds none.
-        begin_with: a light checkpoint of the same networks under another config, used where `out` holds none.
+        begin_with: a light checkpoint of the same networks under another config, or of those for half the side, used
+            where `out` holds none.
 
     Raises:
         UsageError: a checkpoint belongs to another config or dataset, or this training needs one to begin with.
@@ -95,20 +97,27 @@ def restore_run(
             begun_with=card.get("begun_with"),
         )  # fmt: skip
     if begin_with is not None:
-        tensors, card = run_state.read_light(begin_with)
-        _fill(nets, tensors, begin_with)
-        stage = int(card["position"][0])
-        critic = {}
-        if "average" in tensors and stage < len(stage_nets):  # it was stopped in the middle of this stage
-            run_state.restore(stage_nets[stage], tensors["average"], begin_with)
-            critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stage_nets) == 1 else {}
-        return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(begin_with))
+        return _begin(nets, stage_nets, begin_with)
     for name, net in nets.items():
         if not any(stage_net is part for stage_net in stage_nets for part in net.modules()):
             raise UsageError(
                 f"{config.name} trains no {name}; pass --begin-with RUN/{run_state.LIGHT_FILE} of a run that did"
             )
     return Beginning()
+
+
+def _begin(nets: Mapping[str, nn.Module], stage_nets: tuple[nn.Module, ...], path: Path) -> Beginning:
+    given, card = run_state.read_light(path)
+    tensors = {name: grow_tensors(nets[name], part) if name in nets else part for name, part in given.items()}
+    is_grown = any(tensors[name] is not part for name, part in given.items())
+    _fill(nets, tensors, path)
+    stage = int(card["position"][0])
+    critic: dict[str, Any] = {}
+    was_stopped = "average" in tensors and stage < len(stage_nets)  # in the middle of this stage
+    if was_stopped and not is_grown:
+        run_state.restore(stage_nets[stage], tensors["average"], path)
+        critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stage_nets) == 1 else {}
+    return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(path))
 
 
 def _fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Mapping[str, Tensor]], path: Path) -> None:

@@ -214,6 +214,27 @@ def _polish_for_cpu(method: Method) -> RivalTrainConfig:
     )
 
 
+def _sharp_for_cpu(method: Method) -> RivalTrainConfig:
+    """A third run for the network of `lite-METHOD-64-polish`, as F's in `lite-edit-64-sharp`."""
+    ours = find_train_preset("lite-edit-64-sharp")
+    return replace(
+        _polish_for_cpu(method),
+        name=f"lite-{method}-64-sharp",
+        images=ours.inpainter_images,
+        learning_rate=ours.learning_rate,
+        # The compact HED's absolute differences are small beside VGG16's, and its Gram matrices are not.
+        scfegan_losses=ScFeganLosses(perceptual=0.3),
+    )
+
+
+def _grown_for_cpu(method: Method) -> RivalTrainConfig:
+    """128 px, to be begun with a network trained at 64 px, as ours in `lite-edit-128-grown`."""
+    ours = find_train_preset("lite-edit-128-grown")
+    return replace(
+        _sharp_for_cpu(method), name=f"lite-{method}-128-grown", resolution=128, images=ours.inpainter_images
+    )
+
+
 def _tiny(method: Method) -> RivalTrainConfig:
     """About a minute on a CPU."""
     return RivalTrainConfig(
@@ -241,6 +262,8 @@ _PRESETS = {
         *(_published(method) for method in METHODS),
         *(_lite(method, resolution) for method in METHODS for resolution in (64, 128, 256)),
         *(_polish_for_cpu(method) for method in METHODS),
+        *(_sharp_for_cpu(method) for method in METHODS),
+        *(_grown_for_cpu(method) for method in METHODS),
         *(_tiny(method) for method in METHODS),
     )
 }

@@ -23,7 +23,7 @@ def weights_of(config: RivalTrainConfig) -> int:
 
 
 def test_every_preset_is_found_and_named_in_the_help() -> None:
-    assert all_preset_names()[-18:] == rival_preset_names()
+    assert all_preset_names()[-24:] == rival_preset_names()
     for name in all_preset_names():
         assert find_any_preset(name).name == name
         shown = name

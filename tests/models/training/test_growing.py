@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dpsdata.contracts import MissingError
+from models.inpainter import Inpainter
+from models.presets import lite_config
+from models.refiner import Refiner
+from models.training.growing import grow_tensors
+from models.training.presets import find_train_preset
+from models.training.restoring import restore_run
+from models.training.schedule import plan_stages
+from models.training.state import write_light
+
+
+def test_g_keeps_its_coarser_network_and_begins_the_finer_one_with_what_fits() -> None:
+    small, large = Refiner(lite_config("edit", 64).refiner), Refiner(lite_config("edit", 128).refiner)
+    before = {key: value.clone() for key, value in large.state_dict().items()}
+    large.load_state_dict(dict(grow_tensors(large, small.state_dict())))
+    for key, value in small.state_dict().items():
+        assert torch.equal(large.state_dict()[key], value), key
+    for name in ("first", "downs.0", "head", "level_embedding"):
+        keys = [key for key in before if key.startswith(f"scales.128.{name}.")]
+        assert keys
+        for key in keys:
+            assert torch.equal(large.state_dict()[key], small.state_dict()[key.replace(".128.", ".64.")]), key
+    other = [key for key in before if key.startswith("scales.128.ups.")]
+    assert other
+    assert all(torch.equal(large.state_dict()[key], before[key]) for key in other), "another shape in the deep network"
+
+
+def test_f_keeps_the_blocks_near_the_photo_and_gets_its_deepest_ones_twice() -> None:
+    small, large = Inpainter(lite_config("edit", 64).inpainter), Inpainter(lite_config("edit", 128).inpainter)
+    large.load_state_dict(dict(grow_tensors(large, small.state_dict())))
+    old, new = small.state_dict(), large.state_dict()
+    twins = {"first": "first", "bottom": "bottom", "head": "head", "downs.5": "downs.4"}
+    twins |= {f"downs.{index}": f"downs.{index}" for index in range(5)}
+    twins |= {"ups.0": "ups.0", "ups.1": "ups.1"} | {f"ups.{index}": f"ups.{index - 1}" for index in range(2, 7)}
+    seen = set()
+    for name, source in twins.items():
+        for key in (key for key in new if key.startswith(f"{name}.")):
+            seen.add(key)
+            assert torch.equal(new[key], old[source + key[len(name) :]]), key
+    assert seen == set(new), "no block is left as it was"
+
+
+def test_networks_of_the_same_side_are_left_alone() -> None:
+    for net in (Refiner(lite_config("edit", 64).refiner), Inpainter(lite_config("edit", 128).inpainter)):
+        tensors = dict(net.state_dict())
+        assert grow_tensors(net, tensors) is tensors
+
+
+def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) -> None:
+    small, config = lite_config("edit", 64), find_train_preset("lite-edit-128-grown")
+    light = tmp_path / "light.safetensors"
+    groups = {"refiner": Refiner(small.refiner), "inpainter": Inpainter(small.inpainter)}
+    write_light(light, groups, {"position": [1, 0], "config": {"name": "lite-edit-64-sharp"}, "images_seen": 7})
+    nets: dict[str, nn.Module] = {
+        "refiner": Refiner(config.networks.refiner),
+        "inpainter": Inpainter(config.networks.inpainter),
+    }
+    where = (config, "hash", torch.device("cpu"), nets, tuple(nets.values()))
+    begun = restore_run(tmp_path / "run", *where, begin_with=light)
+    assert begun.begun_with is not None
+    assert (begun.begun_with["preset"], begun.begun_with["images_seen"]) == ("lite-edit-64-sharp", 7)
+    grown, given = nets["inpainter"].state_dict(), groups["inpainter"].state_dict()
+    assert all(torch.equal(grown[key], given[key]) for key in given if key.startswith(("first.", "head.")))
+    wrong = {"refiner": groups["refiner"], "inpainter": Inpainter(lite_config("edit", 256).inpainter)}
+    write_light(light, wrong, {"position": [1, 0]})
+    with pytest.raises(MissingError, match="does not fit"):
+        restore_run(tmp_path / "x", *where, begin_with=light)
+
+
+def test_the_grown_preset_fits_what_it_grows_from() -> None:
+    config, first = find_train_preset("lite-edit-128-grown"), find_train_preset("lite-edit-64-sharp")
+    assert config.networks == lite_config("edit", 128)
+    assert (config.model, config.losses, config.mask_family) == (first.model, first.losses, first.mask_family)
+    assert [stage.name for stage in plan_stages(config)] == ["F128", "G64", "G128"]
