@@ -59,7 +59,7 @@ def train_command(
 
     config = replace(find_any_preset(preset).scaled(images_scale), seed=seed)
     if dry_run:
-        _describe(config, data)
+        _describe(config, data, begin_with)
         return
     trainer = Trainer(
         config,
@@ -89,17 +89,21 @@ def train_command(
         typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
 
 
-def _describe(config: AnyTrainConfig, data: Path) -> None:
+def _describe(config: AnyTrainConfig, data: Path, begin_with: Path | None) -> None:
     import torch
 
     from models.training.batches import PhotoStore
     from models.training.catalogue import make_algorithm
     from models.training.losses import choose_perceptual
+    from models.training.restoring import begin_run
 
     store = PhotoStore(data, "all", config.resolution)
     algorithm = make_algorithm(config, torch.device("cpu"))
     algorithm.use_perceptual(choose_perceptual())
     typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
+    if begin_with is not None:
+        begun = begin_run(algorithm.nets, algorithm.stage_nets(), begin_with).begun_with or {}
+        typer.echo(f"  begins with {begin_with}: {begun['preset']}, images seen: {begun['images_seen']}")
     for line in algorithm.describe_stages():
         typer.echo(f"  {line}")
     for sentence in algorithm.list_differences():

@@ -102,7 +102,10 @@ def check_study(config: StudyConfig) -> None:
         MissingError: no dataset.
         UsageError: no such split, method, weights or photo.
     """
-    EditDataset(config.built, config.choose_split)
+    try:
+        EditDataset(config.built, config.choose_split)
+    except UsageError as error:
+        raise UsageError(f"choose-{error}") from None
     ids = set(EditDataset(config.built, config.split).ids)
     missing = [name for name in config.shown if name not in ids]
     if missing:

@@ -42,6 +42,10 @@ class Algorithm(ABC, Generic[StageT]):
         """Features of the perceptual loss, or `none`."""
         return "none" if self.perceptual is None else self.perceptual.name
 
+    def stage_nets(self) -> dict[str, nn.Module]:
+        """The network that each stage trains, by the name of the stage."""
+        return {stage.name: self.network(stage) for stage in self.stages}
+
     def loaded_perceptual(self) -> PerceptualLoss:
         """The perceptual loss of a training that has one; raise RuntimeError before `use_perceptual`."""
         if self.perceptual is None:

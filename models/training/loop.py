@@ -83,10 +83,8 @@ class Trainer:
         self.stages = self.algorithm.stages
         self._checkpoint_seconds = checkpoint_seconds
         self._stop_after = self._check_stop(stop_after)
-        stage_nets = tuple(self.algorithm.network(stage) for stage in self.stages)
-        begun = restore_run(
-            out, config, self.store.root_hash, self.device, self.algorithm.nets, stage_nets, continue_from, begin_with
-        )
+        nets, stage_nets = self.algorithm.nets, self.algorithm.stage_nets()
+        begun = restore_run(out, config, self.store.root_hash, self.device, nets, stage_nets, continue_from, begin_with)
         self.position, self.results = begun.position, dict(begun.results)
         self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
         self._critic: dict[str, Any] = dict(begun.critic)
@@ -267,6 +265,7 @@ class Trainer:
             "root_hash": self.store.root_hash,
             "perceptual": self.algorithm.perceptual_name,
             "position": list(self.position),
+            "stage": None if average is None else self.stages[self.position.stage].name,
             "images_seen": self.images_seen,
             "begun_with": self._begun_with,
         }

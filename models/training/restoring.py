@@ -50,7 +50,7 @@ def restore_run(
     root_hash: str,
     device: torch.device,
     nets: Mapping[str, nn.Module],
-    stage_nets: tuple[nn.Module, ...],
+    stages: Mapping[str, nn.Module],
     continue_from: Path | None = None,
     begin_with: Path | None = None,
 ) -> Beginning:
@@ -62,7 +62,7 @@ def restore_run(
         root_hash: of the dataset.
         device: where tensors go.
         nets: by name; filled.
-        stage_nets: the network that each stage trains.
+        stages: the network that each stage trains, by the name of the stage.
         continue_from: a light checkpoint of this config, used where `out` holds none.
         begin_with: a light checkpoint of the same networks under another config, or of those for half the side, used
             where `out` holds none.
@@ -97,26 +97,29 @@ def restore_run(
             begun_with=card.get("begun_with"),
         )  # fmt: skip
     if begin_with is not None:
-        return _begin(nets, stage_nets, begin_with)
+        return begin_run(nets, stages, begin_with)
     for name, net in nets.items():
-        if not any(stage_net is part for stage_net in stage_nets for part in net.modules()):
+        if not any(stage_net is part for stage_net in stages.values() for part in net.modules()):
             raise UsageError(
                 f"{config.name} trains no {name}; pass --begin-with RUN/{run_state.LIGHT_FILE} of a run that did"
             )
     return Beginning()
 
 
-def _begin(nets: Mapping[str, nn.Module], stage_nets: tuple[nn.Module, ...], path: Path) -> Beginning:
+def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], path: Path) -> Beginning:
+    """Fill networks from the light checkpoint of another run, growing them where it was for half the side.
+
+    Raises:
+        MissingError: no such checkpoint, a damaged one, or one of other networks.
+    """
     given, card = run_state.read_light(path)
     tensors = {name: grow_tensors(nets[name], part) if name in nets else part for name, part in given.items()}
-    is_grown = any(tensors[name] is not part for name, part in given.items())
     _fill(nets, tensors, path)
-    stage = int(card["position"][0])
     critic: dict[str, Any] = {}
-    was_stopped = "average" in tensors and stage < len(stage_nets)  # in the middle of this stage
-    if was_stopped and not is_grown:
-        run_state.restore(stage_nets[stage], tensors["average"], path)
-        critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stage_nets) == 1 else {}
+    stage = str(card.get("stage"))
+    if "average" in tensors and stage in stages:  # it was stopped in the middle of this stage
+        run_state.restore(stages[stage], tensors["average"], path)
+        critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stages) == 1 else {}
     return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(path))
 
 

@@ -89,6 +89,8 @@ def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     Raises:
         MissingError: missing, damaged, or another kind of file.
     """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file; expected the {LIGHT_FILE} of a run folder")
     tensors, card = read_state(path)
     if card.get("kind") != "dps-light" or not isinstance(card.get("position"), list):
         raise MissingError(f"{path}: expected a {LIGHT_FILE} that a training wrote")
@@ -113,10 +115,12 @@ def describe_light(path: Path) -> dict[str, Any]:
 
 def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path) -> None:
     """Load tensors into a network; raise MissingError where they do not fit."""
-    try:
-        net.load_state_dict(dict(tensors or {}), strict=True)
-    except (RuntimeError, TypeError) as error:
-        raise MissingError(f"{source}: it does not fit this preset ({str(error).splitlines()[0][:120]})") from None
+    given, own = dict(tensors or {}), net.state_dict()
+    for key in sorted(given.keys() | own.keys()):
+        there, here = (tuple(state[key].shape) if key in state else "none" for state in (given, own))
+        if there != here:
+            raise MissingError(f"{source}: it does not fit this preset ({key}: {there} there, {here} here)")
+    net.load_state_dict(given, strict=True)
 
 
 def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter) -> list[Path]:

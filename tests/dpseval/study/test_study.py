@@ -227,5 +227,7 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
     assert run_app(app, [*words, "--split", "val"]) == 2
     assert run_app(app, [*words, "--dry-run", "--methods", "dps,lama"]) == 2
     assert run_app(app, [*words, "--dry-run", "--weights", "telae=x"]) == 2
+    capsys.readouterr()
     assert run_app(app, [*words, "--dry-run", "--choose-split", "train"]) == 2
+    assert "choose-split: expected" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()

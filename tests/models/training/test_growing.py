@@ -12,7 +12,7 @@ from models.presets import lite_config
 from models.refiner import Refiner
 from models.training.growing import grow_tensors
 from models.training.presets import find_train_preset
-from models.training.restoring import restore_run
+from models.training.restoring import begin_run, restore_run
 from models.training.schedule import plan_stages
 from models.training.state import write_light
 
@@ -63,15 +63,23 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
         "refiner": Refiner(config.networks.refiner),
         "inpainter": Inpainter(config.networks.inpainter),
     }
-    where = (config, "hash", torch.device("cpu"), nets, tuple(nets.values()))
+    where = (config, "hash", torch.device("cpu"), nets, {"F128": nets["inpainter"], "G128": nets["refiner"]})
     begun = restore_run(tmp_path / "run", *where, begin_with=light)
     assert begun.begun_with is not None
     assert (begun.begun_with["preset"], begun.begun_with["images_seen"]) == ("lite-edit-64-sharp", 7)
     grown, given = nets["inpainter"].state_dict(), groups["inpainter"].state_dict()
     assert all(torch.equal(grown[key], given[key]) for key in given if key.startswith(("first.", "head.")))
+    stopped = {**groups, "average": Refiner(small.refiner).scale(64), "critic": nn.Linear(1, 1)}
+    write_light(light, stopped, {"position": [0, 9], "stage": "G64", "config": {"name": "a"}, "images_seen": 7})
+    large = nets["refiner"]
+    assert isinstance(large, Refiner)
+    stages = {"F128": nets["inpainter"], "G64": large.scale(64), "G128": large.scale(128)}
+    begin_run(nets, stages, light)
+    for key, value in stopped["average"].state_dict().items():
+        assert torch.equal(large.scale(64).state_dict()[key], value), "of the stage of that name, wherever it comes"
     wrong = {"refiner": groups["refiner"], "inpainter": Inpainter(lite_config("edit", 256).inpainter)}
     write_light(light, wrong, {"position": [1, 0]})
-    with pytest.raises(MissingError, match="does not fit"):
+    with pytest.raises(MissingError, match=r"does not fit this preset \(downs.6"):
         restore_run(tmp_path / "x", *where, begin_with=light)
 
 

@@ -50,6 +50,11 @@ def test_a_run_from_the_command_line(
         (["lite-edit-256"], 2, "--size 256"),
         (["tiny", "--device", "abacus"], 2, "abacus"),
         (["tiny", "--precision", "fp8"], 2, "fp8"),
+        (
+            ["tiny", "--dry-run", "--begin-with", "no/light.safetensors"],
+            5,
+            "no such file; expected the light.safetensors",
+        ),
     ],
 )
 def test_wrong_words_end_with_one_sentence(
