@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def export_command(
 ) -> None:
     """Write the networks of a run in half precision with hashes and facts, small enough to hand on."""
     from models.registry import METHODS
-    from models.training.exporting import export_run
+    from models.training.exporting import RESULTS_FILE, export_run
 
     sizes = export_run(run, out, licence)
     for network, size in sizes.items():
@@ -29,5 +30,7 @@ def export_command(
     rival = next((name for name in sizes if name in METHODS), None)
     if rival is not None:
         typer.echo(f"next: dps predict BUILT OUT --masks dps --method {rival} --weights {out}")
+    elif json.loads((out / RESULTS_FILE).read_text("utf-8"))["config"].get("task") == "synthesis":
+        typer.echo(f"next: dps synthesize SKETCH --weights {out} -o OUT")
     else:
         typer.echo(f"next: dps edit PHOTO --mask MASK --sketch SKETCH --weights {out} -o OUT")

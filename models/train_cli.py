@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 # Written out, since the presets themselves need torch, and `--help` should be quick.
 _PRESETS = (
     "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, then with --begin-with "
-    "lite-edit-64-polish, lite-edit-64-high, lite-edit-64-sharp, lite-edit-128-grown; lite-edit-128, lite-edit-256, "
-    "lite-synthesis-64, lite-synthesis-256, or tiny (minutes on two CPU cores). Its rivals, METHOD being deepfillv2, "
-    "deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, then with --begin-with "
-    "lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, lite-METHOD-256, tiny-METHOD."
+    "lite-edit-64-polish, lite-edit-64-high, lite-edit-64-sharp, lite-edit-64-level-1, lite-edit-128-grown; "
+    "lite-edit-128, lite-edit-256, lite-synthesis-64 (then lite-synthesis-64-polish), lite-synthesis-256, or tiny "
+    "(minutes on two CPU cores). Its rivals, METHOD being deepfillv2, deepfillv2-guided or scfegan: METHOD (published "
+    "sizes, 256 px), lite-METHOD-64, "
+    "then with --begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, "
+    "lite-METHOD-256, tiny-METHOD."
 )
 
 
@@ -38,7 +40,9 @@ def train_command(
     ] = None,
     begin_with: Annotated[
         Path | None,
-        typer.Option(help="light.safetensors of a run of another preset with the same networks, to begin with."),
+        typer.Option(
+            help="light.safetensors of a run of another preset with the same networks, or those for half the side."
+        ),
     ] = None,
     stop_after: Annotated[
         int | None,
@@ -59,7 +63,7 @@ def train_command(
 
     config = replace(find_any_preset(preset).scaled(images_scale), seed=seed)
     if dry_run:
-        _describe(config, data, begin_with)
+        _describe(config, data, out, continue_from, begin_with)
         return
     trainer = Trainer(
         config,
@@ -89,21 +93,28 @@ def train_command(
         typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
 
 
-def _describe(config: AnyTrainConfig, data: Path, begin_with: Path | None) -> None:
+def _describe(
+    config: AnyTrainConfig, data: Path, out: Path, continue_from: Path | None, begin_with: Path | None
+) -> None:
     import torch
 
     from models.training.batches import PhotoStore
     from models.training.catalogue import make_algorithm
     from models.training.losses import choose_perceptual
-    from models.training.restoring import begin_run
+    from models.training.restoring import restore_run
 
     store = PhotoStore(data, "all", config.resolution)
     algorithm = make_algorithm(config, torch.device("cpu"))
-    algorithm.use_perceptual(choose_perceptual())
+    nets, stages = algorithm.nets, algorithm.stage_nets()
+    begun = restore_run(out, config, store.root_hash, algorithm.device, nets, stages, continue_from, begin_with)
+    algorithm.use_perceptual(begun.perceptual or config.features or choose_perceptual())
     typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
-    if begin_with is not None:
-        begun = begin_run(algorithm.nets, algorithm.stage_nets(), begin_with).begun_with or {}
-        typer.echo(f"  begins with {begin_with}: {begun['preset']}, images seen: {begun['images_seen']}")
+    if begun.begun_with:
+        seen = begun.begun_with["images_seen"]
+        told = "an unknown number of images" if seen is None else f"{seen:,} images"
+        typer.echo(f"  begins with a run of {begun.begun_with['preset']} that saw {told}")
+    if begun.position.stage or begun.position.step:
+        typer.echo(f"  goes on at stage {begun.position.stage + 1}, step {begun.position.step}")
     for line in algorithm.describe_stages():
         typer.echo(f"  {line}")
     for sentence in algorithm.list_differences():

@@ -102,10 +102,11 @@ def check_study(config: StudyConfig) -> None:
         MissingError: no dataset.
         UsageError: no such split, method, weights or photo.
     """
-    try:
-        EditDataset(config.built, config.choose_split)
-    except UsageError as error:
-        raise UsageError(f"choose-{error}") from None
+    names = {row.split for row in EditDataset(config.built).rows}
+    for option, name in (("choose-split", config.choose_split), ("split", config.split)):
+        if name not in names:
+            others = ", ".join(sorted(names)) or "none"
+            raise UsageError(f"{option}: {config.built} has no split {name!r}; expected one of {others}")
     ids = set(EditDataset(config.built, config.split).ids)
     missing = [name for name in config.shown if name not in ids]
     if missing:

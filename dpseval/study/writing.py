@@ -178,9 +178,7 @@ def _answer_tables(answers: Sequence[Answer]) -> list[Table]:
         for item in answers:
             if item.question == question:
                 digits = 2 if item.metric == "psnr" else 4
-                difference = f"{item.difference:+.{digits}f}"
-                if math.isfinite(item.ci_low):
-                    difference += f" [{item.ci_low:+.{digits}f}, {item.ci_high:+.{digits}f}]"
+                difference = _with_interval(item.difference, item.ci_low, item.ci_high, f"+.{digits}f")
                 means = (f"{item.left_value:.{digits}f}", f"{item.right_value:.{digits}f}")
                 sets = (METRICS[item.metric].title, item.left, item.right)
                 rows.append((item.masks, item.sketch, *sets, *means, difference, f"{item.p_holm:.2g}", item.outcome))
@@ -194,6 +192,11 @@ def _answer_tables(answers: Sequence[Answer]) -> list[Table]:
     return tables
 
 
+def _with_interval(value: float, low: float, high: float, form: str) -> str:
+    """One photo has no interval."""
+    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if math.isfinite(low) else "")
+
+
 def _trend_table(facts: StudyFacts) -> Table:
     levels = facts.trends[0]["levels"]
     rows = tuple(
@@ -202,7 +205,7 @@ def _trend_table(facts: StudyFacts) -> Table:
             str(item["n"]),
             *(f"{mean:.4f}" for mean in item["means"]),
             item["direction"] + (", every step" if item["significant"] else ""),
-            f"{item['span']:+.4f} [{item['span_ci'][0]:+.4f}, {item['span_ci'][1]:+.4f}]",
+            _with_interval(item["span"], item["span_ci"][0], item["span_ci"][1], "+.4f"),
         )
         for item in facts.trends
     )
@@ -217,7 +220,7 @@ def _contrast_table(facts: StudyFacts) -> Table:
             item["cell"],
             f"{item['level']:g}",
             str(item["n"]),
-            f"{item['mean']:.3f} [{item['ci_low']:.3f}, {item['ci_high']:.3f}]",
+            _with_interval(item["mean"], item["ci_low"], item["ci_high"], ".3f"),
             f"{item['ratio_of_means']:.3f}",
         )
         for item in facts.contrast

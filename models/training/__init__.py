@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.training.loop import Trainer
-    from models.training.presets import TrainConfig, find_train_preset
+    from models.training.presets import find_train_preset
+from models.training.train_config import TrainConfig
 
 _HOMES = {
-    "TrainConfig": "models.training.presets",
+    "TrainConfig": "models.training.train_config",
     "Trainer": "models.training.loop",
     "find_train_preset": "models.training.presets",
 }

@@ -9,9 +9,10 @@ import torch
 from dpsdata.contracts import UsageError
 from models.training.algorithm import Algorithm
 from models.training.editing import EditingAlgorithm
-from models.training.presets import TrainConfig, find_train_preset, train_preset_names
+from models.training.presets import find_train_preset, train_preset_names
 from models.training.rivals.algorithm import RivalAlgorithm
 from models.training.rivals.presets import RivalTrainConfig, find_rival_preset, rival_preset_names
+from models.training.train_config import TrainConfig
 
 AnyTrainConfig: TypeAlias = TrainConfig | RivalTrainConfig
 

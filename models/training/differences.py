@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.training.presets import EPOCH_IMAGES, TrainConfig
+from models.training.train_config import EPOCH_IMAGES, TrainConfig
 
 _RECIPE = {
     "betas": (0.5, 0.999),

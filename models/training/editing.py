@@ -20,12 +20,12 @@ from models.training.batches import BatchPixels
 from models.training.differences import list_differences
 from models.training.editing_validation import draw_sheet, validate
 from models.training.losses import PerceptualName, load_perceptual
-from models.training.presets import TrainConfig
 from models.training.rough_batch import prepare_batch
 from models.training.schedule import Stage, plan_stages
 from models.training.stage_parts import StageParts
 from models.training.state import export_weights
 from models.training.steps import FrozenNets, train_step
+from models.training.train_config import TrainConfig
 from models.training.validation import ValidationSet
 
 if TYPE_CHECKING:
@@ -108,5 +108,7 @@ class EditingAlgorithm(Algorithm[Stage]):
         return f", {stage.fixed_images:,} images at level 1, then {stage.random_images:,}"
 
     def next_command(self, folder: Path) -> str:
-        """How to edit with the weights."""
+        """How to edit or to paint with the weights."""
+        if self.config.task == "synthesis":
+            return f"dps synthesize SKETCH --weights {folder} -o OUT"
         return f"dps edit PHOTO --mask MASK --sketch SKETCH --weights {folder} -o OUT"

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.training.batches import BatchPixels
-from models.training.presets import TrainConfig
 from models.training.rough_batch import TrainBatch, prepare_batch
 from models.training.schedule import Stage
 from models.training.steps import FrozenNets, Painted, paint_batch
+from models.training.train_config import TrainConfig
 from models.training.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr
 
 LEVELS = (0.0, 1.0)

@@ -35,12 +35,11 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
 
     Raises:
         MissingError: the run is not finished or damaged.
-        UsageError: `out` holds other files.
+        UsageError: `out` holds a file that this export does not write.
         EnvironmentFailure: `out` cannot be written.
     """
     facts = _read_run(run)
-    if out.is_dir() and any(out.iterdir()) and not (out / HASHES_FILE).is_file():
-        raise UsageError(f"{out}: it holds files that are no export; name a new folder")
+    sources = sorted((run / WEIGHTS_FOLDER).glob("*.safetensors"))
     told = {
         "preset": facts["preset"],
         "images_seen": _count_images(facts),
@@ -50,10 +49,15 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
         told["licence"] = licence
     try:
         out.mkdir(parents=True, exist_ok=True)
+        held = {path.name for path in out.iterdir()}
     except OSError as error:
         raise write_failure(out, error) from error
+    networks = {name for source in sources for name in (source.name, source.with_suffix(".json").name)}
+    foreign = sorted(held - networks - {HASHES_FILE, RESULTS_FILE, "MODEL_CARD.md"})
+    if foreign:
+        raise UsageError(f"{out}: it holds {foreign[0]}, which is no file of this export; name a new folder")
     write = _write_rival if "method" in facts["config"] else _write_editing
-    written = dict(write(source, out, told) for source in sorted((run / WEIGHTS_FOLDER).glob("*.safetensors")))
+    written = dict(write(source, out, told) for source in sources)
     hashes = {
         name: {"file": path.name, "sha256": sha256_file(path), "size": path.stat().st_size}
         for name, path in written.items()

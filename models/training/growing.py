@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
-from models.inpainter import Inpainter
-from models.refiner import Refiner
+from models.inpainter import Inpainter, InpainterConfig
+from models.refiner import Refiner, RefinerConfig
 
 _UP = re.compile(r"ups\.(\d+)\.(.+)")
 
@@ -24,27 +25,31 @@ def grow_tensors(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, 
         tensors: state dict of a network of the same kind.
 
     Returns:
-        `tensors` as they are, unless they are those of a network for half the side.
+        `tensors` as they are, unless they are those of a network for half the side, otherwise of the same sizes.
     """
-    own = net.state_dict()
     if isinstance(net, Refiner) and len(net.config.resolutions) > 1:
-        finest, coarser = (f"scales.{size}." for size in net.config.resolutions[:-3:-1])
-        if not any(key.startswith(finest) for key in tensors):
-            given = {finest + key[len(coarser) :]: value for key, value in tensors.items() if key.startswith(coarser)}
-            return dict(tensors) | _fitting(own, {key: value for key, value in own.items() if finest in key} | given)
-    if isinstance(net, Inpainter) and _count_downs(tensors) == net.config.depth - 1:
-        deepest = net.config.depth - 1
-        given = {_deeper_up(key): value for key, value in tensors.items()}
-        given |= {key: value for key, value in tensors.items() if key.startswith(("ups.0.", "ups.1."))}
-        for key, value in tensors.items():
-            if key.startswith(f"downs.{deepest - 1}."):
-                given[key.replace(f"downs.{deepest - 1}.", f"downs.{deepest}.", 1)] = value
-        return _fitting(own, dict(own) | given)
+        coarser = replace(net.config, resolutions=net.config.resolutions[:-1])
+        return _grow_refiner(net, tensors, net.config) if _fits(Refiner(coarser), tensors) else tensors
+    if isinstance(net, Inpainter) and net.config.resolution > 16:
+        half = replace(net.config, resolution=net.config.resolution // 2)
+        return _grow_inpainter(net, tensors, half) if _fits(Inpainter(half), tensors) else tensors
     return tensors
 
 
-def _count_downs(tensors: Mapping[str, Tensor]) -> int:
-    return len({key.split(".")[1] for key in tensors if key.startswith("downs.")})
+def _grow_refiner(net: Refiner, tensors: Mapping[str, Tensor], config: RefinerConfig) -> dict[str, Tensor]:
+    finest, coarser = (f"scales.{size}." for size in config.resolutions[:-3:-1])
+    given = {finest + key[len(coarser) :]: value for key, value in tensors.items() if key.startswith(coarser)}
+    return _fitting(net, {**net.state_dict(), **tensors, **given})
+
+
+def _grow_inpainter(net: Inpainter, tensors: Mapping[str, Tensor], half: InpainterConfig) -> dict[str, Tensor]:
+    given = {_deeper_up(key): value for key, value in tensors.items()}
+    given |= {key: value for key, value in tensors.items() if key.startswith(("ups.0.", "ups.1."))}
+    deepest = f"downs.{half.depth - 1}."
+    for key, value in tensors.items():
+        if key.startswith(deepest):
+            given[f"downs.{half.depth}." + key[len(deepest) :]] = value
+    return _fitting(net, {**net.state_dict(), **given})
 
 
 def _deeper_up(key: str) -> str:
@@ -53,6 +58,12 @@ def _deeper_up(key: str) -> str:
     return key if match is None or int(match[1]) < 1 else f"ups.{int(match[1]) + 1}.{match[2]}"
 
 
-def _fitting(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`given` with the network's own tensor wherever the shapes differ."""
-    return {key: value if value.shape == own[key].shape else own[key] for key, value in given.items() if key in own}
+def _fits(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    return {key: value.shape for key, value in net.state_dict().items()} == {
+        key: value.shape for key, value in tensors.items()
+    }
+
+
+def _fitting(net: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`given` with the network's own tensor wherever it has none of the same shape."""
+    return {key: given[key] if given[key].shape == value.shape else value for key, value in net.state_dict().items()}

@@ -40,8 +40,9 @@ class Trainer:
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
         continue_from: a `light.safetensors` of another run with this config, used where `out` holds no checkpoint: the
             run goes on where that one was.
-        begin_with: the same of a run with another config for the same networks, which are where this run begins; so is
-            the critic, where the training has one stage and that run was stopped in it.
+        begin_with: the same of a run with another config for the same networks, or for those of half the side, which
+            are where this run begins; so is the critic, where the training has one stage and that run was stopped in
+            the stage of this name.
         stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
             moment; the same command with a larger number, or without one, goes on. The last stage must have begun.
         tensorboard: also write event files.
@@ -67,8 +68,6 @@ class Trainer:
         tensorboard: bool = False,
         checkpoint_seconds: float = 600.0,
     ) -> None:
-        if continue_from and begin_with:
-            raise UsageError("continue-from and begin-with exclude each other: give one of them")
         self.config, self.out = config, out
         self.accelerator = make_accelerator(device, precision)
         self.device = self.accelerator.device
@@ -89,7 +88,7 @@ class Trainer:
         self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
         self._critic: dict[str, Any] = dict(begun.critic)
         self._begun_with = begun.begun_with
-        self.algorithm.use_perceptual(begun.perceptual or perceptual or choose_perceptual())
+        self.algorithm.use_perceptual(begun.perceptual or perceptual or config.features or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
         self._facts: dict[str, Any] = {
             "perceptual": self.algorithm.perceptual_name,
@@ -166,7 +165,9 @@ class Trainer:
         restored, self._critic = self._critic, {}
         if "critic" in restored:
             source = self.out / run_state.STATE_FILE
-            run_state.restore(critic, restored["critic"], source)
+            # The critic of another preset may have another width; then a new one learns.
+            if self._begun_with is None or run_state.fits(critic, restored["critic"]):
+                run_state.restore(critic, restored["critic"], source)
             run_state.restore(average, restored["average"], source)
         if "optimiser" in restored:
             optimisers[0].load_state_dict(restored["optimiser"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from dpsdata.contracts import UsageError
 from dpsdata.masks import MASK_FAMILIES
+
+if TYPE_CHECKING:
+    from models.training.losses import PerceptualName
 
 
 class LoopConfig(Protocol):
@@ -57,6 +60,14 @@ class LoopConfig(Protocol):
     @property
     def seed(self) -> int:
         """Of everything that is drawn."""
+
+    @property
+    def features(self) -> PerceptualName | None:
+        """Of the perceptual loss, where its weights are made for them; None for those that are installed."""
+
+    @property
+    def follows(self) -> str:
+        """The preset whose networks a run begins with; empty where it begins with first weights."""
 
     def scaled(self, images_scale: float) -> Self:
         """The same training with all counts of images multiplied."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import MissingError, UsageError
 from models.training import state as run_state
 from models.training.growing import grow_tensors
 from models.training.loop_config import LoopConfig
@@ -68,9 +68,12 @@ def restore_run(
             where `out` holds none.
 
     Raises:
-        UsageError: a checkpoint belongs to another config or dataset, or this training needs one to begin with.
+        UsageError: both are given, a checkpoint belongs to another config or dataset, or this training needs one to
+            begin with.
         MissingError: a checkpoint is damaged, or of other networks.
     """
+    if continue_from and begin_with:
+        raise UsageError("continue-from and begin-with exclude each other: give one of them")
     path = out / run_state.STATE_FILE
     if path.exists():
         saved = run_state.load_state(path, config, root_hash, device)
@@ -98,6 +101,10 @@ def restore_run(
         )  # fmt: skip
     if begin_with is not None:
         return begin_run(nets, stages, begin_with)
+    if config.follows:
+        raise UsageError(
+            f"{config.name} goes on from {config.follows}; pass --begin-with RUN/{run_state.LIGHT_FILE} of such a run"
+        )
     for name, net in nets.items():
         if not any(stage_net is part for stage_net in stages.values() for part in net.modules()):
             raise UsageError(
@@ -113,11 +120,17 @@ def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], pa
         MissingError: no such checkpoint, a damaged one, or one of other networks.
     """
     given, card = run_state.read_light(path)
+    if set(nets) - set(given):
+        held = ", ".join(sorted(set(given) - {"critic", "average"})) or "nothing"
+        raise MissingError(f"{path}: it holds {held}, and this preset begins with {', '.join(nets)}")
     tensors = {name: grow_tensors(nets[name], part) if name in nets else part for name, part in given.items()}
     _fill(nets, tensors, path)
     critic: dict[str, Any] = {}
-    stage = str(card.get("stage"))
-    if "average" in tensors and stage in stages:  # it was stopped in the middle of this stage
+    stage = card.get("stage")
+    if stage is None and len(stages) == 1 and card["position"][0] == 0:
+        stage = next(iter(stages))  # earlier versions did not name it
+    # An average is kept where a run was stopped in the middle of a stage.
+    if "average" in tensors and isinstance(stage, str) and stage in stages:
         run_state.restore(stages[stage], tensors["average"], path)
         critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stages) == 1 else {}
     return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(path))

@@ -10,8 +10,8 @@ from torch import Tensor
 from dpsdata.sketch import RoughDraws, dilate_sketch, draw_rough, make_rough_sketch, truth_sketches
 from models.network_inputs import critic_input, network_input, refiner_inputs, resize, shrink_mask
 from models.training.batches import BatchPixels
-from models.training.presets import TrainConfig
 from models.training.schedule import Stage
+from models.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, eq=False)

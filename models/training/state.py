@@ -115,12 +115,24 @@ def describe_light(path: Path) -> dict[str, Any]:
 
 def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path) -> None:
     """Load tensors into a network; raise MissingError where they do not fit."""
-    given, own = dict(tensors or {}), net.state_dict()
+    given = _shapes(dict(tensors or {}))
+    own = _shapes(net.state_dict())
     for key in sorted(given.keys() | own.keys()):
-        there, here = (tuple(state[key].shape) if key in state else "none" for state in (given, own))
-        if there != here:
-            raise MissingError(f"{source}: it does not fit this preset ({key}: {there} there, {here} here)")
-    net.load_state_dict(given, strict=True)
+        if given.get(key) != own.get(key):
+            raise MissingError(
+                f"{source}: it does not fit this preset ({key}: {given.get(key, 'missing')} in the file, "
+                f"{own.get(key, 'missing')} in the preset)"
+            )
+    net.load_state_dict(dict(tensors or {}), strict=True)
+
+
+def fits(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors have the names and shapes of a network's."""
+    return _shapes(tensors) == _shapes(net.state_dict())
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()}
 
 
 def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter) -> list[Path]:

@@ -13,10 +13,10 @@ from models.inpainter import Inpainter
 from models.network_inputs import critic_input, network_input, split_output
 from models.refiner import RefinerScale, level_column
 from models.training.losses import PerceptualLoss, adversarial_loss, hinge_losses, reconstruction_loss
-from models.training.presets import LossConfig
 from models.training.rough_batch import TrainBatch
 from models.training.schedule import Stage
 from models.training.stage_parts import StageParts, update_weights
+from models.training.train_config import LossConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

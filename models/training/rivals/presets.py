@@ -12,6 +12,7 @@ from models.baselines.scfegan import SIZE_MULTIPLE_PX as SCFEGAN_MULTIPLE_PX
 from models.baselines.scfegan import ScFeganConfig
 from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
 from models.training.loop_config import check_counts, check_loop_config
+from models.training.losses import PerceptualName
 from models.training.presets import find_train_preset
 
 # With the published weight of 1 the critic drowns the first steps (one trial): after 200 steps of batch 4 (guided,
@@ -94,6 +95,9 @@ class RivalTrainConfig:
         validation_images: validate after about so many images.
         validation_count: photos of the fixed validation set.
         seed: of everything that is drawn.
+        features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
+            otherwise the bundled compact HED.
+        follows: the preset whose network a run begins with; empty where it begins with first weights.
     """
 
     name: str
@@ -116,6 +120,8 @@ class RivalTrainConfig:
     validation_images: int = 100_000
     validation_count: int = 64
     seed: int = 0
+    features: PerceptualName | None = None
+    follows: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -211,6 +217,7 @@ def _polish_for_cpu(method: Method) -> RivalTrainConfig:
         learning_rate=ours.learning_rate,
         log_images=ours.log_images,
         validation_images=ours.validation_images,
+        follows=f"lite-{method}-64",
     )
 
 
@@ -224,6 +231,8 @@ def _sharp_for_cpu(method: Method) -> RivalTrainConfig:
         learning_rate=ours.learning_rate,
         # The compact HED's absolute differences are small beside VGG16's, and its Gram matrices are not.
         scfegan_losses=ScFeganLosses(perceptual=0.3),
+        features=ours.features,
+        follows=f"lite-{method}-64-polish",
     )
 
 
@@ -231,7 +240,11 @@ def _grown_for_cpu(method: Method) -> RivalTrainConfig:
     """128 px, to be begun with a network trained at 64 px, as ours in `lite-edit-128-grown`."""
     ours = find_train_preset("lite-edit-128-grown")
     return replace(
-        _sharp_for_cpu(method), name=f"lite-{method}-128-grown", resolution=128, images=ours.inpainter_images
+        _sharp_for_cpu(method),
+        name=f"lite-{method}-128-grown",
+        resolution=128,
+        images=ours.inpainter_images,
+        follows=f"lite-{method}-64-sharp",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from dpseval.study.cells import CellScores
 from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch
 from dpseval.study.contrast import hole_contrasts
 from dpseval.study.running import run_study
+from dpseval.study.writing import _with_interval
 
 TESTS = Path(__file__).resolve().parents[2]
 samples = SimpleNamespace(**runpy.run_path(str(TESTS / "models/method_samples.py")))
@@ -221,6 +223,8 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFailure):
         run_study(replace(config, out=tmp_path / "file", work=tmp_path / "w"))
+    assert _with_interval(1.5, math.nan, math.nan, ".2f") == "1.50"
+    assert _with_interval(1.5, 1.0, 2.0, "+.1f") == "+1.5 [+1.0, +2.0]"
     words = ["study", str(config.built), "-o", str(tmp_path / "o"), "--work", str(tmp_path / "w"), "--cell", "dps:own"]
     assert run_app(app, [*words, "--dry-run"]) == 0
     assert "test: dps/own" in capsys.readouterr().out
@@ -229,5 +233,5 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
     assert run_app(app, [*words, "--dry-run", "--weights", "telae=x"]) == 2
     capsys.readouterr()
     assert run_app(app, [*words, "--dry-run", "--choose-split", "train"]) == 2
-    assert "choose-split: expected" in capsys.readouterr().err
+    assert "has no split 'train'" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.training.presets import TrainConfig, find_train_preset
+from models.training.presets import find_train_preset
+from models.training.train_config import TrainConfig
 
 
 @pytest.fixture(scope="session")

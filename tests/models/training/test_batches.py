@@ -9,8 +9,8 @@ import pytest
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset import EditDataset
 from models.training.batches import BatchSource, MaskPool, PhotoStore, order_photos
-from models.training.presets import TrainConfig
 from models.training.schedule import Stage, plan_stages
+from models.training.train_config import TrainConfig
 
 
 def stage_of(config: TrainConfig, **fields: object) -> Stage:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import MissingError, UsageError
 from models.inpainter import Inpainter
 from models.presets import lite_config
 from models.refiner import Refiner
@@ -88,3 +89,44 @@ def test_the_grown_preset_fits_what_it_grows_from() -> None:
     assert config.networks == lite_config("edit", 128)
     assert (config.model, config.losses, config.mask_family) == (first.model, first.losses, first.mask_family)
     assert [stage.name for stage in plan_stages(config)] == ["F128", "G64", "G128"]
+
+
+def test_a_foreign_network_does_not_grow() -> None:
+    net = Inpainter(lite_config("edit", 128).inpainter)
+    foreign = Inpainter(replace(lite_config("edit", 64).inpainter, width=16)).state_dict()
+    assert grow_tensors(net, foreign) is foreign
+    torn = dict(Inpainter(lite_config("edit", 64).inpainter).state_dict())
+    torn.pop(next(key for key in torn if key.startswith("head.")))
+    assert grow_tensors(net, torn) is torn
+
+
+def test_growing_goes_on_to_256_px() -> None:
+    for kind, name in ((Refiner, "refiner"), (Inpainter, "inpainter")):
+        small, large = (kind(getattr(lite_config("edit", size), name)) for size in (128, 256))
+        large.load_state_dict(dict(grow_tensors(large, small.state_dict())))
+        first = "scales.256.first." if kind is Refiner else "first."
+        source = first.replace("256", "128")
+        for key, value in large.state_dict().items():
+            if key.startswith(first):
+                assert torch.equal(value, small.state_dict()[source + key[len(first) :]]), key
+
+
+def test_a_light_of_an_earlier_version_keeps_its_average(tmp_path: Path) -> None:
+    """It does not name its stage, which a training of one stage leaves no doubt about."""
+    net, average = nn.Linear(2, 2), nn.Linear(2, 2)
+    light = tmp_path / "light.safetensors"
+    groups = {"network": net, "average": average, "critic": nn.Linear(1, 1)}
+    write_light(light, groups, {"position": [0, 9], "config": {"name": "a"}, "images_seen": 7})
+    own = nn.Linear(2, 2)
+    begun = begin_run({"network": own}, {"scfegan": own}, light)
+    assert torch.equal(own.weight, average.weight)
+    assert set(begun.critic) == {"critic", "average"}
+    with pytest.raises(MissingError, match="it holds network, and this preset begins with refiner, inpainter"):
+        begin_run({"refiner": own, "inpainter": own}, {"F64": own}, light)
+
+
+def test_a_preset_that_follows_another_does_not_begin_with_first_weights(tmp_path: Path) -> None:
+    config = find_train_preset("lite-edit-64-sharp")
+    net = nn.Linear(1, 1)
+    with pytest.raises(UsageError, match=r"goes on from lite-edit-64-high; pass --begin-with RUN/light"):
+        restore_run(tmp_path, config, "hash", torch.device("cpu"), {"inpainter": net}, {"F64": net})

@@ -10,9 +10,9 @@ import torch
 from dpsdata.sketch import dilate_sketch, draw_rough, make_rough_sketch, smooth_sketch, truth_sketches
 from models.network_inputs import shrink_mask
 from models.training.batches import BatchPixels, BatchSource, PhotoStore
-from models.training.presets import TrainConfig
 from models.training.rough_batch import TrainBatch, prepare_batch
 from models.training.schedule import plan_stages
+from models.training.train_config import TrainConfig
 
 CPU = torch.device("cpu")
 

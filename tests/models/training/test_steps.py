@@ -12,11 +12,11 @@ from models.initialisation import initialise_weights
 from models.training.batches import BatchSource
 from models.training.editing import EditingAlgorithm
 from models.training.loop import Trainer
-from models.training.presets import TrainConfig
 from models.training.rough_batch import TrainBatch, prepare_batch
 from models.training.schedule import Stage
 from models.training.stage_parts import DivergedError, StageParts
 from models.training.steps import judge, paint_batch, train_step
+from models.training.train_config import TrainConfig
 
 
 def editing_of(trainer: Trainer) -> EditingAlgorithm:

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from dpsdata.contracts import UsageError
+from models.training.catalogue import all_preset_names, find_any_preset
 from models.training.differences import list_differences
-from models.training.presets import LossConfig, find_train_preset, train_preset_names
+from models.training.presets import find_train_preset, train_preset_names
 from models.training.schedule import plan_stages
+from models.training.train_config import LossConfig
 
 
 def test_all_presets_exist_and_fit_their_networks() -> None:
@@ -18,8 +20,10 @@ def test_all_presets_exist_and_fit_their_networks() -> None:
         "lite-edit-64-polish",
         "lite-edit-64-high",
         "lite-edit-64-sharp",
+        "lite-edit-64-level-1",
         "lite-edit-128-grown",
         "lite-synthesis-64",
+        "lite-synthesis-64-polish",
         "lite-edit-128",
         "lite-edit-256",
         "lite-synthesis-256",
@@ -60,7 +64,7 @@ def test_differences_are_named() -> None:
 
 def test_the_second_run_fits_the_networks_of_the_first() -> None:
     first = find_train_preset("lite-edit-64")
-    for name in ("lite-edit-64-polish", "lite-edit-64-high", "lite-edit-64-sharp"):
+    for name in ("lite-edit-64-polish", "lite-edit-64-high", "lite-edit-64-sharp", "lite-edit-64-level-1"):
         assert find_train_preset(name).networks == first.networks
         assert find_train_preset(name).learning_rate < first.learning_rate
     assert [stage.name for stage in plan_stages(find_train_preset("lite-edit-64-high"))] == ["G64"]
@@ -102,3 +106,13 @@ def test_wrong_names_and_losses_are_refused() -> None:
         LossConfig(reconstruction=-1)
     with pytest.raises(UsageError, match="losses"):
         LossConfig(perceptual=(1.0, float("nan")))
+
+
+def test_weights_made_for_the_compact_hed_are_never_used_with_vgg19() -> None:
+    for name in all_preset_names():
+        config = find_any_preset(name)
+        losses = getattr(config, "losses", None) or config.scfegan_losses
+        if name != "tiny" and losses.perceptual not in ((1.0, 0.5), 0.05):
+            assert config.features == "hed-compact", name
+        if config.follows:
+            assert find_any_preset(config.follows).name == config.follows

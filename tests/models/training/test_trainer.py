@@ -15,8 +15,8 @@ from models.loading import load_editing_net
 from models.training import editing
 from models.training.assessment import assess_net
 from models.training.loop import Trainer
-from models.training.presets import TrainConfig
 from models.training.state import LIGHT_FILE, STATE_FILE, read_light
+from models.training.train_config import TrainConfig
 
 
 def weights_of(run: Path) -> dict[str, bytes]:
