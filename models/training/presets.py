@@ -118,6 +118,20 @@ def _last_for_cpu() -> TrainConfig:
     )
 
 
+def _settle_for_cpu() -> TrainConfig:
+    """A sixth run, for G alone, at a quarter of the rate."""
+    return replace(
+        _last_for_cpu(),
+        name="lite-edit-64-settle",
+        fixed_images=4_500,
+        random_images=4_000,
+        learning_rate=5e-5,
+        average_halflife_images=2_000,
+        warmup_images=200,
+        follows="lite-edit-64-level-1",
+    )
+
+
 def _grown_for_cpu() -> TrainConfig:
     """128 px, begun with the grown networks of 64 px, G64 trained on; an image costs four times as much."""
     return replace(
@@ -193,6 +207,7 @@ _PRESETS = {
         _high_levels_for_cpu(),
         _sharp_for_cpu(),
         _last_for_cpu(),
+        _settle_for_cpu(),
         _grown_for_cpu(),
         _synthesis_for_cpu(),
         _synthesis_polish_for_cpu(),

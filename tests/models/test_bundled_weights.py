@@ -71,11 +71,31 @@ def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         bundled_sources("edit")
 
 
-def test_a_task_without_bundled_networks_names_the_commands_that_help() -> None:
-    if bundled_networks("synthesis"):
-        pytest.skip("the package holds networks of synthesis too")
+def test_a_task_without_bundled_networks_names_the_commands_that_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.bundled_weights.BUNDLED_FOLDER", tmp_path)
     with pytest.raises(MissingError, match="dps weights import FILE"):
         find_sources("bundled", "synthesis")
+
+
+def test_the_synthesis_networks_paint_a_face_where_the_outline_is() -> None:
+    editor = load_editor(task="synthesis")
+    rows, columns = np.mgrid[:128, :128]
+    results = {}
+    for shift in (-16, 16):
+        radius = np.hypot((rows - 66) / 44, (columns - 64 - shift) / 32)
+        sketch = np.where(np.abs(radius - 1) < 0.04, 0, 255).astype(np.uint8)
+        (result,) = editor.predict(None, sketch, None, [0.0])
+        results[shift] = result.photo.astype(float)
+        assert result.photo.std() > 15, "not grey"
+    # Skin is redder than blue, and lies where the oval was drawn.
+    warmth = {shift: (photo[..., 0] - photo[..., 2])[44:96] for shift, photo in results.items()}
+    centre = {
+        shift: float((np.clip(warm, 0, None).sum(0) * np.arange(128)).sum() / np.clip(warm, 0, None).sum())
+        for shift, warm in warmth.items()
+    }
+    assert centre[16] - centre[-16] > 3  # of the 32 px that the drawing moved; 5.7 were seen
 
 
 def test_they_paint_a_face_and_not_grey_and_the_level_does_something() -> None:

@@ -30,7 +30,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def only_edit(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of editing without those of synthesis, as the package holds them today."""
+    """Weights of editing without those of synthesis."""
     folder = tmp_path_factory.mktemp("edit")
     for path in weights.glob("edit-*"):
         (folder / path.name).write_bytes(path.read_bytes())
