@@ -65,7 +65,13 @@ def test_differences_are_named() -> None:
 
 def test_the_second_run_fits_the_networks_of_the_first() -> None:
     first = find_train_preset("lite-edit-64")
-    for name in ("lite-edit-64-polish", "lite-edit-64-high", "lite-edit-64-sharp", "lite-edit-64-level-1", "lite-edit-64-settle"):
+    for name in (
+        "lite-edit-64-polish",
+        "lite-edit-64-high",
+        "lite-edit-64-sharp",
+        "lite-edit-64-level-1",
+        "lite-edit-64-settle",
+    ):
         assert find_train_preset(name).networks == first.networks
         assert find_train_preset(name).learning_rate < first.learning_rate
     assert [stage.name for stage in plan_stages(find_train_preset("lite-edit-64-high"))] == ["G64"]
