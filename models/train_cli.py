@@ -40,7 +40,8 @@ def train_command(
     begin_with: Annotated[
         Path | None,
         typer.Option(
-            help="light.safetensors of a run of another preset with the same networks, or those for half the side."
+            help="Begin with networks of the same sizes, or for half the side: a run of another preset (its folder or "
+            "its light.safetensors), a folder of exported weights, bundled or official."
         ),
     ] = None,
     stop_after: Annotated[
@@ -104,14 +105,14 @@ def _describe(
 
     store = PhotoStore(data, "all", config.resolution)
     algorithm = make_algorithm(config, torch.device("cpu"))
-    nets, stages = algorithm.nets, algorithm.stage_nets()
-    begun = restore_run(out, config, store.root_hash, algorithm.device, nets, stages, continue_from, begin_with)
+    begun = restore_run(out, config, store.root_hash, algorithm, continue_from, begin_with)
     algorithm.use_perceptual(begun.perceptual or config.features or choose_perceptual())
     typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
     if begun.begun_with:
         seen = begun.begun_with["images_seen"]
         told = "an unknown number of images" if seen is None else f"{seen:,} images"
-        typer.echo(f"  begins with a run of {begun.begun_with['preset']} that saw {told}")
+        preset = begun.begun_with["preset"] or "an unknown preset"
+        typer.echo(f"  begins with networks of {preset} that saw {told}")
     if begun.position.stage or begun.position.step:
         typer.echo(f"  goes on at stage {begun.position.stage + 1}, step {begun.position.step}")
     for line in algorithm.describe_stages():

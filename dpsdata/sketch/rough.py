@@ -160,7 +160,11 @@ def discard_strokes(sketch: Tensor, rectangles: Tensor) -> Tensor:
 
 
 def make_rough_sketch(
-    sketch_smoothed: Tensor, level: float | Tensor, draws: RoughDraws, max_diameter: float | None = None
+    sketch_smoothed: Tensor,
+    level: float | Tensor,
+    draws: RoughDraws,
+    max_diameter: float | None = None,
+    move_scale: float = 1.0,
 ) -> Tensor:
     """Deform, discard, dilate: the rough sketch that the refiner is trained to correct.
 
@@ -170,6 +174,8 @@ def make_rough_sketch(
         draws: from `draw_rough`, for this batch and size.
         max_diameter: dilation diameter at level 1, rounded up to odd, in px, which also limits the move to
             `(max_diameter - 1) * level`; None: diameter 21 px and move 20 px at 256, scaled with min(H, W).
+        move_scale: all moves and their limit are multiplied by it. The smooth field stays far below its limit: with
+            1, as published, lines move by 4.7 px of 256 at level 1 (root mean square).
 
     Returns:
         (N, 1, H, W) float32 in [0, 1], line = 1.
@@ -185,6 +191,6 @@ def make_rough_sketch(
         largest_move = _MAX_MOVE_PX * min(height, width) / _REFERENCE_PX
     else:
         largest_move = float(max_diameter_px(height, width, max_diameter) - 1)
-    moves = torch.tensor([largest_move * value for value in levels_as_list(level, count)])
+    moves = torch.tensor([move_scale * largest_move * value for value in levels_as_list(level, count)])
     deformed = deform_sketch(sketch_smoothed, moves, draws.noise)
     return dilate_sketch(discard_strokes(deformed.clamp(0.0, 1.0), draws.rectangles), level, max_diameter)

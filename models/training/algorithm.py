@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.training.batches import BatchPixels
+from models.training.given_weights import GivenNetworks
 from models.training.losses import PerceptualLoss, PerceptualName
 from models.training.stage_parts import StageParts, StageT
 from models.training.validation import ValidationSet
@@ -55,6 +56,17 @@ class Algorithm(ABC, Generic[StageT]):
     @abstractmethod
     def use_perceptual(self, name: PerceptualName) -> None:
         """Load the perceptual features of this name, where this training has such a loss."""
+
+    @abstractmethod
+    def read_weights(self, source: str) -> GivenNetworks:
+        """Read exported networks of this training's kind, to begin with.
+
+        Args:
+            source: `bundled`, `official`, or a folder.
+
+        Raises:
+            MissingError: there are none, or they are damaged.
+        """
 
     @abstractmethod
     def network(self, stage: StageT) -> nn.Module:

@@ -13,6 +13,7 @@ _RECIPE = {
     "fixed_images": 30 * EPOCH_IMAGES,
     "random_images": 200 * EPOCH_IMAGES,
     "mask_family": "dps",
+    "rough_moves": 1.0,
     "inpainter_masks": 1024,
     "refiner_masks": (4096, 2048, 1024),
     "model": "published",
@@ -42,6 +43,8 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
         value = getattr(config, name)
         if value != published:
             found.append(f"{name} is {value}; published: {published}")
+    if config.cooldown_images:
+        found.append(f"the learning rate falls to 0 over the last {config.cooldown_images:,} images; published: constant")
     if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
         found.append(f"the weights of the losses are {config.losses}")
     if config.task == "synthesis" and config.networks.inpainter.norm == "batch":

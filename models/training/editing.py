@@ -19,6 +19,7 @@ from models.training.algorithm import Algorithm
 from models.training.batches import BatchPixels
 from models.training.differences import list_differences
 from models.training.editing_validation import draw_sheet, validate
+from models.training.given_weights import GivenNetworks, read_editing_weights
 from models.training.losses import PerceptualName, load_perceptual
 from models.training.rough_batch import prepare_batch
 from models.training.schedule import Stage, plan_stages
@@ -55,6 +56,10 @@ class EditingAlgorithm(Algorithm[Stage]):
         losses = self.config.losses
         loss = load_perceptual(name, losses.perceptual, losses.published_vgg_scaling)
         self.perceptual = loss.to(self.device)
+
+    def read_weights(self, source: str) -> GivenNetworks:
+        """G and F from exported weights."""
+        return read_editing_weights(source, self.config.task, self.config.resolution)
 
     def network(self, stage: Stage) -> nn.Module:
         """F, or one resolution of G."""

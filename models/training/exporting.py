@@ -14,7 +14,7 @@ from dpsdata.weights_read import read_state
 from dpsdata.weights_store import sha256_file, write_safetensors
 from models.bundled_weights import HASHES_FILE, bundled_name, bundled_rival_name
 from models.checkpoints import read_checkpoint, write_checkpoint
-from models.training.state import WEIGHTS_FOLDER
+from models.training.state import WEIGHTS_FOLDER, count_images
 
 CARD_FILE = "card.json"
 RESULTS_FILE = "training.json"
@@ -101,8 +101,7 @@ def _count_images(facts: dict[str, Any]) -> int | None:
         seen += scales * sum(int(config.get(name, 0)) for name in names)
     if not facts.get("begun_with"):
         return seen
-    earlier = facts["begun_with"].get("images_seen")
-    return seen + earlier if type(earlier) is int else None
+    return count_images(seen, facts["begun_with"].get("images_seen"))
 
 
 def _read_run(run: Path) -> dict[str, Any]:

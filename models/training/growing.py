@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.inpainter import Inpainter, InpainterConfig
 from models.refiner import Refiner, RefinerConfig
+from models.training.state import fits
 
 _UP = re.compile(r"ups\.(\d+)\.(.+)")
 
@@ -29,10 +30,10 @@ def grow_tensors(net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, 
     """
     if isinstance(net, Refiner) and len(net.config.resolutions) > 1:
         coarser = replace(net.config, resolutions=net.config.resolutions[:-1])
-        return _grow_refiner(net, tensors, net.config) if _fits(Refiner(coarser), tensors) else tensors
+        return _grow_refiner(net, tensors, net.config) if fits(Refiner(coarser), tensors) else tensors
     if isinstance(net, Inpainter) and net.config.resolution > 16:
         half = replace(net.config, resolution=net.config.resolution // 2)
-        return _grow_inpainter(net, tensors, half) if _fits(Inpainter(half), tensors) else tensors
+        return _grow_inpainter(net, tensors, half) if fits(Inpainter(half), tensors) else tensors
     return tensors
 
 
@@ -56,12 +57,6 @@ def _deeper_up(key: str) -> str:
     """The deepest two keep their number, since the second is there twice; all others are counted from the photo."""
     match = _UP.fullmatch(key)
     return key if match is None or int(match[1]) < 1 else f"ups.{int(match[1]) + 1}.{match[2]}"
-
-
-def _fits(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
-    return {key: value.shape for key, value in net.state_dict().items()} == {
-        key: value.shape for key, value in tensors.items()
-    }
 
 
 def _fitting(net: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:

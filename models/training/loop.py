@@ -40,9 +40,9 @@ class Trainer:
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
         continue_from: a `light.safetensors` of another run with this config, used where `out` holds no checkpoint: the
             run goes on where that one was.
-        begin_with: the same of a run with another config for the same networks, or for those of half the side, which
-            are where this run begins; so is the critic, where the training has one stage and that run was stopped in
-            the stage of this name.
+        begin_with: networks to begin with, of the same sizes or for half the side: a run of another config (its folder
+            or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. The critic of a run
+            is taken too, where the training has one stage and that run was stopped in the stage of this name.
         stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
             moment; the same command with a larger number, or without one, goes on. The last stage must have begun.
         tensorboard: also write event files.
@@ -82,8 +82,7 @@ class Trainer:
         self.stages = self.algorithm.stages
         self._checkpoint_seconds = checkpoint_seconds
         self._stop_after = self._check_stop(stop_after)
-        nets, stage_nets = self.algorithm.nets, self.algorithm.stage_nets()
-        begun = restore_run(out, config, self.store.root_hash, self.device, nets, stage_nets, continue_from, begin_with)
+        begun = restore_run(out, config, self.store.root_hash, self.algorithm, continue_from, begin_with)
         self.position, self.results = begun.position, dict(begun.results)
         self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
         self._critic: dict[str, Any] = dict(begun.critic)
@@ -192,9 +191,10 @@ class Trainer:
             step = self.position.step
             lost_at = self.position.optimiser_lost_at
             since = None if lost_at < 0 else (step - lost_at) * stage.batch_size
+            rate = learning_rate_at(self.config, since, (stage.step_count - step) * stage.batch_size)
             for optimiser in (parts.optimiser, parts.critic_optimiser):
                 for group in optimiser.param_groups:
-                    group["lr"] = learning_rate_at(self.config, since)
+                    group["lr"] = rate
             try:
                 values = self.algorithm.step(parts, pixels, step, self.accelerator)
             except DivergedError as error:
@@ -216,7 +216,8 @@ class Trainer:
                 self._take_average(parts, average)
                 return
         self._take_average(parts, average)
-        self.position = Position(self.position.stage + 1, 0)
+        # The networks of a run that follows another are trained ones, and every stage has a new optimiser.
+        self.position = Position(self.position.stage + 1, 0, 0 if self.config.follows else -1)
         self._sums, self._sum_count = Counter(), 0
         self._save(None, None)
 

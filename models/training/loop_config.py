@@ -46,6 +46,10 @@ class LoopConfig(Protocol):
         """The learning rate rises over so many images where a run begins without its optimiser."""
 
     @property
+    def cooldown_images(self) -> int:
+        """The learning rate falls towards 0 over the last so many images of each stage."""
+
+    @property
     def log_images(self) -> int:
         """One line of `stats.jsonl` for about so many images."""
 
@@ -77,8 +81,9 @@ def check_loop_config(config: LoopConfig) -> None:
     """Raise UsageError where a value that the loop reads makes no sense."""
     names = ("average_halflife_images", "log_images", "validation_images", "validation_count")
     check_counts({name: getattr(config, name) for name in names})
-    if config.warmup_images < 0:
-        raise UsageError(f"warmup_images: expected 0 or more, got {config.warmup_images}")
+    for name in ("warmup_images", "cooldown_images"):
+        if getattr(config, name) < 0:
+            raise UsageError(f"{name}: expected 0 or more, got {getattr(config, name)}")
     if not 0 < config.learning_rate < 1:
         raise UsageError(f"learning_rate: expected a number between 0 and 1, got {config.learning_rate}")
     if config.mask_family not in MASK_FAMILIES:
@@ -92,13 +97,17 @@ def check_counts(counts: Mapping[str, int]) -> None:
             raise UsageError(f"{name}: expected at least 1, got {count}")
 
 
-def learning_rate_at(config: LoopConfig, images_since_start: int | None) -> float:
-    """The learning rate; it rises from near 0 where the optimiser was lost.
+def learning_rate_at(config: LoopConfig, images_since_start: int | None, images_left: int | None = None) -> float:
+    """The learning rate; it rises from near 0 where the optimiser was lost, and may fall towards the end of a stage.
 
     Args:
         config: of the training.
         images_since_start: seen since the optimiser began anew; None where it never was lost.
+        images_left: to the end of the stage, those of this step among them; None for no end in sight.
     """
-    if images_since_start is None or not config.warmup_images:
-        return config.learning_rate
-    return config.learning_rate * min(1.0, (images_since_start + 1) / config.warmup_images)
+    rate = config.learning_rate
+    if images_since_start is not None and config.warmup_images:
+        rate *= min(1.0, (images_since_start + 1) / config.warmup_images)
+    if images_left is not None and config.cooldown_images:
+        rate *= min(1.0, images_left / config.cooldown_images)
+    return rate

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import UsageError
 from models.training import state as run_state
+from models.training.algorithm import Algorithm
+from models.training.given_weights import LIGHT_EXTRAS, GivenNetworks, check_groups, find_light, read_given_light
 from models.training.growing import grow_tensors
 from models.training.loop_config import LoopConfig
 from models.training.losses import PerceptualName
 from models.training.state import Position
+from models.typed_weights import typed_weights
 
 _OPTIMISERS = ("optimiser", "critic_optimiser")
 
@@ -48,24 +50,20 @@ def restore_run(
     out: Path,
     config: LoopConfig,
     root_hash: str,
-    device: torch.device,
-    nets: Mapping[str, nn.Module],
-    stages: Mapping[str, nn.Module],
+    algorithm: Algorithm[Any],
     continue_from: Path | None = None,
     begin_with: Path | None = None,
 ) -> Beginning:
-    """Load the checkpoint in `out`, or a light one of another run, into networks.
+    """Load the checkpoint in `out`, or what a run begins with, into the networks of an algorithm.
 
     Args:
         out: run folder.
         config: of the training.
         root_hash: of the dataset.
-        device: where tensors go.
-        nets: by name; filled.
-        stages: the network that each stage trains, by the name of the stage.
+        algorithm: its networks are filled.
         continue_from: a light checkpoint of this config, used where `out` holds none.
-        begin_with: a light checkpoint of the same networks under another config, or of those for half the side, used
-            where `out` holds none.
+        begin_with: networks of the same sizes, or those for half the side, used where `out` holds no checkpoint: a
+            light checkpoint or the run folder that holds it, a folder of exported weights, `bundled` or `official`.
 
     Raises:
         UsageError: both are given, a checkpoint belongs to another config or dataset, or this training needs one to
@@ -76,15 +74,17 @@ def restore_run(
         raise UsageError("continue-from and begin-with exclude each other: give one of them")
     path = out / run_state.STATE_FILE
     if path.exists():
-        saved = run_state.load_state(path, config, root_hash, device)
-        _fill(nets, saved, path)
-        begun_with = saved.get("begun_with") or (None if begin_with is None else run_state.describe_light(begin_with))
+        saved = run_state.load_state(path, config, root_hash, algorithm.device)
+        _fill(algorithm.nets, saved, str(path))
+        begun_with = saved.get("begun_with")
+        if begun_with is None and begin_with is not None:
+            begun_with = _read_given(algorithm, begin_with).facts
         return Beginning(
             Position(*saved["position"]),
             dict(saved["results"]),
             Counter(saved["sums"]),
             int(saved["sum_count"]),
-            {key: saved[key] for key in ("critic", "average", *_OPTIMISERS) if saved.get(key)},
+            {key: saved[key] for key in (*LIGHT_EXTRAS, *_OPTIMISERS) if saved.get(key)},
             saved["perceptual"],
             begun_with,
         )
@@ -92,50 +92,64 @@ def restore_run(
         tensors, card = run_state.read_light(continue_from)
         if card["config"] != run_state.describe_config(config):
             raise UsageError(f"{continue_from}: it was trained with another config; pass the same preset and options")
-        _fill(nets, tensors, continue_from)
+        _fill(algorithm.nets, tensors, str(continue_from))
         done = Position(*card["position"])
-        critic: dict[str, Any] = {key: tensors[key] for key in ("critic", "average") if key in tensors}
+        critic: dict[str, Any] = {key: tensors[key] for key in LIGHT_EXTRAS if key in tensors}
         return Beginning(
             Position(done.stage, done.step, done.step), critic=critic, perceptual=card["perceptual"],
             begun_with=card.get("begun_with"),
         )  # fmt: skip
     if begin_with is not None:
-        return begin_run(nets, stages, begin_with)
-    if config.follows:
-        raise UsageError(
-            f"{config.name} goes on from {config.follows}; pass --begin-with RUN/{run_state.LIGHT_FILE} of such a run"
-        )
-    for name, net in nets.items():
-        if not any(stage_net is part for stage_net in stages.values() for part in net.modules()):
-            raise UsageError(
-                f"{config.name} trains no {name}; pass --begin-with RUN/{run_state.LIGHT_FILE} of a run that did"
-            )
+        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_given(algorithm, begin_with))
+    _check_first_weights(config, algorithm)
     return Beginning()
 
 
-def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], path: Path) -> Beginning:
-    """Fill networks from the light checkpoint of another run, growing them where it was for half the side.
+def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], given: GivenNetworks) -> Beginning:
+    """Fill networks with those of another training, growing them where they were for half the side.
+
+    Args:
+        nets: by group; filled.
+        stages: the network that each stage trains, by the name of the stage.
+        given: what to begin with.
 
     Raises:
-        MissingError: no such checkpoint, a damaged one, or one of other networks.
+        MissingError: they are other networks.
     """
-    given, card = run_state.read_light(path)
-    if set(nets) - set(given):
-        held = ", ".join(sorted(set(given) - {"critic", "average"})) or "nothing"
-        raise MissingError(f"{path}: it holds {held}, and this preset begins with {', '.join(nets)}")
-    tensors = {name: grow_tensors(nets[name], part) if name in nets else part for name, part in given.items()}
-    _fill(nets, tensors, path)
+    check_groups(given, tuple(nets))
+    tensors = {name: grow_tensors(nets[name], part) if name in nets else part for name, part in given.groups.items()}
+    _fill(nets, tensors, given.source)
     critic: dict[str, Any] = {}
-    stage = card.get("stage")
-    if stage is None and len(stages) == 1 and card["position"][0] == 0:
+    stage = given.card.get("stage")
+    if stage is None and len(stages) == 1 and given.card and given.card["position"][0] == 0:
         stage = next(iter(stages))  # earlier versions did not name it
     # An average is kept where a run was stopped in the middle of a stage.
     if "average" in tensors and isinstance(stage, str) and stage in stages:
-        run_state.restore(stages[stage], tensors["average"], path)
-        critic = {"critic": tensors["critic"], "average": tensors["average"]} if len(stages) == 1 else {}
-    return Beginning(Position(0, 0, 0), critic=critic, begun_with=run_state.describe_light(path))
+        run_state.restore(stages[stage], tensors["average"], given.source)
+        critic = {key: tensors[key] for key in LIGHT_EXTRAS} if len(stages) == 1 else {}
+    return Beginning(Position(0, 0, 0), critic=critic, begun_with=given.facts)
 
 
-def _fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Mapping[str, Tensor]], path: Path) -> None:
+def _read_given(algorithm: Algorithm[Any], begin_with: Path) -> GivenNetworks:
+    light = find_light(begin_with)
+    return algorithm.read_weights(typed_weights(str(begin_with))) if light is None else read_given_light(light)
+
+
+def _check_first_weights(config: LoopConfig, algorithm: Algorithm[Any]) -> None:
+    """Raise UsageError where first weights are no beginning for this training."""
+    if config.follows:
+        raise UsageError(
+            f"{config.name} goes on from {config.follows}; pass --begin-with RUN/{run_state.LIGHT_FILE} of such a run, "
+            "or --begin-with WEIGHTS, a folder of exported weights or `bundled`"
+        )
+    stages = algorithm.stage_nets().values()
+    for name, net in algorithm.nets.items():
+        if not any(stage_net is part for stage_net in stages for part in net.modules()):
+            raise UsageError(
+                f"{config.name} trains no {name}; pass --begin-with RUN/{run_state.LIGHT_FILE} of a run that did"
+            )
+
+
+def _fill(nets: Mapping[str, nn.Module], tensors: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
     for group, net in nets.items():
-        run_state.restore(net, tensors.get(group), path)
+        run_state.restore(net, tensors.get(group), source)

@@ -63,7 +63,8 @@ def prepare_batch(
         return TrainBatch({side: network_input(truths[side], known, mask)}, truths[side], photo, mask, level)
     if is_rough:
         draws = draw_rough(pixels.keys, side, side, config.seed)
-        sketch = make_rough_sketch(truths[side], level, RoughDraws(draws.noise, draws.rectangles.to(device)))
+        draws = RoughDraws(draws.noise, draws.rectangles.to(device))
+        sketch = make_rough_sketch(truths[side], level, draws, move_scale=config.rough_moves)
     else:
         sketch = dilate_sketch(truths[side], level)
     sizes = [size for size in config.networks.refiner.resolutions if size <= stage.size]

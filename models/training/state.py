@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dpsdata.atomic import write_bytes_atomic
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights_read import read_state
-from dpsdata.weights_store import sha256_file, write_safetensors
+from dpsdata.weights_store import write_safetensors
 from models.checkpoints import write_checkpoint
 from models.editing_net import EditingNet
 from models.inpainter import Inpainter
@@ -101,19 +101,12 @@ def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     return groups, card
 
 
-def describe_light(path: Path) -> dict[str, Any]:
-    """What a light checkpoint says of the run that wrote it: its preset, and the images seen, those before it too."""
-    _, card = read_light(path)
-    config, before = card.get("config"), card.get("begun_with") or {"images_seen": 0}
-    counts = (card.get("images_seen"), before.get("images_seen"))
-    return {
-        "preset": config.get("name") if isinstance(config, dict) else None,
-        "images_seen": sum(counts) if all(type(count) is int for count in counts) else None,
-        "sha256": sha256_file(path),
-    }
+def count_images(*counts: Any) -> int | None:
+    """The sum of images seen in one run after another; None where one of them is unknown."""
+    return sum(counts) if all(type(count) is int for count in counts) else None
 
 
-def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path) -> None:
+def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path | str) -> None:
     """Load tensors into a network; raise MissingError where they do not fit."""
     given = _shapes(dict(tensors or {}))
     own = _shapes(net.state_dict())

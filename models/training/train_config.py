@@ -11,6 +11,7 @@ from models.training.losses import PerceptualName
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
+MOST_ROUGH_MOVES = 4
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,13 @@ class TrainConfig:
         inpainter_masks: how many masks F is trained with.
         refiner_masks: the same for G at each resolution.
         mask_family: which kind of masks.
+        rough_moves: how far the lines of rough sketches move, as a multiple of the published moves.
         learning_rate: of Adam, for all networks.
         betas: of Adam.
         losses: weights of the losses.
         average_halflife_images: the averaged weights forget half of the past in so many images.
         warmup_images: the learning rate rises over so many images where a run begins without its optimiser.
+        cooldown_images: the learning rate falls towards 0 over the last so many images of each stage.
         log_images: one line of `stats.jsonl` for about so many images.
         validation_images: validate after about so many images.
         validation_count: photos of the fixed validation set.
@@ -82,11 +85,13 @@ class TrainConfig:
     inpainter_masks: int = 1024
     refiner_masks: tuple[int, ...] = (4096, 2048, 1024)
     mask_family: str = "dps"
+    rough_moves: float = 1.0
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     losses: LossConfig = field(default_factory=LossConfig)
     average_halflife_images: int = 10_000
     warmup_images: int = 4_000
+    cooldown_images: int = 0
     log_images: int = 4_000
     validation_images: int = 100_000
     validation_count: int = 64
@@ -111,6 +116,8 @@ class TrainConfig:
         check_counts(counts)
         if min(self.inpainter_images, self.fixed_images) < 0:
             raise UsageError("inpainter_images and fixed_images: expected 0 or more")
+        if not 0 <= self.rough_moves <= MOST_ROUGH_MOVES:
+            raise UsageError(f"rough_moves: expected a number from 0 to {MOST_ROUGH_MOVES}, got {self.rough_moves}")
         check_loop_config(self)
 
     @property
@@ -130,4 +137,5 @@ class TrainConfig:
             return self
         names = ("inpainter_images", "random_images", "validation_images", "log_images", "average_halflife_images")
         counts = {name: max(1, round(getattr(self, name) * images_scale)) for name in names}
-        return replace(self, fixed_images=round(self.fixed_images * images_scale), **counts)
+        may_be_none = {name: round(getattr(self, name) * images_scale) for name in ("fixed_images", "cooldown_images")}
+        return replace(self, **may_be_none, **counts)

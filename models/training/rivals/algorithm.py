@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
-from models.baselines.loading import write_network
+from models.baselines.loading import load_deepfillv2, load_scfegan, write_network
 from models.baselines.scfegan import ScFegan
 from models.baselines.sn_patch_critic import PatchCritic
 from models.baselines.tf_operators import initialise_glorot
+from models.method_weights import find_method_weights
+from models.registry import find_method
 from models.training.algorithm import Algorithm
 from models.training.batches import BatchPixels
+from models.training.given_weights import GivenNetworks
 from models.training.losses import PerceptualName, load_perceptual
 from models.training.rivals.batch import prepare_rival_batch
 from models.training.rivals.color_map import ColorStrokes
@@ -62,6 +65,13 @@ class RivalAlgorithm(Algorithm[RivalStage]):
         """Load the features of SC-FEGAN's perceptual and style loss; DeepFillv2 has neither."""
         if self.config.method == "scfegan":
             self.perceptual = load_perceptual(name, (1.0, 1.0)).to(self.device)
+
+    def read_weights(self, source: str) -> GivenNetworks:
+        """The network from exported weights, or from official ones."""
+        found = find_method_weights(find_method(self.config.method), source)
+        net = load_scfegan(found.path) if self.config.method == "scfegan" else load_deepfillv2(found.path)
+        facts = {"preset": found.card.get("preset"), "images_seen": found.images_seen, "sha256": found.sha256}
+        return GivenNetworks(found.label, {"network": net.state_dict()}, facts)
 
     def network(self, stage: RivalStage) -> nn.Module:
         """The one network."""

@@ -91,6 +91,7 @@ class RivalTrainConfig:
         scfegan_losses: used by SC-FEGAN.
         average_halflife_images: the averaged weights forget half of the past in so many images.
         warmup_images: the learning rate rises over so many images where a run begins without its optimiser.
+        cooldown_images: the learning rate falls towards 0 over the last so many images.
         log_images: one line of `stats.jsonl` for about so many images.
         validation_images: validate after about so many images.
         validation_count: photos of the fixed validation set.
@@ -116,6 +117,7 @@ class RivalTrainConfig:
     scfegan_losses: ScFeganLosses = field(default_factory=ScFeganLosses)
     average_halflife_images: int = 10_000
     warmup_images: int = 4_000
+    cooldown_images: int = 0
     log_images: int = 4_000
     validation_images: int = 100_000
     validation_count: int = 64
@@ -168,7 +170,8 @@ class RivalTrainConfig:
         if images_scale == 1:
             return self
         names = ("images", "validation_images", "log_images", "average_halflife_images")
-        return replace(self, **{name: max(1, round(getattr(self, name) * images_scale)) for name in names})
+        counts = {name: max(1, round(getattr(self, name) * images_scale)) for name in names}
+        return replace(self, cooldown_images=round(self.cooldown_images * images_scale), **counts)
 
 
 def _published(method: Method) -> RivalTrainConfig:
