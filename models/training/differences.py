@@ -44,7 +44,7 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
         if value != published:
             found.append(f"{name} is {value}; published: {published}")
     if config.cooldown_images:
-        found.append(f"the learning rate falls to 0 over the last {config.cooldown_images:,} images; published: constant")
+        found.append(f"the learning rate falls over the last {config.cooldown_images:,} images; published: constant")
     if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
         found.append(f"the weights of the losses are {config.losses}")
     if config.task == "synthesis" and config.networks.inpainter.norm == "batch":

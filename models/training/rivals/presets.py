@@ -247,6 +247,9 @@ def _grown_for_cpu(method: Method) -> RivalTrainConfig:
         name=f"lite-{method}-128-grown",
         resolution=128,
         images=ours.inpainter_images,
+        average_halflife_images=ours.average_halflife_images,
+        cooldown_images=ours.cooldown_images,
+        validation_images=ours.validation_images,
         follows=f"lite-{method}-64-sharp",
     )
 
