@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.training.loop_config import rate_differences
 from models.training.train_config import EPOCH_IMAGES, TrainConfig
 
 _RECIPE = {
@@ -43,8 +44,7 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
         value = getattr(config, name)
         if value != published:
             found.append(f"{name} is {value}; published: {published}")
-    if config.cooldown_images:
-        found.append(f"the learning rate falls over the last {config.cooldown_images:,} images; published: constant")
+    found += rate_differences(config)
     if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
         found.append(f"the weights of the losses are {config.losses}")
     if config.task == "synthesis" and config.networks.inpainter.norm == "batch":

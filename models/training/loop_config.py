@@ -97,6 +97,13 @@ def check_counts(counts: Mapping[str, int]) -> None:
             raise UsageError(f"{name}: expected at least 1, got {count}")
 
 
+def rate_differences(config: LoopConfig) -> list[str]:
+    """How the course of the learning rate differs from the published one, which is constant."""
+    if not config.cooldown_images:
+        return []
+    return [f"the learning rate falls over the last {config.cooldown_images:,} images of a stage; published: constant"]
+
+
 def learning_rate_at(config: LoopConfig, images_since_start: int | None, images_left: int | None = None) -> float:
     """The learning rate; it rises from near 0 where the optimiser was lost, and may fall towards the end of a stage.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.training.loop_config import rate_differences
 from models.training.rivals.presets import DeepFillLosses, RivalTrainConfig, ScFeganLosses, find_rival_preset
 
 _COUNTED = (
@@ -66,6 +67,7 @@ def list_rival_differences(config: RivalTrainConfig, perceptual: str) -> list[st
         value, wanted = getattr(config, name), getattr(published, name)
         if value != wanted:
             found.append(f"{name} is {value}; in the published preset: {wanted}")
+    found += rate_differences(config)
     own, usual = (
         (config.scfegan_losses, ScFeganLosses())
         if config.method == "scfegan"

@@ -146,6 +146,21 @@ def test_given_diameter_sets_the_move():
     assert torch.equal(make_rough_sketch(smooth, 0.5, none, max_diameter=9), by_hand)
 
 
+def test_moves_can_be_made_larger_than_the_published_ones():
+    smooth, draws = sketches(), draw_rough(names(3), 64, 64, seed=6)
+    none = RoughDraws(draws.noise, torch.zeros_like(draws.rectangles))
+    by_hand = dilate_sketch(deform_sketch(smooth, 1.5 * 5 * 0.5, draws.noise), 0.5)
+    assert torch.equal(make_rough_sketch(smooth, 0.5, none, move_scale=1.5), by_hand)
+
+
+def test_published_moves_are_as_large_as_said():
+    noise = draw_rough([f"{index}" for index in range(200)], 256, 256, seed=1).noise
+    still = deform_grid(200, 256, 256, 0.0, noise, torch.device("cpu"))
+    moved = deform_grid(200, 256, 256, 20.0, noise, torch.device("cpu")) - still
+    inside = moved[:, 32:-32, 32:-32] * 255 / 2
+    assert float(inside.square().sum(-1).mean().sqrt()) == pytest.approx(4.7, abs=0.15)
+
+
 def test_wrong_input_is_refused():
     smooth, draws = sketches(), draw_rough(names(3), 64, 64, seed=1)
     with pytest.raises(UsageError, match="noise"):

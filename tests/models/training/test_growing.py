@@ -11,6 +11,8 @@ from dpsdata.contracts import MissingError, UsageError
 from models.inpainter import Inpainter
 from models.presets import lite_config
 from models.refiner import Refiner
+from models.training.catalogue import make_algorithm
+from models.training.given_weights import read_given_light
 from models.training.growing import grow_tensors
 from models.training.presets import find_train_preset
 from models.training.restoring import begin_run, restore_run
@@ -60,11 +62,8 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     light = tmp_path / "light.safetensors"
     groups = {"refiner": Refiner(small.refiner), "inpainter": Inpainter(small.inpainter)}
     write_light(light, groups, {"position": [1, 0], "config": {"name": "lite-edit-64-sharp"}, "images_seen": 7})
-    nets: dict[str, nn.Module] = {
-        "refiner": Refiner(config.networks.refiner),
-        "inpainter": Inpainter(config.networks.inpainter),
-    }
-    where = (config, "hash", torch.device("cpu"), nets, {"F128": nets["inpainter"], "G128": nets["refiner"]})
+    algorithm = make_algorithm(config, torch.device("cpu"))
+    nets, where = algorithm.nets, (config, "hash", algorithm)
     begun = restore_run(tmp_path / "run", *where, begin_with=light)
     assert begun.begun_with is not None
     assert (begun.begun_with["preset"], begun.begun_with["images_seen"]) == ("lite-edit-64-sharp", 7)
@@ -75,7 +74,7 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     large = nets["refiner"]
     assert isinstance(large, Refiner)
     stages = {"F128": nets["inpainter"], "G64": large.scale(64), "G128": large.scale(128)}
-    begin_run(nets, stages, light)
+    begin_run(nets, stages, read_given_light(light))
     for key, value in stopped["average"].state_dict().items():
         assert torch.equal(large.scale(64).state_dict()[key], value), "of the stage of that name, wherever it comes"
     wrong = {"refiner": groups["refiner"], "inpainter": Inpainter(lite_config("edit", 256).inpainter)}
@@ -85,9 +84,9 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
 
 
 def test_the_grown_preset_fits_what_it_grows_from() -> None:
-    config, first = find_train_preset("lite-edit-128-grown"), find_train_preset("lite-edit-64-sharp")
+    config, first = find_train_preset("lite-edit-128-grown"), find_train_preset("lite-edit-64-settle")
     assert config.networks == lite_config("edit", 128)
-    assert (config.model, config.losses, config.mask_family) == (first.model, first.losses, first.mask_family)
+    assert (config.model, config.mask_family, config.follows) == (first.model, first.mask_family, first.name)
     assert [stage.name for stage in plan_stages(config)] == ["F128", "G64", "G128"]
 
 
@@ -118,15 +117,14 @@ def test_a_light_of_an_earlier_version_keeps_its_average(tmp_path: Path) -> None
     groups = {"network": net, "average": average, "critic": nn.Linear(1, 1)}
     write_light(light, groups, {"position": [0, 9], "config": {"name": "a"}, "images_seen": 7})
     own = nn.Linear(2, 2)
-    begun = begin_run({"network": own}, {"scfegan": own}, light)
+    begun = begin_run({"network": own}, {"scfegan": own}, read_given_light(light))
     assert torch.equal(own.weight, average.weight)
     assert set(begun.critic) == {"critic", "average"}
     with pytest.raises(MissingError, match="it holds network, and this preset begins with refiner, inpainter"):
-        begin_run({"refiner": own, "inpainter": own}, {"F64": own}, light)
+        begin_run({"refiner": own, "inpainter": own}, {"F64": own}, read_given_light(light))
 
 
 def test_a_preset_that_follows_another_does_not_begin_with_first_weights(tmp_path: Path) -> None:
     config = find_train_preset("lite-edit-64-sharp")
-    net = nn.Linear(1, 1)
     with pytest.raises(UsageError, match=r"goes on from lite-edit-64-high; pass --begin-with RUN/light"):
-        restore_run(tmp_path, config, "hash", torch.device("cpu"), {"inpainter": net}, {"F64": net})
+        restore_run(tmp_path, config, "hash", make_algorithm(config, torch.device("cpu")))

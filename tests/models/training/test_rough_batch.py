@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpsdata.contracts import UsageError
 from dpsdata.sketch import dilate_sketch, draw_rough, make_rough_sketch, smooth_sketch, truth_sketches
 from models.network_inputs import shrink_mask
 from models.training.batches import BatchPixels, BatchSource, PhotoStore
@@ -49,6 +50,11 @@ def test_g_reads_rough_sketches_of_every_size_so_far(pixels: BatchPixels, quick:
     rough = make_rough_sketch(smooth_sketch(thin), 0.5, draw_rough(pixels.keys, 64, 64, quick.seed))
     assert batch.mask is not None
     assert torch.equal(batch.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
+    further = prepared(pixels, replace(quick, rough_moves=2.0), 3, 0.5)
+    rough = make_rough_sketch(smooth_sketch(thin), 0.5, draw_rough(pixels.keys, 64, 64, quick.seed), move_scale=2.0)
+    assert torch.equal(further.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
+    with pytest.raises(UsageError, match="rough_moves: expected a number from 0 to 4, got 9"):
+        replace(quick, rough_moves=9)
     coarse = prepared(pixels, quick, 1, 0.5)
     assert list(coarse.inputs) == [16]
     assert torch.equal(coarse.inputs[16], batch.inputs[16])

@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from dpsdata.contracts import UsageError
+from models.training.differences import list_differences
 from models.training.loop_config import learning_rate_at
 from models.training.presets import find_train_preset
+from models.training.rivals.differences import list_rival_differences
+from models.training.rivals.presets import find_rival_preset
 from models.training.schedule import RANDOM_LEVELS, plan_stages
 
 
@@ -44,3 +48,20 @@ def test_the_rate_rises_only_after_the_optimiser_was_lost() -> None:
     assert learning_rate_at(config, 49) == pytest.approx(0.005)
     assert learning_rate_at(config, 5000) == 0.01
     assert learning_rate_at(replace(config, warmup_images=0), 0) == 0.01
+
+
+def test_the_rate_may_fall_towards_the_end_of_a_stage() -> None:
+    config = replace(find_train_preset("tiny"), learning_rate=0.01, warmup_images=100)
+    assert learning_rate_at(config, None, 4) == 0.01, "published: constant"
+    falling = replace(config, cooldown_images=200)
+    assert learning_rate_at(falling, None, 200) == 0.01
+    assert learning_rate_at(falling, None, 50) == pytest.approx(0.0025)
+    assert learning_rate_at(falling, 49, 100) == pytest.approx(0.0025), "both at once in a very short stage"
+    assert falling.scaled(0.5).cooldown_images == 100
+    rival = replace(find_rival_preset("tiny-scfegan"), cooldown_images=200)
+    assert rival.scaled(0.5).cooldown_images == 100
+    assert any("falls over the last 200 images" in line for line in list_differences(falling, "hed-compact"))
+    assert any("falls over the last 200 images" in line for line in list_rival_differences(rival, "hed-compact"))
+    for config in (falling, rival):
+        with pytest.raises(UsageError, match="cooldown_images: expected 0 or more"):
+            replace(config, cooldown_images=-1)
