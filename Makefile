@@ -7,11 +7,10 @@ DEMO := demo
 COUNT ?= 24
 COMPARISON ?= comparison
 SHOW ?=
-SIZE ?= 64
-REPORT ?= reports/comparison$(if $(filter-out 64,$(SIZE)),-$(SIZE))
-FAMILIES ?= dps deepfillv2 lama-medium center
+SIZE ?= 128
+REPORT ?= reports/comparison$(if $(filter-out 128,$(SIZE)),-$(SIZE))
+CELLS ?= dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 deepfillv2:own lama-medium:own center:own
 COMPARED ?= $(METHODS),scfegan-refined
-SKETCHES ?= own,displaced-8,deformed-4,deformed-8,dropped-0.33
 LEVELS := 0,0.25,0.5,0.75,1
 METHODS := dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
 
@@ -56,13 +55,13 @@ compare: demo ## Train small rivals for about a minute each and score them in th
 		--outputs $(DEMO)/trained -o $(DEMO)/compare
 
 # The comparison of reports/comparison. DATA holds aligned faces in folders train, val and test, and SHOW names those of
-# test that may be shown. SIZE is the side that photos are built at; FAMILIES of masks times SKETCHES are the cells,
-# and COMPARED are the methods.
+# test that may be shown. SIZE is the side that photos are built at, CELLS are mask families with their kinds of
+# sketches, and COMPARED are the methods.
 comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make comparison DATA=FACES.
 	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
 	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built-$(SIZE) --size $(SIZE) --masks dps --masks center
 	$(BIN)/dpseval study $(COMPARISON)/built-$(SIZE) --methods $(COMPARED) --levels $(LEVELS) \
-		$(foreach family,$(FAMILIES),--cell $(family):$(SKETCHES)) --show "$(SHOW)" \
+		$(foreach cell,$(CELLS),--cell $(cell)) --show "$(SHOW)" \
 		--work $(COMPARISON)/work-$(SIZE) -o $(REPORT)
 
 test: lint types unit ## Lint, check types and run all tests.

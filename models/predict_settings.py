@@ -145,7 +145,9 @@ def merge_run(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     unknown = [name for name in wanted["methods"] if name not in methods and (out / name).exists()]
     if unknown:
         where = f"without {RUN_FILE}" if stored is None else f"of {unknown[0]} of which {RUN_FILE} says nothing"
-        raise UsageError(f"{out} holds outputs {where}, so their settings are unknown; choose another folder for the outputs")
+        raise UsageError(
+            f"{out} holds outputs {where}, so their settings are unknown; choose another folder for the outputs"
+        )
     if stored is None:
         return wanted
     others = [key for key in wanted if key != "methods" and stored.get(key) != wanted[key]]
@@ -155,7 +157,10 @@ def merge_run(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         others += [key for key in keys if not isinstance(found, dict) or found.get(key) != method[key]]
     if others:
         named = ", ".join(dict.fromkeys(others))
-        raise UsageError(f"{out} holds a run of other settings ({named}); choose another folder for the outputs, or repeat its options")
+        raise UsageError(
+            f"{out} holds a run of other settings ({named}); choose another folder for the outputs, or repeat its "
+            "options"
+        )
     return {**stored, "methods": {**methods, **wanted["methods"]}}
 
 

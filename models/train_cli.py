@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,7 +38,7 @@ def train_command(
         Path | None, typer.Option(help="light.safetensors of another run, to go on from with a new optimiser.")
     ] = None,
     begin_with: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Begin with networks of the same sizes, or for half the side: a run of another preset (its folder or "
             "its light.safetensors), a folder of exported weights, bundled or official."
@@ -46,7 +46,11 @@ def train_command(
     ] = None,
     stop_after: Annotated[
         int | None,
-        typer.Option(metavar="IMAGES", help="Stop once so many images were seen; the same command goes on later."),
+        typer.Option(
+            metavar="IMAGES",
+            help="Stop once so many images were seen; the same command goes on later. A rate that falls does so "
+            "towards the end of the whole stage.",
+        ),
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Save the whole state this often.")] = 600.0,
     tensorboard: Annotated[bool, typer.Option(help="Also write event files for TensorBoard.")] = False,
@@ -83,6 +87,8 @@ def train_command(
             f"{config.name}: {len(trainer.store)} photos on {trainer.device.type}, {precision}, perceptual loss by "
             f"{trainer.algorithm.perceptual_name}, into {out}"
         )
+        if trainer.begun_with:
+            typer.echo(_say_begun(trainer.begun_with))
         if done.stage or done.step:
             typer.echo(f"going on at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
     weights = trainer.run()
@@ -93,8 +99,15 @@ def train_command(
         typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
 
 
+def _say_begun(begun: dict[str, Any]) -> str:
+    seen = begun["images_seen"]
+    told = "an unknown number of images" if seen is None else f"{seen:,} images"
+    grown = ", grown from half the side" if begun.get("grown") else ""
+    return f"begun with networks of {begun['preset'] or 'an unknown preset'} that saw {told}{grown}"
+
+
 def _describe(
-    config: AnyTrainConfig, data: Path, out: Path, continue_from: Path | None, begin_with: Path | None
+    config: AnyTrainConfig, data: Path, out: Path, continue_from: Path | None, begin_with: str | None
 ) -> None:
     import torch
 
@@ -109,10 +122,7 @@ def _describe(
     algorithm.use_perceptual(begun.perceptual or config.features or choose_perceptual())
     typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
     if begun.begun_with:
-        seen = begun.begun_with["images_seen"]
-        told = "an unknown number of images" if seen is None else f"{seen:,} images"
-        preset = begun.begun_with["preset"] or "an unknown preset"
-        typer.echo(f"  begins with networks of {preset} that saw {told}")
+        typer.echo(f"  {_say_begun(begun.begun_with)}")
     if begun.position.stage or begun.position.step:
         typer.echo(f"  goes on at stage {begun.position.stage + 1}, step {begun.position.step}")
     for line in algorithm.describe_stages():

@@ -66,6 +66,7 @@ class Algorithm(ABC, Generic[StageT]):
 
         Raises:
             MissingError: there are none, or they are damaged.
+            UsageError: two files hold the same network.
         """
 
     @abstractmethod
@@ -113,7 +114,7 @@ class Algorithm(ABC, Generic[StageT]):
 
         Args:
             folder: where to.
-            facts: of the run, for the cards of the files.
+            facts: of the run, for the cards of the files; `images_seen` counts those before it too.
         """
 
     @abstractmethod

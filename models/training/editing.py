@@ -102,7 +102,10 @@ class EditingAlgorithm(Algorithm[Stage]):
 
     def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write G and F as `load_editor` reads them."""
-        export_weights(folder, self.refiner, self.inpainter)
+        licence = (facts.get("begun_with") or {}).get("licence")
+        told = {"preset": self.config.name, "images_seen": facts.get("images_seen"), "licence": licence}
+        known = {key: value for key, value in told.items() if value is not None}
+        export_weights(folder, self.refiner, self.inpainter, known)
 
     def list_differences(self) -> list[str]:
         """Every difference from the published recipe."""

@@ -15,11 +15,13 @@ from models.checkpoints import read_checkpoint
 from models.loading import find_sources
 from models.official_weights import peek_card
 from models.presets import Task
-from models.refiner import RefinerConfig
-from models.training.state import LIGHT_FILE, count_images, read_light
-from models.typed_weights import SOURCES
+from models.training.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read_light
+from models.typed_weights import SOURCES, typed_weights
 
 LIGHT_EXTRAS: Final = ("critic", "average")
+_EXPECTED = (
+    f"expected a run folder, its {LIGHT_FILE}, a folder of exported weights, or one of the words {', '.join(SOURCES)}"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class GivenNetworks:
     Attributes:
         source: what they were read from, for people.
         groups: tensors by group and key; `critic` and `average` where a run was stopped in the middle of a stage.
-        facts: what is known of their training: its preset, the images that were seen, SHA-256 of the file or files.
+        facts: what is known of their training, see `describe_training`.
         card: of a light checkpoint; empty for exported weights.
     """
 
@@ -39,61 +41,83 @@ class GivenNetworks:
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find_light(begin_with: Path) -> Path | None:
-    """The light checkpoint that a person means by a file or a run folder; None for exported weights."""
-    inside = begin_with / LIGHT_FILE
+def describe_training(
+    preset: Any, images_seen: int | None, licence: str | None, files: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a run keeps of the networks that it began with.
+
+    Args:
+        preset: that trained them; anything but a string is unknown.
+        images_seen: by them, over all runs; None where unknown.
+        licence: terms that they came with; None where this project began with first weights of its own.
+        files: SHA-256 by name of file.
+    """
+    known = preset if isinstance(preset, str) else None
+    return {"preset": known, "images_seen": images_seen, "licence": licence, "sha256": dict(files)}
+
+
+def find_light(typed: str) -> Path | None:
+    """The light checkpoint that a person means by a file or a run folder; None for exported weights.
+
+    Raises:
+        MissingError: nothing of this name is there, or a file that can only be one network.
+    """
+    if typed in SOURCES:
+        return None
+    path = Path(typed_weights(typed))
+    inside = path / LIGHT_FILE
     if inside.is_file():
         return inside
-    return None if str(begin_with) in SOURCES or begin_with.is_dir() else begin_with
+    if path.is_dir():
+        return None
+    if not path.is_file():
+        raise MissingError(f"{typed}: no such file or folder; {_EXPECTED}")
+    if "network" in peek_card(path):
+        raise MissingError(f"{typed}: one network alone; pass the folder that it lies in")
+    return path
+
+
+def find_exported(typed: str) -> str:
+    """`bundled`, `official`, or the folder of weights, which a run keeps in a folder of its own."""
+    found = typed_weights(typed)
+    inside = Path(found) / WEIGHTS_FOLDER
+    return str(inside) if found not in SOURCES and inside.is_dir() else found
 
 
 def read_given_light(path: Path) -> GivenNetworks:
     """The networks of a run; raise MissingError where it is no light checkpoint."""
     groups, card = read_light(path)
     config, before = card.get("config"), card.get("begun_with") or {"images_seen": 0}
-    facts = {
-        "preset": config.get("name") if isinstance(config, dict) else None,
-        "images_seen": count_images(card.get("images_seen"), before.get("images_seen")),
-        "sha256": sha256_file(path),
-    }
+    preset = config.get("name") if isinstance(config, dict) else None
+    seen = count_images(card.get("images_seen"), before.get("images_seen"))
+    facts = describe_training(preset, seen, before.get("licence"), {path.name: sha256_file(path)})
     return GivenNetworks(str(path), groups, facts, card)
 
 
 def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetworks:
-    """G and F from exported weights; a resolution of G that is not there may be grown from the others.
+    """G and F from exported weights, as far as networks for photos of `resolution` px can use them.
 
     Args:
         source: `bundled`, `official`, or a folder of safetensors or official files.
         task: `edit` or `synthesis`.
-        resolution: of the networks that begin, in px; of several F's the one for this size is taken.
+        resolution: of the networks that begin, in px; F is taken for this size, or else for half of it.
 
     Raises:
         MissingError: no such weights, or damaged ones.
         UsageError: two files hold the same network.
     """
-    paths = {name: Path(path) for name, path in find_sources(source, task).items()}
-    inpainter = f"F{resolution}" if f"F{resolution}" in paths else next((name for name in paths if name[0] == "F"), "")
+    found = {name: Path(path) for name, path in find_sources(source, task).items()}
+    inpainters = [name for name in (f"F{resolution}", f"F{resolution // 2}") if name in found][:1]
+    scales = [name for name in found if name[0] == "G" and int(name[1:]) <= resolution]
+    used = {name: found[name] for name in (*scales, *(inpainters or [name for name in found if name[0] == "F"][:1]))}
     groups: dict[str, dict[str, Tensor]] = {}
-    for name, path in paths.items():
-        checkpoint = read_checkpoint(path, name)
-        if isinstance(checkpoint.config, RefinerConfig) and checkpoint.size <= resolution:
-            scale = {f"scales.{checkpoint.size}.{key}": value for key, value in checkpoint.tensors.items()}
-            groups.setdefault("refiner", {}).update(scale)
-        elif name == inpainter:
-            groups["inpainter"] = checkpoint.tensors
-    return GivenNetworks(source, groups, describe_weights(list(paths.values())))
-
-
-def describe_weights(paths: Sequence[Path]) -> dict[str, Any]:
-    """What the cards of exported files say of their training; None where they say nothing, or not the same."""
-    cards = [peek_card(path) for path in paths]
-
-    def agreed(key: str, kind: type) -> Any:
-        values = [card.get(key) for card in cards]
-        return values[0] if type(values[0]) is kind and all(value == values[0] for value in values) else None
-
-    hashes = {path.stem: sha256_file(path) for path in paths}
-    return {"preset": agreed("preset", str), "images_seen": agreed("images_seen", int), "sha256": hashes}
+    for name, path in used.items():
+        tensors = read_checkpoint(path, name).tensors
+        if name[0] == "G":
+            groups.setdefault("refiner", {}).update({f"scales.{name[1:]}.{key}": tensors[key] for key in tensors})
+        else:
+            groups["inpainter"] = tensors
+    return GivenNetworks(source, groups, _describe_files(list(used.values())))
 
 
 def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
@@ -101,3 +125,35 @@ def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
     if set(wanted) - set(given.groups):
         held = ", ".join(sorted(set(given.groups) - set(LIGHT_EXTRAS))) or "nothing"
         raise MissingError(f"{given.source}: it holds {held}, and this preset begins with {', '.join(wanted)}")
+
+
+def with_average(given: GivenNetworks, stage: str | None) -> dict[str, Mapping[str, Tensor]]:
+    """The groups of a run that was stopped in the middle of a stage, with the averaged network in its place.
+
+    Raises:
+        MissingError: the average is of no network of this run.
+    """
+    groups = dict(given.groups)
+    average = groups.get("average")
+    if average is None or stage is None:
+        return groups
+    for name in groups.keys() - set(LIGHT_EXTRAS):
+        for prefix in ("", f"scales.{stage.lstrip('FG')}."):
+            own = {key: value.shape for key, value in groups[name].items() if key.startswith(prefix)}
+            if own == {prefix + key: value.shape for key, value in average.items()}:
+                groups[name] = {**groups[name], **{prefix + key: value for key, value in average.items()}}
+                return groups
+    raise MissingError(f"{given.source}: damaged: its average is of none of its networks")
+
+
+def _describe_files(paths: Sequence[Path]) -> dict[str, Any]:
+    """What the cards of exported files say of their training; None where they say nothing, or not the same."""
+    cards = [peek_card(path) for path in paths]
+
+    def agreed(key: str, kind: type) -> Any:
+        values = [card.get(key) for card in cards]
+        return values[0] if values and type(values[0]) is kind and values.count(values[0]) == len(values) else None
+
+    licence = agreed("licence", str) or "terms unknown: those of the weights that it began with"
+    hashes = {path.name: sha256_file(path) for path in paths}
+    return describe_training(agreed("preset", str), agreed("images_seen", int), licence, hashes)

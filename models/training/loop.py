@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from importlib.metadata import version
@@ -44,7 +45,8 @@ class Trainer:
             or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. The critic of a run
             is taken too, where the training has one stage and that run was stopped in the stage of this name.
         stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
-            moment; the same command with a larger number, or without one, goes on. The last stage must have begun.
+            moment; the same command with a larger number, or without one, goes on. The last stage must have begun; a
+            rate that falls does so towards the end of the whole stage, not towards this stop.
         tensorboard: also write event files.
         checkpoint_seconds: at most about this much work is lost by a kill.
 
@@ -63,7 +65,7 @@ class Trainer:
         precision: str = "fp32",
         perceptual: PerceptualName | None = None,
         continue_from: Path | None = None,
-        begin_with: Path | None = None,
+        begin_with: str | os.PathLike[str] | None = None,
         stop_after: int | None = None,
         tensorboard: bool = False,
         checkpoint_seconds: float = 600.0,
@@ -82,11 +84,12 @@ class Trainer:
         self.stages = self.algorithm.stages
         self._checkpoint_seconds = checkpoint_seconds
         self._stop_after = self._check_stop(stop_after)
-        begun = restore_run(out, config, self.store.root_hash, self.algorithm, continue_from, begin_with)
+        typed = None if begin_with is None else os.fspath(begin_with)
+        begun = restore_run(out, config, self.store.root_hash, self.algorithm, continue_from, typed)
         self.position, self.results = begun.position, dict(begun.results)
         self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
         self._critic: dict[str, Any] = dict(begun.critic)
-        self._begun_with = begun.begun_with
+        self.begun_with = begun.begun_with
         self.algorithm.use_perceptual(begun.perceptual or perceptual or config.features or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
         self._facts: dict[str, Any] = {
@@ -102,7 +105,7 @@ class Trainer:
             "process_count": self.accelerator.num_processes,
             "accelerate": version("accelerate"),
             "continued_from": continue_from.name if continue_from else None,
-            "begun_with": self._begun_with,
+            "begun_with": self.begun_with,
         }
 
     @property
@@ -137,7 +140,9 @@ class Trainer:
             self._run_stage(self.stages[self.position.stage])
         folder = self.out / run_state.WEIGHTS_FOLDER
         if self.accelerator.is_main_process:
-            self.algorithm.export(folder, self._facts | {"results": self.results, "images_seen": self.images_seen})
+            before = (self.begun_with or {"images_seen": 0}).get("images_seen")
+            seen = {"images_seen": run_state.count_images(self.images_seen, before)}
+            self.algorithm.export(folder, self._facts | {"results": self.results} | seen)
         status = "stopped" if self._is_stopped else "done"
         self._write_card({"status": status, "results": self.results, "images_seen": self.images_seen})
         self.accelerator.wait_for_everyone()
@@ -165,7 +170,7 @@ class Trainer:
         if "critic" in restored:
             source = self.out / run_state.STATE_FILE
             # The critic of another preset may have another width; then a new one learns.
-            if self._begun_with is None or run_state.fits(critic, restored["critic"]):
+            if self.begun_with is None or run_state.fits(critic, restored["critic"]):
                 run_state.restore(critic, restored["critic"], source)
             run_state.restore(average, restored["average"], source)
         if "optimiser" in restored:
@@ -216,8 +221,8 @@ class Trainer:
                 self._take_average(parts, average)
                 return
         self._take_average(parts, average)
-        # The networks of a run that follows another are trained ones, and every stage has a new optimiser.
-        self.position = Position(self.position.stage + 1, 0, 0 if self.config.follows else -1)
+        # Where the networks are trained ones, the new optimiser of every stage must not tear them apart.
+        self.position = Position(self.position.stage + 1, 0, -1 if self.begun_with is None else 0)
         self._sums, self._sum_count = Counter(), 0
         self._save(None, None)
 
@@ -269,7 +274,7 @@ class Trainer:
             "position": list(self.position),
             "stage": None if average is None else self.stages[self.position.stage].name,
             "images_seen": self.images_seen,
-            "begun_with": self._begun_with,
+            "begun_with": self.begun_with,
         }
         rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
         tensors = {name: net.state_dict() for name, net in nets.items()}

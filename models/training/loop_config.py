@@ -43,7 +43,7 @@ class LoopConfig(Protocol):
 
     @property
     def warmup_images(self) -> int:
-        """The learning rate rises over so many images where a run begins without its optimiser."""
+        """The learning rate rises over so many images where a trained network gets a new optimiser."""
 
     @property
     def cooldown_images(self) -> int:
@@ -99,9 +99,10 @@ def check_counts(counts: Mapping[str, int]) -> None:
 
 def rate_differences(config: LoopConfig) -> list[str]:
     """How the course of the learning rate differs from the published one, which is constant."""
-    if not config.cooldown_images:
-        return []
-    return [f"the learning rate falls over the last {config.cooldown_images:,} images of a stage; published: constant"]
+    rises = f"rises over the first {config.warmup_images:,} images" if config.follows and config.warmup_images else ""
+    falls = f"falls over the last {config.cooldown_images:,} images" if config.cooldown_images else ""
+    told = " and ".join(filter(None, (rises, falls)))
+    return [f"the learning rate {told} of each stage; published: constant"] if told else []
 
 
 def learning_rate_at(config: LoopConfig, images_since_start: int | None, images_left: int | None = None) -> float:

@@ -10,15 +10,22 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import MissingError, UsageError
 from models.training import state as run_state
 from models.training.algorithm import Algorithm
-from models.training.given_weights import LIGHT_EXTRAS, GivenNetworks, check_groups, find_light, read_given_light
+from models.training.given_weights import (
+    LIGHT_EXTRAS,
+    GivenNetworks,
+    check_groups,
+    find_exported,
+    find_light,
+    read_given_light,
+    with_average,
+)
 from models.training.growing import grow_tensors
 from models.training.loop_config import LoopConfig
 from models.training.losses import PerceptualName
 from models.training.state import Position
-from models.typed_weights import typed_weights
 
 _OPTIMISERS = ("optimiser", "critic_optimiser")
 
@@ -52,7 +59,7 @@ def restore_run(
     root_hash: str,
     algorithm: Algorithm[Any],
     continue_from: Path | None = None,
-    begin_with: Path | None = None,
+    begin_with: str | None = None,
 ) -> Beginning:
     """Load the checkpoint in `out`, or what a run begins with, into the networks of an algorithm.
 
@@ -66,8 +73,8 @@ def restore_run(
             light checkpoint or the run folder that holds it, a folder of exported weights, `bundled` or `official`.
 
     Raises:
-        UsageError: both are given, a checkpoint belongs to another config or dataset, or this training needs one to
-            begin with.
+        UsageError: both are given, a checkpoint belongs to another config or dataset or to a run that began with first
+            weights, two files hold the same network, or this training needs networks to begin with.
         MissingError: a checkpoint is damaged, or of other networks.
     """
     if continue_from and begin_with:
@@ -78,7 +85,11 @@ def restore_run(
         _fill(algorithm.nets, saved, str(path))
         begun_with = saved.get("begun_with")
         if begun_with is None and begin_with is not None:
-            begun_with = _read_given(algorithm, begin_with).facts
+            if "begun_with" in saved:
+                raise UsageError(
+                    f"{out}: this run began with first weights; leave --begin-with out, or name another OUT"
+                )
+            begun_with = _read_given(algorithm, begin_with).facts  # earlier versions did not keep it
         return Beginning(
             Position(*saved["position"]),
             dict(saved["results"]),
@@ -90,7 +101,7 @@ def restore_run(
         )
     if continue_from is not None:
         tensors, card = run_state.read_light(continue_from)
-        if card["config"] != run_state.describe_config(config):
+        if not run_state.is_same_config(card["config"], config):
             raise UsageError(f"{continue_from}: it was trained with another config; pass the same preset and options")
         _fill(algorithm.nets, tensors, str(continue_from))
         done = Position(*card["position"])
@@ -114,25 +125,32 @@ def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], gi
         given: what to begin with.
 
     Raises:
-        MissingError: they are other networks.
+        MissingError: they are other networks, or a part of them is for half the side.
     """
     check_groups(given, tuple(nets))
-    tensors = {name: grow_tensors(nets[name], part) if name in nets else part for name, part in given.groups.items()}
-    _fill(nets, tensors, given.source)
-    critic: dict[str, Any] = {}
     stage = given.card.get("stage")
+    if not isinstance(stage, str):
+        stage = None
     if stage is None and len(stages) == 1 and given.card and given.card["position"][0] == 0:
         stage = next(iter(stages))  # earlier versions did not name it
-    # An average is kept where a run was stopped in the middle of a stage.
-    if "average" in tensors and isinstance(stage, str) and stage in stages:
-        run_state.restore(stages[stage], tensors["average"], given.source)
-        critic = {key: tensors[key] for key in LIGHT_EXTRAS} if len(stages) == 1 else {}
-    return Beginning(Position(0, 0, 0), critic=critic, begun_with=given.facts)
+    groups = with_average(given, stage)
+    tensors = {name: grow_tensors(net, groups[name]) for name, net in nets.items()}
+    grown = [name for name in nets if tensors[name] is not groups[name]]
+    try:
+        _fill(nets, tensors, given.source)
+    except MissingError as error:
+        raise MissingError(f"{error}; a run begins with networks of its own sizes, or for half the side") from None
+    if grown and len(grown) < len(nets):
+        raise MissingError(f"{given.source}: its {', '.join(grown)} is for half the side of the photo, the rest is not")
+    # The average goes on where the one stage is that in which the run was stopped, at the same side.
+    goes_on = "average" in groups and stage in stages and len(stages) == 1 and not grown
+    critic = {key: groups[key] for key in LIGHT_EXTRAS} if goes_on else {}
+    return Beginning(Position(0, 0, 0), critic=critic, begun_with={**given.facts, "grown": bool(grown)})
 
 
-def _read_given(algorithm: Algorithm[Any], begin_with: Path) -> GivenNetworks:
+def _read_given(algorithm: Algorithm[Any], begin_with: str) -> GivenNetworks:
     light = find_light(begin_with)
-    return algorithm.read_weights(typed_weights(str(begin_with))) if light is None else read_given_light(light)
+    return algorithm.read_weights(find_exported(begin_with)) if light is None else read_given_light(light)
 
 
 def _check_first_weights(config: LoopConfig, algorithm: Algorithm[Any]) -> None:
@@ -140,13 +158,13 @@ def _check_first_weights(config: LoopConfig, algorithm: Algorithm[Any]) -> None:
     if config.follows:
         raise UsageError(
             f"{config.name} goes on from {config.follows}; pass --begin-with RUN/{run_state.LIGHT_FILE} of such a run, "
-            "or --begin-with WEIGHTS, a folder of exported weights or `bundled`"
+            "or --begin-with WEIGHTS, a folder of exported weights, bundled or official"
         )
     stages = algorithm.stage_nets().values()
     for name, net in algorithm.nets.items():
         if not any(stage_net is part for stage_net in stages for part in net.modules()):
             raise UsageError(
-                f"{config.name} trains no {name}; pass --begin-with RUN/{run_state.LIGHT_FILE} of a run that did"
+                f"{config.name} trains no {name}; pass --begin-with RUN of a run that did, or weights that hold it"
             )
 
 

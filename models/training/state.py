@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,8 @@ class Position(NamedTuple):
     Attributes:
         stage: index of the stage; the number of stages when the run is done.
         step: steps of this stage that are done.
-        optimiser_lost_at: step of this stage at which the optimiser began anew; -1 where it never did.
+        optimiser_lost_at: step of this stage at which the optimiser of a trained network began anew, after which the
+            rate rises; -1 where it never did.
     """
 
     stage: int
@@ -48,6 +49,15 @@ def describe_config(config: LoopConfig) -> dict[str, Any]:
     """A config as JSON holds it."""
     described = json.loads(json.dumps(asdict(config)))
     return dict(described)
+
+
+def is_same_config(stored: Any, config: LoopConfig) -> bool:
+    """Whether a stored config says the same; a value that earlier versions did not have was its default."""
+    own = describe_config(config)
+    if not isinstance(stored, dict) or stored.keys() - own.keys():
+        return False
+    defaults = {item.name: item.default for item in fields(config)}
+    return all(stored[key] == value if key in stored else defaults[key] == value for key, value in own.items())
 
 
 def write_state(path: Path, payload: Mapping[str, Any]) -> None:
@@ -70,7 +80,7 @@ def load_state(path: Path, config: LoopConfig, root_hash: str, device: torch.dev
         raise MissingError(f"{path}: this checkpoint is damaged ({type(error).__name__}); {_AGAIN}") from None
     if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:
         raise MissingError(f"{path}: no checkpoint of this version of the product; {_AGAIN}")
-    if state["config"] != describe_config(config):
+    if not is_same_config(state["config"], config):
         raise UsageError(f"{path}: this run was begun with another config; {_AGAIN}")
     if state["root_hash"] != root_hash:
         raise UsageError(f"{path}: this run was begun with another dataset; {_AGAIN}")
@@ -128,11 +138,11 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()}
 
 
-def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter) -> list[Path]:
-    """Write G and F as one safetensors file for each network, which `load_editor(folder)` reads."""
+def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter, facts: Mapping[str, Any]) -> list[Path]:
+    """Write G and F as one safetensors file for each network, with `facts` on its card, for `load_editor(folder)`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for checkpoint in collect_checkpoints(EditingNet(refiner, inpainter), str(folder)):
         paths.append(folder / f"{checkpoint.network}.safetensors")
-        write_checkpoint(paths[-1], checkpoint)
+        write_checkpoint(paths[-1], checkpoint, facts=facts)
     return paths

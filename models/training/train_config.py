@@ -11,7 +11,7 @@ from models.training.losses import PerceptualName
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
-MOST_ROUGH_MOVES = 4
+MOST_ROUGH_MOVES = 4  # the limit of a move is then 80 px of 256, a third of the photo
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TrainConfig:
         betas: of Adam.
         losses: weights of the losses.
         average_halflife_images: the averaged weights forget half of the past in so many images.
-        warmup_images: the learning rate rises over so many images where a run begins without its optimiser.
+        warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
         cooldown_images: the learning rate falls towards 0 over the last so many images of each stage.
         log_images: one line of `stats.jsonl` for about so many images.
         validation_images: validate after about so many images.
@@ -137,5 +137,5 @@ class TrainConfig:
             return self
         names = ("inpainter_images", "random_images", "validation_images", "log_images", "average_halflife_images")
         counts = {name: max(1, round(getattr(self, name) * images_scale)) for name in names}
-        may_be_none = {name: round(getattr(self, name) * images_scale) for name in ("fixed_images", "cooldown_images")}
-        return replace(self, **may_be_none, **counts)
+        may_be_0 = ("fixed_images", "warmup_images", "cooldown_images")
+        return replace(self, **counts, **{name: round(getattr(self, name) * images_scale) for name in may_be_0})

@@ -21,7 +21,7 @@ from models.method_weights import find_method_weights
 from models.registry import find_method
 from models.training.algorithm import Algorithm
 from models.training.batches import BatchPixels
-from models.training.given_weights import GivenNetworks
+from models.training.given_weights import GivenNetworks, describe_training
 from models.training.losses import PerceptualName, load_perceptual
 from models.training.rivals.batch import prepare_rival_batch
 from models.training.rivals.color_map import ColorStrokes
@@ -70,8 +70,8 @@ class RivalAlgorithm(Algorithm[RivalStage]):
         """The network from exported weights, or from official ones."""
         found = find_method_weights(find_method(self.config.method), source)
         net = load_scfegan(found.path) if self.config.method == "scfegan" else load_deepfillv2(found.path)
-        facts = {"preset": found.card.get("preset"), "images_seen": found.images_seen, "sha256": found.sha256}
-        return GivenNetworks(found.label, {"network": net.state_dict()}, facts)
+        facts = describe_training(found.card.get("preset"), found.images_seen, found.licence, found.sha256)
+        return GivenNetworks(str(found.path), {"network": net.state_dict()}, facts)
 
     def network(self, stage: RivalStage) -> nn.Module:
         """The one network."""
@@ -117,7 +117,7 @@ class RivalAlgorithm(Algorithm[RivalStage]):
             "data_px": config.resolution,
             "network_px": config.network_px,
             "sketch": "none" if config.method == "deepfillv2" else "smooth_sketch",
-            "licence": _LICENCE,
+            "licence": (facts.get("begun_with") or {}).get("licence") or _LICENCE,
             "training": asdict(config),
             "differences": self.list_differences(),
         }

@@ -90,7 +90,7 @@ class RivalTrainConfig:
         deepfill_losses: used by both kinds of DeepFillv2.
         scfegan_losses: used by SC-FEGAN.
         average_halflife_images: the averaged weights forget half of the past in so many images.
-        warmup_images: the learning rate rises over so many images where a run begins without its optimiser.
+        warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
         cooldown_images: the learning rate falls towards 0 over the last so many images.
         log_images: one line of `stats.jsonl` for about so many images.
         validation_images: validate after about so many images.
@@ -171,7 +171,8 @@ class RivalTrainConfig:
             return self
         names = ("images", "validation_images", "log_images", "average_halflife_images")
         counts = {name: max(1, round(getattr(self, name) * images_scale)) for name in names}
-        return replace(self, cooldown_images=round(self.cooldown_images * images_scale), **counts)
+        may_be_0 = ("warmup_images", "cooldown_images")
+        return replace(self, **counts, **{name: round(getattr(self, name) * images_scale) for name in may_be_0})
 
 
 def _published(method: Method) -> RivalTrainConfig:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,18 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpsdata.command import run_app
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights_read import read_state
 from models.bundled_weights import bundled_sources
+from models.inpainter import Inpainter
+from models.loading import load_editing_net
+from models.presets import lite_config
+from models.refiner import Refiner
 from models.training.catalogue import find_any_preset, make_algorithm
 from models.training.exporting import export_run
-from models.training.given_weights import describe_weights, find_light, read_editing_weights
+from models.training.given_weights import GivenNetworks, find_exported, find_light, read_editing_weights
 from models.training.loop import Trainer
-from models.training.restoring import restore_run
+from models.training.presets import find_train_preset
+from models.training.restoring import begin_run, restore_run
 from models.training.rivals.presets import find_rival_preset
+from models.training.state import export_weights
 from models.training.train_config import TrainConfig
 
 CPU = torch.device("cpu")
@@ -48,11 +55,98 @@ def test_a_run_begins_with_exported_weights(run: Path, built: Path, quick: Train
         for key, value in read_state(run / "weights/F64.safetensors")[0].items():
             assert torch.allclose(inpainter[key], value, rtol=tolerance, atol=tolerance), key
         assert trainer.position == (0, 0, 0), "the rate rises, since no optimiser comes with them"
-    facts = read_editing_weights(str(tmp_path / "small"), "edit", 64).facts
-    assert (facts["preset"], set(facts["sha256"])) == (quick.name, {"F64", "G16", "G32", "G64"})
-    assert type(facts["images_seen"]) is int
-    unknown = describe_weights(sorted((run / "weights").glob("*.safetensors")))
-    assert (unknown["preset"], unknown["images_seen"]) == (None, None), "an unlabelled file is not guessed about"
+    for folder in (tmp_path / "small", run / "weights"):
+        facts = read_editing_weights(str(folder), "edit", 64).facts
+        assert set(facts["sha256"]) == {f"{name}.safetensors" for name in ("F64", "G16", "G32", "G64")}
+        assert (facts["preset"], facts["images_seen"]) == (quick.name, 24)
+    assert read_editing_weights(str(tmp_path / "small"), "edit", 64).facts["licence"] == "for tests alone"
+    unlabelled = shutil.copytree(run / "weights", tmp_path / "unlabelled")
+    net = load_editing_net(unlabelled)
+    export_weights(unlabelled, net.refiner, net.inpainter, {})
+    facts = read_editing_weights(str(unlabelled), "edit", 64).facts
+    assert (facts["preset"], facts["images_seen"]) == (None, None), "what a file does not say is not guessed"
+    assert "unknown" in facts["licence"]
+
+
+def test_what_a_person_types_is_found(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (find_light("bundled"), find_exported("bundled")) == (None, "bundled")
+    shutil.copytree(run / "weights", "bundled")
+    assert (find_light("bundled"), find_exported("bundled")) == (None, "bundled"), "always the word"
+    assert (find_light("./bundled"), find_exported("./bundled")) == (None, str(tmp_path / "bundled"))
+    shutil.copytree(run / "weights", "moved/weights")
+    assert (find_light("moved"), find_exported("moved")) == (None, str(tmp_path / "moved/weights"))
+    assert find_light(str(run)) == run / "light.safetensors"
+    assert find_light(str(run / "light.safetensors")) == run / "light.safetensors"
+    with pytest.raises(MissingError, match=r"bundeld: no such file or folder; expected .* bundled, official"):
+        find_light("bundeld")
+    with pytest.raises(MissingError, match="one network alone; pass the folder"):
+        find_light("./bundled/F64.safetensors")
+
+
+def test_the_fitting_f_of_several_is_taken_and_nothing_else_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "several"
+    for size in (64, 256):
+        config = lite_config("edit", size)
+        export_weights(folder, Refiner(config.refiner), Inpainter(config.inpainter), {})
+    given = read_editing_weights(str(folder), "edit", 128)
+    assert set(given.facts["sha256"]) == {"F64.safetensors", "G64.safetensors", "G128.safetensors"}
+    nets = {"refiner": Refiner(lite_config("edit", 128).refiner), "inpainter": Inpainter(lite_config().inpainter)}
+    with pytest.raises(MissingError, match="for half the side"):
+        begin_run(nets, {}, given)
+    nets["inpainter"] = Inpainter(lite_config("edit", 128).inpainter)
+    with pytest.raises(MissingError, match="its inpainter is for half the side of the photo, the rest is not"):
+        begin_run(nets, {}, given)
+
+
+def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
+    small, large = lite_config("edit", 64), lite_config("edit", 128)
+    average = Inpainter(small.inpainter).state_dict()
+    groups = {"refiner": Refiner(small.refiner).state_dict(), "inpainter": Inpainter(small.inpainter).state_dict()}
+    card = {"stage": "F64", "position": [0, 9]}
+    given = GivenNetworks("here", {**groups, "average": average, "critic": {}}, {}, card)
+    nets: dict[str, nn.Module] = {"refiner": Refiner(large.refiner), "inpainter": Inpainter(large.inpainter)}
+    begun = begin_run(nets, {"F128": nets["inpainter"]}, given)
+    assert begun.critic == {}
+    assert begun.begun_with == {"grown": True}
+    assert torch.equal(nets["inpainter"].state_dict()["head.weight"], average["head.weight"])
+    with pytest.raises(MissingError, match="its average is of none of its networks"):
+        begin_run(nets, {}, GivenNetworks("here", {**groups, "average": {"x": torch.zeros(1)}}, {}, card))
+
+
+def test_a_checkpoint_says_itself_what_it_began_with(
+    run: Path, built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="this run began with first weights; leave --begin-with out"):
+        Trainer(quick, built, run, device="cpu", begin_with=run)
+    config = replace(quick, name="follower", follows=quick.name, cooldown_images=4)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    Trainer(config, built, whole, device="cpu", begin_with=run).run()
+    shutil.copytree(run, tmp_path / "gone")
+    first = Trainer(config, built, killed, device="cpu", begin_with=tmp_path / "gone", checkpoint_seconds=0)
+    first._run_stage(first.stages[0])
+    shutil.rmtree(tmp_path / "gone")
+    Trainer(config, built, killed, device="cpu", begin_with=tmp_path / "gone").run()
+    for name in ("weights/G64.safetensors", "weights/F64.safetensors", "stats.jsonl"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+    assert json.loads((killed / "weights/G64.json").read_text())["images_seen"] == 2 * 24
+
+
+def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    """Its config has not the values that came later, which were their defaults."""
+    Trainer(quick, built, tmp_path, device="cpu")._save(None, None)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["config"].pop("rough_moves") == 1.0
+    assert state["config"].pop("cooldown_images") == 0
+    torch.save(state, tmp_path / "state.pt")
+    assert Trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
+    for other in (replace(quick, rough_moves=1.5), replace(quick, cooldown_images=2), replace(quick, seed=1)):
+        with pytest.raises(UsageError, match="begun with another config"):
+            Trainer(other, built, tmp_path, device="cpu")
+    state["config"]["unheard_of"] = 1
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(UsageError, match="begun with another config"):
+        Trainer(quick, built, tmp_path, device="cpu")
 
 
 def test_every_stage_of_a_run_that_follows_another_warms_up(
@@ -64,18 +158,28 @@ def test_every_stage_of_a_run_that_follows_another_warms_up(
     assert trainer.position == (1, 0, 0)
 
 
-def test_g_that_is_missing_at_the_finest_size_is_grown() -> None:
+def test_networks_for_half_the_side_are_grown(tmp_path: Path) -> None:
     config = find_any_preset("lite-edit-128-grown")
     algorithm = make_algorithm(config, CPU)
-    begun = restore_run(Path("nowhere"), config, "hash", algorithm, begin_with=Path("bundled"))
+    small = lite_config("edit", 64)
+    export_weights(tmp_path, Refiner(small.refiner), Inpainter(small.inpainter), {})
+    begun = restore_run(Path("nowhere"), config, "hash", algorithm, begin_with=str(tmp_path))
     assert begun.begun_with is not None
-    assert set(begun.begun_with["sha256"]) == set(bundled_sources("edit"))
-    given = read_editing_weights("bundled", "edit", 64)
+    assert begun.begun_with["grown"]
     refiner = algorithm.nets["refiner"].state_dict()
-    for key, value in given.groups["refiner"].items():
-        if key.startswith("scales.64."):
-            assert torch.equal(refiner[key], value), key
-    assert set(given.groups["refiner"]) == {key for key in given.groups["refiner"] if key.startswith("scales.64.")}
+    for key, value in read_editing_weights(str(tmp_path), "edit", 64).groups["refiner"].items():
+        assert torch.equal(refiner[key], value), key
+
+
+def test_bundled_networks_are_a_beginning_for_both_tasks() -> None:
+    for task, preset in (("edit", "lite-edit-128-grown"), ("synthesis", "lite-synthesis-64-polish")):
+        config = find_any_preset(preset)
+        begun = restore_run(Path("nowhere"), config, "hash", make_algorithm(config, CPU), begin_with="bundled")
+        assert begun.begun_with is not None
+        sources = bundled_sources("edit" if task == "edit" else "synthesis")
+        assert set(begun.begun_with["sha256"]) == {path.name for path in sources.values()}
+        assert "research use" in begun.begun_with["licence"]
+        assert type(begun.begun_with["images_seen"]) is int
 
 
 def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfig, tmp_path: Path) -> None:
@@ -88,25 +192,30 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
         with pytest.raises(MissingError, match=said):
             Trainer(other, built, tmp_path / "out", device="cpu", begin_with=tmp_path / folder)
     with pytest.raises(MissingError, match="does not fit this preset"):
-        Trainer(find_any_preset("tiny"), built, tmp_path / "out", device="cpu", begin_with=Path("bundled"))
-    assert find_light(Path("bundled")) is None
-    assert find_light(run) == run / "light.safetensors"
-    assert find_light(Path("no/such.file")) == Path("no/such.file")
+        Trainer(find_any_preset("tiny"), built, tmp_path / "out", device="cpu", begin_with="bundled")
 
 
 def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
     grown = find_rival_preset("lite-scfegan-128-grown")
     algorithm = make_algorithm(grown, CPU)
-    begun = restore_run(Path("nowhere"), grown, "hash", algorithm, begin_with=Path("bundled"))
+    begun = restore_run(Path("nowhere"), grown, "hash", algorithm, begin_with="bundled")
     assert begun.begun_with is not None
     assert type(begun.begun_with["images_seen"]) is int
+    assert "research use" in begun.begun_with["licence"]
     tiny = replace(find_rival_preset("tiny-deepfillv2"), images=4, width=4, critic_width=4, mask_count=4)
     Trainer(tiny, built, tmp_path / "first", device="cpu").run()
     weights = tmp_path / "first/weights"
     second = Trainer(replace(tiny, name="x"), built, tmp_path / "second", device="cpu", begin_with=weights)
+    assert second.begun_with is not None
+    assert second.begun_with["licence"].startswith("Trained by this project's own code")
     own = second.algorithm.nets["network"].state_dict()
     for key, value in read_state(weights / "deepfillv2.safetensors")[0].items():
         assert torch.equal(own[key], value), key
+    second.begun_with = {**second.begun_with, "licence": "CC BY-NC 4.0", "images_seen": 34_000}
+    second._facts["begun_with"] = second.begun_with
+    card = json.loads((second.run() / "deepfillv2.json").read_text())
+    assert card["licence"] == "CC BY-NC 4.0", "of the networks that it began with"
+    assert card["images_seen"] == 34_004
     with pytest.raises(MissingError, match=r"no scfegan\.safetensors"):
         Trainer(find_rival_preset("tiny-scfegan"), built, tmp_path / "x", device="cpu", begin_with=weights)
 
@@ -119,8 +228,13 @@ def test_a_dry_run_names_the_networks_that_it_begins_with(
     app = typer.Typer()
     app.callback()(lambda: None)
     register_train(app)
-    words = ["train", "lite-edit-64-polish", "--data", str(built), "--out", str(tmp_path / "x"), "--dry-run"]
+    words = ["train", "tiny", "--data", str(built), "--out", str(tmp_path / "x"), "--dry-run"]
+    config = find_train_preset("tiny").networks
+    export_weights(tmp_path / "own", Refiner(config.refiner), Inpainter(config.inpainter), {"preset": "mine"})
+    assert run_app(app, [*words, "--begin-with", str(tmp_path / "own")]) == 0
+    assert "begun with networks of mine that saw an unknown number of images\n" in capsys.readouterr().out
     assert run_app(app, [*words, "--begin-with", str(tmp_path)]) == 5
     assert "no weights of edit in this folder" in capsys.readouterr().err
+    words[1] = "lite-edit-64-polish"
     assert run_app(app, words) == 2
-    assert "or --begin-with WEIGHTS, a folder of exported weights or `bundled`" in capsys.readouterr().err
+    assert "or --begin-with WEIGHTS, a folder of exported weights, bundled or official" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     write_light(light, groups, {"position": [1, 0], "config": {"name": "lite-edit-64-sharp"}, "images_seen": 7})
     algorithm = make_algorithm(config, torch.device("cpu"))
     nets, where = algorithm.nets, (config, "hash", algorithm)
-    begun = restore_run(tmp_path / "run", *where, begin_with=light)
+    begun = restore_run(tmp_path / "run", *where, begin_with=str(light))
     assert begun.begun_with is not None
     assert (begun.begun_with["preset"], begun.begun_with["images_seen"]) == ("lite-edit-64-sharp", 7)
     grown, given = nets["inpainter"].state_dict(), groups["inpainter"].state_dict()
@@ -80,7 +80,7 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     wrong = {"refiner": groups["refiner"], "inpainter": Inpainter(lite_config("edit", 256).inpainter)}
     write_light(light, wrong, {"position": [1, 0]})
     with pytest.raises(MissingError, match=r"does not fit this preset \(downs.6"):
-        restore_run(tmp_path / "x", *where, begin_with=light)
+        restore_run(tmp_path / "x", *where, begin_with=str(light))
 
 
 def test_the_grown_preset_fits_what_it_grows_from() -> None:

@@ -53,7 +53,7 @@ def test_a_run_from_the_command_line(
         (
             ["tiny", "--dry-run", "--begin-with", "no/light.safetensors"],
             5,
-            "no such file; expected the light.safetensors",
+            "no such file or folder; expected a run folder",
         ),
     ],
 )

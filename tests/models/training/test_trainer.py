@@ -175,11 +175,11 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
     assert (begun["preset"], begun["images_seen"]) == (quick.name, card["images_seen"])
     trainer._save(None, None)
     again = Trainer(other, built, tmp_path / "polish", device="cpu")
-    assert again._begun_with == begun, "it is kept, whatever is typed later"
+    assert again.begun_with == begun, "it is kept, whatever is typed later"
     (tmp_path / "third").mkdir()
     third = Trainer(quick, built, tmp_path / "third", device="cpu", begin_with=tmp_path / "polish" / LIGHT_FILE)
-    assert third._begun_with is not None
-    assert third._begun_with["images_seen"] == card["images_seen"], "nothing was seen in between"
+    assert third.begun_with is not None
+    assert third.begun_with["images_seen"] == card["images_seen"], "nothing was seen in between"
     with pytest.raises(UsageError, match="exclude each other"):
         Trainer(other, built, tmp_path / "x", device="cpu", begin_with=light, continue_from=light)
 
