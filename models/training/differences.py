@@ -14,6 +14,7 @@ _RECIPE = {
     "fixed_images": 30 * EPOCH_IMAGES,
     "random_images": 200 * EPOCH_IMAGES,
     "mask_family": "dps",
+    "joint": False,
     "rough_moves": 1.0,
     "inpainter_masks": 1024,
     "refiner_masks": (4096, 2048, 1024),

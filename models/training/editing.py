@@ -62,14 +62,17 @@ class EditingAlgorithm(Algorithm[Stage]):
         return read_editing_weights(source, self.config.task, self.config.resolution)
 
     def network(self, stage: Stage) -> nn.Module:
-        """F, or one resolution of G."""
-        return self.inpainter if stage.part == "F" else self.refiner.scale(stage.size)
+        """F, one resolution of G, or all of them."""
+        if stage.part == "F":
+            return self.inpainter
+        return self.refiner if stage.is_joint else self.refiner.scale(stage.size)
 
     def make_twin(self, stage: Stage) -> nn.Module:
-        """F or one resolution of G once more."""
+        """The same once more."""
         if stage.part == "F":
             return Inpainter(self.inpainter.config)
-        return Refiner(self.refiner.config).scale(stage.size)
+        twin = Refiner(self.refiner.config)
+        return twin if stage.is_joint else twin.scale(stage.size)
 
     def make_critic(self, stage: Stage) -> nn.Module:
         """D at the resolution of a stage."""
@@ -79,8 +82,9 @@ class EditingAlgorithm(Algorithm[Stage]):
 
     def frozen_nets(self, stage: Stage) -> FrozenNets:
         """The networks that a stage uses and does not train."""
-        sizes = self.refiner.config.resolutions
-        coarser = {size: self.refiner.scale(size) for size in sizes if stage.part == "G" and size < stage.size}
+        is_step = stage.part == "G" and not stage.is_joint
+        sizes = [size for size in self.refiner.config.resolutions if is_step and size < stage.size]
+        coarser = {size: self.refiner.scale(size) for size in sizes}
         return FrozenNets(coarser, self.inpainter if stage.is_finest else None)
 
     def step(

@@ -157,6 +157,23 @@ def _grown_for_cpu() -> TrainConfig:
     )
 
 
+def _joint_for_cpu() -> TrainConfig:
+    """A second run at 128 px, for G alone, both resolutions at once, so that the deep one learns what F needs."""
+    return replace(
+        _grown_for_cpu(),
+        name="lite-edit-128-joint",
+        joint=True,
+        inpainter_images=0,
+        fixed_images=3_400,
+        random_images=2_800,
+        losses=LossConfig(perceptual=(40.0, 20.0)),
+        warmup_images=400,
+        cooldown_images=2_800,
+        validation_images=2_000,
+        follows="lite-edit-128-grown",
+    )
+
+
 def _synthesis_for_cpu() -> TrainConfig:
     """A whole face from a sketch at 64 px, in two hours of one core."""
     return replace(
@@ -218,6 +235,7 @@ _PRESETS = {
         _last_for_cpu(),
         _settle_for_cpu(),
         _grown_for_cpu(),
+        _joint_for_cpu(),
         _synthesis_for_cpu(),
         _synthesis_polish_for_cpu(),
         _lite("edit", 128),

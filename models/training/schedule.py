@@ -18,7 +18,7 @@ class Stage:
     """The training of one network against its critic, with all earlier ones frozen.
 
     Attributes:
-        name: the network, such as `F256` or `G64`.
+        name: the network, such as `F256` or `G64`; `G` where all of its resolutions are trained at once.
         part: `F` or `G`.
         size: its resolution in px.
         is_finest: whether F judges G's sketch too, as at the model's own resolution.
@@ -26,6 +26,7 @@ class Stage:
         fixed_images: seen at level 1.
         random_images: seen at random levels after that.
         mask_count: size of its pool of masks.
+        is_joint: whether all resolutions of G are trained at once, by the losses of this one.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Stage:
     fixed_images: int
     random_images: int
     mask_count: int
+    is_joint: bool = False
 
     @property
     def fixed_steps(self) -> int:
@@ -66,7 +68,10 @@ def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
     if config.inpainter_images:
         images, masks = config.inpainter_images, config.inpainter_masks
         stages.append(Stage(f"F{size}", "F", size, False, config.inpainter_batch, 0, images, masks))
+    counts = (config.fixed_images, config.random_images)
+    if config.joint:
+        batch_size, masks = config.refiner_batches[-1], config.refiner_masks[-1]
+        return (*stages, Stage("G", "G", size, True, batch_size, *counts, masks, is_joint=True))
     for side, batch_size, masks in zip(sizes, config.refiner_batches, config.refiner_masks, strict=True):
-        counts = (config.fixed_images, config.random_images)
         stages.append(Stage(f"G{side}", "G", side, side == size, batch_size, *counts, masks))
     return tuple(stages)

@@ -54,12 +54,15 @@ def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBa
     """Run the networks of a stage; only `net` and, through it, the sketch that F reads carry a gradient."""
     if stage.part == "F":
         return Painted(batch.sketch, net(batch.inputs[stage.size]), None)
-    levels = level_column(batch.level, batch.photo)
-    feature: Tensor | None = None
-    with torch.no_grad():
-        for size, scale in frozen.coarser.items():
-            feature = scale.extract(batch.inputs[size], levels, feature)
-    output, _ = net(batch.inputs[stage.size], levels, feature)
+    if stage.is_joint:
+        output = net(batch.inputs, batch.level).outputs[stage.size]
+    else:
+        levels = level_column(batch.level, batch.photo)
+        feature: Tensor | None = None
+        with torch.no_grad():
+            for size, scale in frozen.coarser.items():
+                feature = scale.extract(batch.inputs[size], levels, feature)
+        output, _ = net(batch.inputs[stage.size], levels, feature)
     sketch, photo = split_output(output, batch.mask)
     if frozen.inpainter is None:
         return Painted(sketch, photo, None)

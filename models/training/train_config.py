@@ -56,6 +56,8 @@ class TrainConfig:
         refiner_batches: images per step of G, for each resolution.
         inpainter_masks: how many masks F is trained with.
         refiner_masks: the same for G at each resolution.
+        joint: train all resolutions of G at once, by the losses of the finest one and with its batch size and masks,
+            and not from coarse to fine with the coarser ones frozen.
         mask_family: which kind of masks.
         rough_moves: how far the lines of rough sketches move, as a multiple of the published moves.
         learning_rate: of Adam, for all networks.
@@ -84,6 +86,7 @@ class TrainConfig:
     refiner_batches: tuple[int, ...] = (64, 32, 4)
     inpainter_masks: int = 1024
     refiner_masks: tuple[int, ...] = (4096, 2048, 1024)
+    joint: bool = False
     mask_family: str = "dps"
     rough_moves: float = 1.0
     learning_rate: float = 2e-4
