@@ -29,6 +29,15 @@ def test_steps_cover_the_images() -> None:
     assert (stage.fixed_steps, stage.step_count) == (3, 8)
 
 
+def test_all_resolutions_of_g_can_be_one_stage() -> None:
+    config = replace(find_train_preset("tiny"), joint=True, refiner_batches=(9, 5, 3), refiner_masks=(90, 50, 30))
+    stages = plan_stages(config)
+    assert [stage.name for stage in stages] == ["F64", "G"]
+    joint = stages[1]
+    assert (joint.size, joint.is_finest, joint.batch_size, joint.mask_count) == (64, True, 3, 30)
+    assert any("joint is True" in line for line in list_differences(config, "hed-compact"))
+
+
 def test_levels_are_one_and_then_the_22_values() -> None:
     stage = plan_stages(replace(find_train_preset("tiny"), fixed_images=8, random_images=40_000))[2]
     assert [stage.level_at(step, 0) for step in range(2)] == [1.0, 1.0]

@@ -184,6 +184,30 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
         Trainer(other, built, tmp_path / "x", device="cpu", begin_with=light, continue_from=light)
 
 
+def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    """Their gradients come from the finest one and from F, and coarser heads, which nothing reads, stay."""
+    joint = replace(quick, name="joint", joint=True, inpainter_images=0, average_halflife_images=1)
+    trainer = Trainer(joint, built, tmp_path / "joint", device="cpu", begin_with=whole_run)
+    before = {key: value.clone() for key, value in trainer.algorithm.nets["refiner"].state_dict().items()}
+    inpainter = {key: value.clone() for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()}
+    trainer.run()
+    after = trainer.algorithm.nets["refiner"].state_dict()
+    moved = {key for key, value in after.items() if not torch.equal(before[key], value)}
+    assert not {key for key in moved if key.startswith(("scales.16.head", "scales.32.head"))}
+    for size in (16, 32, 64):
+        assert {f"scales.{size}.first.weight", f"scales.{size}.level_embedding.layers.0.weight"} <= moved
+    assert all(
+        torch.equal(inpainter[key], value) for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()
+    )
+    assert set(trainer.results) >= {"G_hole_psnr_l0", "G_result_hole_psnr_l1"}
+    net = load_editing_net(tmp_path / "joint/weights")
+    assert torch.equal(net.refiner.scale(16).state_dict()["first.weight"], after["scales.16.first.weight"])
+    again = Trainer(replace(joint, name="x"), built, tmp_path / "again", device="cpu", begin_with=tmp_path / "joint")
+    assert torch.equal(
+        again.algorithm.nets["refiner"].state_dict()["scales.16.first.weight"], after["scales.16.first.weight"]
+    )
+
+
 def test_a_training_of_g_alone_needs_an_f_to_begin_with(
     whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
