@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -72,6 +72,10 @@ class Algorithm(ABC, Generic[StageT]):
     @abstractmethod
     def network(self, stage: StageT) -> nn.Module:
         """The network that a stage trains: one of `nets`, or a part of one."""
+
+    def idle_parts(self, stage: StageT) -> Sequence[nn.Module]:
+        """Parts of that network that no loss of the stage reaches; several processes must know them."""
+        return ()
 
     @abstractmethod
     def make_twin(self, stage: StageT) -> nn.Module:

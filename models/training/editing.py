@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,11 @@ class EditingAlgorithm(Algorithm[Stage]):
         if stage.part == "F":
             return self.inpainter
         return self.refiner if stage.is_joint else self.refiner.scale(stage.size)
+
+    def idle_parts(self, stage: Stage) -> Sequence[nn.Module]:
+        """The heads of the coarser resolutions, where all are trained by the losses of the finest."""
+        sizes = self.refiner.config.resolutions[:-1] if stage.is_joint else ()
+        return [self.refiner.scale(size).head for size in sizes]
 
     def make_twin(self, stage: Stage) -> nn.Module:
         """The same once more."""

@@ -162,6 +162,8 @@ class Trainer:
         average = self.algorithm.make_twin(stage).to(self.device).requires_grad_(False).eval()
         average.load_state_dict(net.state_dict())
         net.requires_grad_(True).train()
+        for part in self.algorithm.idle_parts(stage):
+            part.requires_grad_(False)
         optimisers = [
             torch.optim.Adam(part.parameters(), self.config.learning_rate, betas=self.config.betas)
             for part in (net, critic)

@@ -188,6 +188,9 @@ def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick:
     """Their gradients come from the finest one and from F, and coarser heads, which nothing reads, stay."""
     joint = replace(quick, name="joint", joint=True, inpainter_images=0, average_halflife_images=1)
     trainer = Trainer(joint, built, tmp_path / "joint", device="cpu", begin_with=whole_run)
+    parts, _ = trainer._begin_stage(trainer.stages[0])
+    idle = {name for name, value in parts.bare_net.named_parameters() if not value.requires_grad}
+    assert idle == {f"scales.{size}.head.{kind}" for size in (16, 32) for kind in ("weight", "bias")}
     before = {key: value.clone() for key, value in trainer.algorithm.nets["refiner"].state_dict().items()}
     inpainter = {key: value.clone() for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()}
     trainer.run()
