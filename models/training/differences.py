@@ -37,7 +37,9 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
         f"counted in images, an epoch being {EPOCH_IMAGES:,}; published: epochs over its own split",
         "deformations, masks and levels are drawn by key, so that a run can be repeated",
     ]
-    if perceptual == "hed-compact":
+    if perceptual == "hed-compact-unit":
+        found.append("the perceptual loss uses the bundled compact HED, all stages, unit vectors; published: VGG19")
+    elif perceptual == "hed-compact":
         found.append("the perceptual loss uses the bundled compact HED (stages 2 and 3); published: VGG19")
     elif not config.losses.published_vgg_scaling:
         found.append("VGG19 sees photos scaled as it was trained; published: four times too much contrast")

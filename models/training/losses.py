@@ -14,7 +14,7 @@ from dpsdata.hed.loading import load_hed
 from dpsdata.weights_read import read_state
 from models.vgg_weights import VGG19, VGG_CONVOLUTIONS
 
-PerceptualName = Literal["vgg19-torchvision", "hed-compact"]
+PerceptualName = Literal["vgg19-torchvision", "hed-compact", "hed-compact-unit"]
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -52,15 +52,15 @@ def reconstruction_loss(fake: Tensor, real: Tensor) -> Tensor:
 
 
 class PerceptualLoss(nn.Module):
-    """Weighted mean squared differences of two feature maps of two photos.
+    """Weighted mean squared differences of the feature maps of two photos.
 
     Args:
-        features: takes (N, 3, H, W) RGB in [-1, 1] and returns the finer and the coarser map.
+        features: takes (N, 3, H, W) RGB in [-1, 1] and returns maps, from the finest.
         name: of the weights, written into the card.
-        factors: weights of the finer and of the coarser map.
+        factors: weights of the maps.
     """
 
-    def __init__(self, features: nn.Module, name: PerceptualName, factors: tuple[float, float]) -> None:
+    def __init__(self, features: nn.Module, name: PerceptualName, factors: tuple[float, ...]) -> None:
         super().__init__()
         self.features = features.eval().requires_grad_(False)
         self.name = name
@@ -125,6 +125,23 @@ class CompactFeatures(nn.Module):
         return self.net.features((photos + 1) * 127.5)[1:]
 
 
+class UnitCompactFeatures(nn.Module):
+    """All five stages of the bundled compact HED with vectors of length 1 at every pixel, as in LPIPS.
+
+    Where lines are uncertain, the nearest features in the mean are those of a blurred photo; these here do not shrink
+    with the contrast, so that blur costs more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = load_hed("hed-compact")
+
+    def forward(self, photos: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) RGB in [-1, 1] to five maps, whose mean squared difference is the squared one of the vectors."""
+        maps = self.net.features((photos + 1) * 127.5)
+        return [F.normalize(each.float(), dim=1) * each.shape[1] ** 0.5 for each in maps]
+
+
 def choose_perceptual() -> PerceptualName:
     """VGG19 where its weights are installed, otherwise the bundled compact HED; never the net kept for scoring."""
     return VGG19 if weights.installed(VGG19) else "hed-compact"
@@ -135,14 +152,23 @@ def load_perceptual(
 ) -> PerceptualLoss:
     """The perceptual loss with its features, on the CPU.
 
+    Args:
+        name: of the features.
+        factors: weights of the finer and of the coarser map; of `hed-compact-unit`, a fifth for each of the three
+            finer and the two coarser ones.
+        published_vgg_scaling: see `VGGFeatures`.
+
     Raises:
         UsageError: no such features.
         MissingError: the weights are not installed, or damaged.
     """
     if name == "hed-compact":
         return PerceptualLoss(CompactFeatures(), name, factors)
+    if name == "hed-compact-unit":
+        finer, coarser = (factor / 5 for factor in factors)
+        return PerceptualLoss(UnitCompactFeatures(), name, (finer, finer, finer, coarser, coarser))
     if name != VGG19:
-        raise UsageError(f"perceptual: expected {VGG19} or hed-compact, got {name!r}")
+        raise UsageError(f"perceptual: expected {VGG19}, hed-compact or hed-compact-unit, got {name!r}")
     features = VGGFeatures(published_vgg_scaling)
     state, _ = read_state(weights.weights_path(name))
     features.load_state_dict(dict(state))

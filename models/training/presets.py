@@ -174,6 +174,22 @@ def _joint_for_cpu() -> TrainConfig:
     )
 
 
+def _unit_for_cpu() -> TrainConfig:
+    """A third run at 128 px, which cares for F's photo, by unit features, and little for G's own sketch and photo."""
+    return replace(
+        _joint_for_cpu(),
+        name="lite-edit-128-unit",
+        fixed_images=2_400,
+        random_images=1_200,
+        losses=LossConfig(perceptual=(120.0, 120.0), own=0.3),
+        features="hed-compact-unit",
+        average_halflife_images=600,
+        cooldown_images=1_800,
+        validation_images=1_200,
+        follows="lite-edit-128-joint",
+    )
+
+
 def _synthesis_for_cpu() -> TrainConfig:
     """A whole face from a sketch at 64 px, in two hours of one core."""
     return replace(
@@ -236,6 +252,7 @@ _PRESETS = {
         _settle_for_cpu(),
         _grown_for_cpu(),
         _joint_for_cpu(),
+        _unit_for_cpu(),
         _synthesis_for_cpu(),
         _synthesis_polish_for_cpu(),
         _lite("edit", 128),

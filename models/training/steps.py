@@ -124,10 +124,11 @@ def train_step(
             terms["result_reconstruction"] = reconstruction_loss(result, batch.photo)
         total = losses.adversarial * terms["adversarial"]
         for name, term in terms.items():
+            share = losses.own if painted.result is not None and not name.startswith("result") else 1.0
             if name.endswith("perceptual"):
-                total = total + term
+                total = total + share * term
             elif name.endswith("reconstruction"):
-                total = total + losses.reconstruction * term
+                total = total + share * losses.reconstruction * term
         values |= update_weights(parts.optimiser, total, terms, "net", accelerator)
     finally:
         parts.bare_critic.requires_grad_(True)

@@ -24,6 +24,8 @@ class LossConfig:
         reconstruction: weight of the mean absolute difference.
         perceptual: weights of the mean squared differences of the finer and the coarser feature map.
         published_vgg_scaling: feed VGG19 as the published code does (four times too much contrast), not as it wants.
+        own: share of the last two for G's own sketch and photo, where F's photo is judged too. A mean difference of
+            sketches is smallest where doubtful lines are left out, and then F has nothing to paint from.
 
     Source: deep_plastic_surgery.md section 4.1.
     """
@@ -33,9 +35,10 @@ class LossConfig:
     reconstruction: float = 100.0
     perceptual: tuple[float, float] = (1.0, 0.5)
     published_vgg_scaling: bool = False
+    own: float = 1.0
 
     def __post_init__(self) -> None:
-        weights = (self.hinge_margin, self.adversarial, self.reconstruction, *self.perceptual)
+        weights = (self.hinge_margin, self.adversarial, self.reconstruction, self.own, *self.perceptual)
         if len(self.perceptual) != 2 or not all(value >= 0 for value in weights):
             raise UsageError(f"losses: expected weights of 0 or more, two of them for perceptual, got {self}")
 

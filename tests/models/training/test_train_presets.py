@@ -24,6 +24,7 @@ def test_all_presets_exist_and_fit_their_networks() -> None:
         "lite-edit-64-settle",
         "lite-edit-128-grown",
         "lite-edit-128-joint",
+        "lite-edit-128-unit",
         "lite-synthesis-64",
         "lite-synthesis-64-polish",
         "lite-edit-128",
