@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,11 +53,23 @@ def describe_config(config: LoopConfig) -> dict[str, Any]:
 
 def is_same_config(stored: Any, config: LoopConfig) -> bool:
     """Whether a stored config says the same; a value that earlier versions did not have was its default."""
-    own = describe_config(config)
+    return _is_same(stored, config, describe_config(config))
+
+
+def _is_same(stored: Any, config: Any, own: dict[str, Any]) -> bool:
     if not isinstance(stored, dict) or stored.keys() - own.keys():
         return False
-    defaults = {item.name: item.default for item in fields(config)}
-    return all(stored[key] == value if key in stored else defaults[key] == value for key, value in own.items())
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.name not in stored:
+            same = item.default == value
+        elif is_dataclass(value):
+            same = _is_same(stored[item.name], value, own[item.name])
+        else:
+            same = stored[item.name] == own[item.name]
+        if not same:
+            return False
+    return True
 
 
 def write_state(path: Path, payload: Mapping[str, Any]) -> None:

@@ -138,9 +138,11 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["config"].pop("rough_moves") == 1.0
     assert state["config"].pop("cooldown_images") == 0
+    assert state["config"]["losses"].pop("own") == 1.0
     torch.save(state, tmp_path / "state.pt")
     assert Trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
-    for other in (replace(quick, rough_moves=1.5), replace(quick, cooldown_images=2), replace(quick, seed=1)):
+    less = replace(quick, losses=replace(quick.losses, own=0.5))
+    for other in (replace(quick, rough_moves=1.5), replace(quick, cooldown_images=2), replace(quick, seed=1), less):
         with pytest.raises(UsageError, match="begun with another config"):
             Trainer(other, built, tmp_path, device="cpu")
     state["config"]["unheard_of"] = 1

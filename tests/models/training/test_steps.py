@@ -84,6 +84,18 @@ def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp
     assert values["critic_real"] == pytest.approx(10, abs=1), "hinge margin 10 before anything is learned"
 
 
+def test_the_share_of_its_own_photo_counts_where_f_judges_too(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    losses = replace(quick.losses, own=0.0, adversarial=0.0)
+    trainer = Trainer(replace(quick, losses=losses), built, tmp_path / "run", device="cpu")
+    for index, is_finest in ((1, False), (3, True)):
+        parts, batch = begin(trainer, index)
+        train_once(trainer, parts, batch)
+        head = dict(parts.bare_net.named_parameters())["head.weight"].grad
+        assert head is not None
+        assert float(head[0].abs().max()) > 0, "F paints from the sketch"
+        assert (float(head[1:].abs().max()) == 0) is is_finest, "nothing but its own losses reaches G's photo"
+
+
 def test_the_loss_of_f_is_undiluted(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 0)

@@ -59,6 +59,27 @@ def vgg_state() -> dict[str, torch.Tensor]:
     return state
 
 
+def test_unit_features_do_not_shrink_with_contrast() -> None:
+    loss = load_perceptual("hed-compact-unit", (5.0, 10.0))
+    assert loss.factors == (1.0, 1.0, 1.0, 2.0, 2.0)
+    maps = loss.features(photos(0))
+    assert len(maps) == 5
+    for each in maps:
+        lengths = each.square().mean(1).flatten()
+        assert torch.allclose(lengths[lengths > 0], torch.ones(1), atol=1e-4), "length 1 where there is anything"
+    fake, real = photos(1).requires_grad_(), photos(2)
+    by_hand = sum(
+        factor * (got / got.norm(dim=1, keepdim=True) - want / want.norm(dim=1, keepdim=True)).square().sum(1).mean()
+        for factor, got, want in zip(loss.factors, loss.features(fake), loss.features(real), strict=True)
+    )
+    value = loss(fake, real)
+    assert float(value) == pytest.approx(float(by_hand), rel=1e-4)
+    value.backward()
+    assert fake.grad is not None
+    assert float(fake.grad.abs().max()) > 0
+    assert float(loss(real, real)) == 0
+
+
 def test_vgg_is_used_once_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
     assert choose_perceptual() == "hed-compact"
