@@ -9,8 +9,8 @@ COMPARISON ?= comparison
 SHOW ?=
 SIZE ?= 128
 REPORT ?= reports/comparison$(if $(filter-out 128,$(SIZE)),-$(SIZE))
-CELLS ?= dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 deepfillv2:own lama-medium:own center:own
-COMPARED ?= $(METHODS),scfegan-refined
+CELLS ?= dps:own,displaced-8,deformed-8
+COMPARED ?= dps,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
 LEVELS := 0,0.25,0.5,0.75,1
 METHODS := dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
 
@@ -56,7 +56,8 @@ compare: demo ## Train small rivals for about a minute each and score them in th
 
 # The comparison of reports/comparison. DATA holds aligned faces in folders train, val and test, and SHOW names those of
 # test that may be shown. SIZE is the side that photos are built at, CELLS are mask families with their kinds of
-# sketches, and COMPARED are the methods.
+# sketches, and COMPARED are the methods; more of both (center:own deepfillv2:own,deformed-4 ..., dps-g,
+# scfegan-refined) take more time.
 comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make comparison DATA=FACES.
 	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
 	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built-$(SIZE) --size $(SIZE) --masks dps --masks center

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from dpsdata.contracts import UsageError
 from dpsdata.masks import MASK_FAMILIES
@@ -77,6 +78,9 @@ class LoopConfig(Protocol):
         """The same training with all counts of images multiplied."""
 
 
+_C = TypeVar("_C", bound=LoopConfig)
+
+
 def check_loop_config(config: LoopConfig) -> None:
     """Raise UsageError where a value that the loop reads makes no sense."""
     names = ("average_halflife_images", "log_images", "validation_images", "validation_count")
@@ -95,6 +99,16 @@ def check_counts(counts: Mapping[str, int]) -> None:
     for name, count in counts.items():
         if count < 1:
             raise UsageError(f"{name}: expected at least 1, got {count}")
+
+
+def scale_counts(config: _C, images_scale: float, names: Sequence[str], may_be_0: Sequence[str]) -> _C:
+    """A config with counts of images multiplied, those of `names` to at least 1; raise UsageError for a scale of 0."""
+    if not 0 < images_scale < float("inf"):
+        raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
+    if images_scale == 1:
+        return config
+    counts = {name: max(1, round(getattr(config, name) * images_scale)) for name in names}
+    return replace(config, **counts, **{name: round(getattr(config, name) * images_scale) for name in may_be_0})
 
 
 def rate_differences(config: LoopConfig) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dpsdata.contracts import UsageError
 from models.presets import ModelConfig, PresetName, Task, find_config
-from models.training.loop_config import check_counts, check_loop_config
+from models.training.loop_config import check_counts, check_loop_config, scale_counts
 from models.training.losses import PerceptualName
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
@@ -137,11 +137,5 @@ class TrainConfig:
         Raises:
             UsageError: `images_scale` is not above 0.
         """
-        if not 0 < images_scale < float("inf"):
-            raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
-        if images_scale == 1:
-            return self
         names = ("inpainter_images", "random_images", "validation_images", "log_images", "average_halflife_images")
-        counts = {name: max(1, round(getattr(self, name) * images_scale)) for name in names}
-        may_be_0 = ("fixed_images", "warmup_images", "cooldown_images")
-        return replace(self, **counts, **{name: round(getattr(self, name) * images_scale) for name in may_be_0})
+        return scale_counts(self, images_scale, names, ("fixed_images", "warmup_images", "cooldown_images"))

@@ -11,7 +11,7 @@ from models.baselines.deepfillv2 import DeepFillv2Config
 from models.baselines.scfegan import SIZE_MULTIPLE_PX as SCFEGAN_MULTIPLE_PX
 from models.baselines.scfegan import ScFeganConfig
 from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
-from models.training.loop_config import check_counts, check_loop_config
+from models.training.loop_config import check_counts, check_loop_config, scale_counts
 from models.training.losses import PerceptualName
 from models.training.presets import find_train_preset
 
@@ -128,8 +128,9 @@ class RivalTrainConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
-        names = ("images", "batch_size", "width", "critic_width", "mask_count")
-        check_counts({name: getattr(self, name) for name in names})
+        check_counts(
+            {name: getattr(self, name) for name in ("images", "batch_size", "width", "critic_width", "mask_count")}
+        )
         check_loop_config(self)
         if not 0 <= self.color_share <= 1:
             raise UsageError(f"color_share: expected a number in [0, 1], got {self.color_share}")
@@ -165,14 +166,8 @@ class RivalTrainConfig:
         Raises:
             UsageError: `images_scale` is not above 0.
         """
-        if not 0 < images_scale < float("inf"):
-            raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
-        if images_scale == 1:
-            return self
         names = ("images", "validation_images", "log_images", "average_halflife_images")
-        counts = {name: max(1, round(getattr(self, name) * images_scale)) for name in names}
-        may_be_0 = ("warmup_images", "cooldown_images")
-        return replace(self, **counts, **{name: round(getattr(self, name) * images_scale) for name in may_be_0})
+        return scale_counts(self, images_scale, names, ("warmup_images", "cooldown_images"))
 
 
 def _published(method: Method) -> RivalTrainConfig:
