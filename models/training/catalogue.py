@@ -11,7 +11,8 @@ from models.training.algorithm import Algorithm
 from models.training.editing import EditingAlgorithm
 from models.training.presets import find_train_preset, train_preset_names
 from models.training.rivals.algorithm import RivalAlgorithm
-from models.training.rivals.presets import RivalTrainConfig, find_rival_preset, rival_preset_names
+from models.training.rivals.presets import find_rival_preset, rival_preset_names
+from models.training.rivals.train_config import RivalTrainConfig
 from models.training.train_config import TrainConfig
 
 AnyTrainConfig: TypeAlias = TrainConfig | RivalTrainConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from models.training.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read
 from models.typed_weights import SOURCES, typed_weights
 
 LIGHT_EXTRAS: Final = ("critic", "average")
+# What people call the groups of tensors.
+_SPOKEN: Final = {"refiner": "G", "inpainter": "F", "network": "a rival's network"}
 _EXPECTED = (
     f"expected a run folder, its {LIGHT_FILE}, a folder of exported weights, or one of the words {', '.join(SOURCES)}"
 )
@@ -123,8 +125,8 @@ def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetwo
 def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
     """Raise MissingError where a network that a preset begins with is not there."""
     if set(wanted) - set(given.groups):
-        held = ", ".join(sorted(set(given.groups) - set(LIGHT_EXTRAS))) or "nothing"
-        raise MissingError(f"{given.source}: it holds {held}, and this preset begins with {', '.join(wanted)}")
+        held = _say_groups(set(given.groups) - set(LIGHT_EXTRAS)) or "nothing"
+        raise MissingError(f"{given.source}: it holds {held}, and this preset begins with {_say_groups(set(wanted))}")
 
 
 def with_average(given: GivenNetworks, stage: str | None) -> dict[str, Mapping[str, Tensor]]:
@@ -144,6 +146,10 @@ def with_average(given: GivenNetworks, stage: str | None) -> dict[str, Mapping[s
                 groups[name] = {**groups[name], **{prefix + key: value for key, value in average.items()}}
                 return groups
     raise MissingError(f"{given.source}: damaged: its average is of none of its networks")
+
+
+def _say_groups(groups: Set[str]) -> str:
+    return " and ".join(sorted(_SPOKEN.get(name, name) for name in groups))
 
 
 def _describe_files(paths: Sequence[Path]) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from models.training.rivals.batch import prepare_rival_batch
 from models.training.rivals.color_map import ColorStrokes
 from models.training.rivals.deepfill_step import train_deepfill
 from models.training.rivals.differences import list_rival_differences
-from models.training.rivals.presets import RivalTrainConfig
 from models.training.rivals.scfegan_step import draw_blends, train_scfegan
 from models.training.rivals.stage import RivalStage, plan_rival_stage
+from models.training.rivals.train_config import RivalTrainConfig
 from models.training.rivals.validation import draw_rival_sheet, validate_rival
 from models.training.stage_parts import StageParts
 from models.training.validation import ValidationSet

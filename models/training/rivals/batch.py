@@ -15,7 +15,7 @@ from dpsdata.sketch import smooth_sketch
 from models.baselines.scfegan import demo_noise
 from models.training.batches import BatchPixels
 from models.training.rivals.color_map import ColorStrokes
-from models.training.rivals.presets import RivalTrainConfig
+from models.training.rivals.train_config import RivalTrainConfig
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from models.training.losses import adversarial_loss, hinge_losses, reconstruction_loss
 from models.training.rivals.batch import RivalBatch
-from models.training.rivals.presets import DeepFillLosses
 from models.training.rivals.stage import RivalStage
+from models.training.rivals.train_config import DeepFillLosses
 from models.training.stage_parts import StageParts, update_weights
 
 if TYPE_CHECKING:

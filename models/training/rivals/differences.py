@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from models.training.loop_config import rate_differences
-from models.training.rivals.presets import DeepFillLosses, RivalTrainConfig, ScFeganLosses, find_rival_preset
+from models.training.rivals.presets import find_rival_preset
+from models.training.rivals.train_config import DeepFillLosses, RivalTrainConfig, ScFeganLosses
 
 _COUNTED = (
     "resolution",

@@ -14,7 +14,6 @@ from dpsdata.device import keyed_generator
 from models.training.losses import PerceptualLoss, adversarial_loss
 from models.training.rivals.batch import RivalBatch
 from models.training.rivals.deepfill_step import judge_pair
-from models.training.rivals.presets import ScFeganLosses
 from models.training.rivals.scfegan_losses import (
     feature_losses,
     gradient_penalty,
@@ -22,6 +21,7 @@ from models.training.rivals.scfegan_losses import (
     weighted_difference,
 )
 from models.training.rivals.stage import RivalStage
+from models.training.rivals.train_config import ScFeganLosses
 from models.training.stage_parts import StageParts, update_weights
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from models.training.rivals.presets import RivalTrainConfig
+from models.training.rivals.train_config import RivalTrainConfig
 
 
 @dataclass(frozen=True)

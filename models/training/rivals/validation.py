@@ -9,7 +9,7 @@ from torch import nn
 
 from models.training.rivals.batch import RivalBatch, prepare_rival_batch
 from models.training.rivals.color_map import ColorStrokes
-from models.training.rivals.presets import RivalTrainConfig
+from models.training.rivals.train_config import RivalTrainConfig
 from models.training.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr
 
 

@@ -190,7 +190,10 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
     for name in ("G16", "G32", "G64"):
         shutil.copy(run / "weights" / f"{name}.safetensors", tmp_path / "refiner")
     other = replace(quick, name="other")
-    for folder, said in (("empty", "no weights of edit"), ("refiner", "it holds refiner, and this preset begins with")):
+    for folder, said in (
+        ("empty", "no weights of edit"),
+        ("refiner", "it holds G, and this preset begins with F and G"),
+    ):
         with pytest.raises(MissingError, match=said):
             Trainer(other, built, tmp_path / "out", device="cpu", begin_with=tmp_path / folder)
     with pytest.raises(MissingError, match="does not fit this preset"):

@@ -13,7 +13,8 @@ from models.train_cli import _PRESETS as HELP
 from models.training.catalogue import all_preset_names, find_any_preset
 from models.training.presets import find_train_preset
 from models.training.rivals.differences import list_rival_differences
-from models.training.rivals.presets import METHODS, RivalTrainConfig, find_rival_preset, rival_preset_names
+from models.training.rivals.presets import find_rival_preset, rival_preset_names
+from models.training.rivals.train_config import METHODS, RivalTrainConfig
 
 
 def weights_of(config: RivalTrainConfig) -> int:

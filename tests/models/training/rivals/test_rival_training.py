@@ -17,8 +17,9 @@ from models.training.batches import BatchPixels, BatchSource
 from models.training.exporting import export_run
 from models.training.loop import Trainer
 from models.training.rivals.algorithm import RivalAlgorithm
-from models.training.rivals.presets import METHODS, RivalTrainConfig, find_rival_preset
+from models.training.rivals.presets import find_rival_preset
 from models.training.rivals.stage import RivalStage
+from models.training.rivals.train_config import METHODS, RivalTrainConfig
 from models.training.stage_parts import DivergedError, StageParts
 from models.training.state import LIGHT_FILE, read_light
 
