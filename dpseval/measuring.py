@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -25,6 +22,7 @@ from numpy.typing import NDArray
 from dpsdata.contracts import BrokenImageError, EnvironmentFailure, MissingError
 from dpsdata.image_io import read_mask, read_photo, read_sketch
 from dpsdata.masks import make_mask
+from dpsdata.worker_process import serve_parent
 from dpseval.distribution.cache import hash_pixels
 from dpseval.findings import Finding
 from dpseval.pairwise.pixel_metrics import PixelMetrics, PixelTruth
@@ -234,15 +232,7 @@ def _start_worker() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the workers
-    parent = parent_process()
-    if parent is not None:  # a killed parent must not leave workers behind
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    serve_parent()
 
 
 def measure_photos(photos: Sequence[PhotoFiles], workers: int) -> Iterator[PhotoMeasures]:

@@ -42,6 +42,9 @@ def study_command(
     lpips: options.LpipsNets = "alex",
     device: options.Device = "auto",
     workers: options.Workers = 0,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", help="Cells in so many processes at once, which share the cores; 0: one a core.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of faults, noise and intervals.")] = 0,
     cache: options.Cache = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
@@ -67,6 +70,7 @@ def study_command(
         batch,
         seed,
         split_words(show),
+        jobs,
         ScoreConfig(lpips_nets=split_words(lpips), device=device, workers=workers, seed=seed, cache=cache),
     )
     if dry_run:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +16,7 @@ from dpsdata.contracts import BrokenImageError, EnvironmentFailure
 from dpsdata.device import use_one_thread
 from dpsdata.hed import load_hed
 from dpsdata.layouts import SourceSample, read_sample
+from dpsdata.worker_process import serve_parent
 
 
 @dataclass(frozen=True)
@@ -72,17 +69,8 @@ _builder: SampleBuilder | None = None
 
 def _start_worker(setup: WorkerSetup) -> None:
     global _builder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the workers
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # A killed parent must not leave workers behind that go on writing.
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    serve_parent()
     _builder = make_builder(setup)
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _work(task: Task) -> SampleRecord:

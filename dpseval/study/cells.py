@@ -60,12 +60,10 @@ def run_cell(
         PairingError: findings of the pairing.
         UsageError: the folder holds a run of other settings.
     """
-    outputs = config.work / "outputs" / split / cell.name
-    report = config.work / "reports" / split / cell.name
-    sketches = _prepare_sketches(config, cell, split, announce)
+    sketches = prepare_sketches(config, cell, split, announce)
     sweep = plan_sweep(config, cell, split, methods, sketches)
-    done = _read_stamp(report)
-    if done is None or done != _stamp(sweep):
+    report = sweep.report
+    if not _is_scored(sweep):
         announce(f"{split}: {cell.name}")
         run_sweep(sweep, announce)
         write_text_atomic(report / _STAMP, json.dumps(_stamp(sweep), indent=2, sort_keys=True) + "\n")
@@ -73,7 +71,15 @@ def run_cell(
         announce(f"{split}: {cell.name} was there")
     per_image = prepare_image_table(pd.read_csv(report / "per_image.csv", dtype={"id": str}))
     scores = pd.read_csv(report / "scores.csv", keep_default_na=True)
-    return CellScores(cell, outputs, per_image, scores, json.loads((report / "scores.json").read_text("utf-8")))
+    return CellScores(
+        cell, sweep.outputs_folder, per_image, scores, json.loads((report / "scores.json").read_text("utf-8"))
+    )
+
+
+def is_cell_done(config: StudyConfig, cell: Cell, split: str, methods: tuple[str, ...]) -> bool:
+    """Whether `run_cell` would only read what is there; the cell's sketches must be made already."""
+    sketches = None if cell.sketch.name == OWN else _sketch_folder(config, cell, split)
+    return _is_scored(plan_sweep(config, cell, split, methods, sketches))
 
 
 def plan_sweep(
@@ -96,11 +102,17 @@ def plan_sweep(
     )
 
 
-def _prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Callable[[str], None]) -> Path | None:
+def prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Callable[[str], None]) -> Path | None:
+    """Make the poor sketches of a cell, as far as they are not there; return their folder, None for the stored ones.
+
+    Raises:
+        MissingError: a stored sketch cannot be read.
+        UsageError: the folder holds sketches of other settings.
+    """
     if cell.sketch.name == OWN:
         return None
     size = int(read_dataset(config.built)["size"])
-    folder = config.work / "sketches" / split / cell.sketch.name
+    folder = _sketch_folder(config, cell, split)
     counts = disturb_folder(config.built, folder, cell.sketch.disturbance(size, config.seed), split)
     if counts.failures:
         name, reason = counts.failures[0]
@@ -108,6 +120,15 @@ def _prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Cal
     if counts.done_count:
         announce(f"{folder}: {counts.done_count} sketches")
     return folder
+
+
+def _sketch_folder(config: StudyConfig, cell: Cell, split: str) -> Path:
+    return config.work / "sketches" / split / cell.sketch.name
+
+
+def _is_scored(sweep: SweepConfig) -> bool:
+    done = _read_stamp(sweep.report)
+    return done is not None and done == _stamp(sweep)
 
 
 def _stamp(sweep: SweepConfig) -> dict[str, Any] | None:

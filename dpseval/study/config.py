@@ -66,6 +66,7 @@ class StudyConfig:
         batch_size: photos in one pass.
         seed: of the sketches' faults, of noise and of intervals.
         shown: ids of photos that the report may show.
+        jobs: cells in that many processes at once; 1 for one after the other, 0 for one a core.
         score: how to score.
     """
 
@@ -81,6 +82,7 @@ class StudyConfig:
     batch_size: int = 16
     seed: int = 0
     shown: tuple[str, ...] = ()
+    jobs: int = 1
     score: ScoreConfig = field(default_factory=ScoreConfig)
 
     def __post_init__(self) -> None:
@@ -88,6 +90,8 @@ class StudyConfig:
             raise UsageError("methods: a study is about dps, which must be among them")
         if not {0.0, 1.0} <= set(self.levels):
             raise UsageError("levels: a study compares level 0 with level 1; name both")
+        if self.jobs < 0:
+            raise UsageError(f"--jobs: expected a whole number from 0, got {self.jobs}")
         if not self.cells or len(set(self.cells)) < len(self.cells):
             raise UsageError("--cell: expected at least one MASKS:SKETCH, each once")
         if self.split == self.choose_split or "all" in (self.split, self.choose_split):

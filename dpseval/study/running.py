@@ -19,10 +19,11 @@ from dpseval.image_table import values_by_set
 from dpseval.level_trend import level_trend
 from dpseval.statistics import bootstrap_interval
 from dpseval.study.answers import Answer, answer_questions
-from dpseval.study.cells import CellScores, plan_sweep, run_cell
+from dpseval.study.cells import CellScores, is_cell_done, plan_sweep, prepare_sketches, run_cell
 from dpseval.study.config import OWN, Cell, StudyConfig
 from dpseval.study.contrast import hole_contrasts
 from dpseval.study.figure import draw_figure
+from dpseval.study.side_by_side import CellJob, run_side_by_side
 from dpseval.study.writing import FIGURE_FILE, StudyFacts, write_study
 
 _CHOSEN_BY = "hedps"
@@ -58,8 +59,9 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
     dataset = read_dataset(config.built)
     check_study(config)
     _make_folder(config.out)
+    _run_jobs(config, say)
     chosen = _choose_levels(config, say)
-    found = [run_cell(config, cell, config.split, config.methods, say) for cell in config.cells]
+    found = [run_cell(config, *job, say) for job in _scoring_jobs(config)]
     answers = answer_questions(found, chosen, config.seed)
     scores = pd.concat([_name_cell(item) for item in found], ignore_index=True)
     facts = StudyFacts(
@@ -114,12 +116,31 @@ def check_study(config: StudyConfig) -> None:
     plan_sweep(config, config.cells[0], config.split, config.methods)
 
 
+def _choosing_jobs(config: StudyConfig) -> list[CellJob]:
+    """The cells that levels are chosen by: every kind of sketch with the first mask family, on the other split."""
+    cases = dict.fromkeys(cell.sketch for cell in config.cells)
+    return [CellJob(Cell(config.cells[0].masks, case), config.choose_split, ("dps",)) for case in cases]
+
+
+def _scoring_jobs(config: StudyConfig) -> list[CellJob]:
+    return [CellJob(cell, config.split, config.methods) for cell in config.cells]
+
+
+def _run_jobs(config: StudyConfig, say: Callable[[str], None]) -> None:
+    """The cells that are not there yet in several processes, where this is asked for."""
+    if config.jobs == 1:
+        return
+    jobs = [*_choosing_jobs(config), *_scoring_jobs(config)]
+    for job in jobs:  # cells share sketches, and no two processes should write the same ones
+        prepare_sketches(config, job.cell, job.split, say)
+    run_side_by_side(config, [job for job in jobs if not is_cell_done(config, *job)], say)
+
+
 def _choose_levels(config: StudyConfig, say: Callable[[str], None]) -> dict[str, float]:
     """By kind of sketch, the level with the best mean on the other split, for the first mask family."""
-    masks = config.cells[0].masks
     chosen = {}
-    for case in dict.fromkeys(cell.sketch for cell in config.cells):
-        cell = run_cell(config, Cell(masks, case), config.choose_split, ("dps",), say)
+    for job in _choosing_jobs(config):
+        cell = run_cell(config, *job, say)
         means = {
             float(level): float(np.nanmean(values))
             for (method, level), values in values_by_set(cell.per_image, _CHOSEN_BY, "hole").items()
@@ -127,7 +148,7 @@ def _choose_levels(config: StudyConfig, say: Callable[[str], None]) -> dict[str,
         }
         if not means:
             raise FindingsError(f"{config.choose_split}: {cell.cell.name}: no photo has a hole to choose a level by")
-        chosen[case.name] = min(means, key=lambda level: (means[level], level))
+        chosen[job.cell.sketch.name] = min(means, key=lambda level: (means[level], level))
     return chosen
 
 

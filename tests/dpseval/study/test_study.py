@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 import runpy
+import shutil
+import threading
+import time
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +19,7 @@ import pytest
 
 from dpsdata.build.manifest import read_manifest, write_dataset
 from dpsdata.command import run_app
-from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
 from dpsdata.dataset import EditDataset
 from dpsdata.image_io import write_mask, write_photo
 from dpseval.cli import app
@@ -99,6 +103,50 @@ def test_a_rerun_does_nothing_again_and_gives_the_same_bytes(config: StudyConfig
         *(f"test: {name} was there" for name in ("dps/own", "dps/deformed-8", "center/displaced-8")),
     ]
     assert files(config.out) == before
+
+
+def test_two_jobs_give_the_same_bytes_as_one(config: StudyConfig, said: list[str], tmp_path: Path) -> None:
+    both = replace(config, out=tmp_path / "out", work=tmp_path / "work", jobs=2)
+    lines: list[str] = []
+    run_study(both, lines.append)
+    assert files(both.out) == files(config.out)
+    assert any(line.startswith("6 cells, 2 at a time") for line in lines)
+    assert lines.count("test: center/displaced-8") == 1, "no cell is run twice"
+    assert lines.count("test: center/displaced-8 was there") == 1
+    lines.clear()
+    run_study(both, lines.append)
+    assert all(line.endswith("was there") for line in lines), "no process is started for what is done"
+
+
+def test_a_job_that_dies_or_fails_is_run_again_by_the_study(config: StudyConfig, tmp_path: Path) -> None:
+    few = replace(
+        config, out=tmp_path / "out", work=tmp_path / "work", cells=parse_cells(("dps:own",)), methods=("dps",), jobs=2,
+        weights={"dps": config.weights["dps"]}, shown=(),
+    )  # fmt: skip
+    lines: list[str] = []
+
+    def kill_children(line: str) -> None:
+        lines.append(line)
+        if "2 at a time" in line:
+            threading.Thread(target=kill_all).start()
+
+    def kill_all() -> None:
+        while len(active_children()) < 2:
+            time.sleep(0.01)
+        for child in active_children():
+            child.kill()
+
+    study = run_study(few, kill_children)
+    assert any("a process died" in line for line in lines)
+    assert study.chosen.keys() == {"own"}
+    shutil.rmtree(few.work)
+    built = tmp_path / "built"
+    shutil.copytree(config.built, built)
+    (built / "images/a.png").write_bytes(b"no photo")
+    lines.clear()
+    with pytest.raises(MissingError, match=r"a\.png"):
+        run_study(replace(few, built=built), lines.append)
+    assert any(line.startswith("a cell failed: ") for line in lines), lines
 
 
 def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said: list[str], tmp_path: Path) -> None:

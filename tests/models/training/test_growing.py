@@ -120,7 +120,7 @@ def test_a_light_of_an_earlier_version_keeps_its_average(tmp_path: Path) -> None
     begun = begin_run({"network": own}, {"scfegan": own}, read_given_light(light))
     assert torch.equal(own.weight, average.weight)
     assert set(begun.critic) == {"critic", "average"}
-    with pytest.raises(MissingError, match="it holds a rival.s network, and this preset begins with F and G"):
+    with pytest.raises(MissingError, match=r"it holds a rival.s network, and this preset begins with F and G"):
         begin_run({"refiner": own, "inpainter": own}, {"F64": own}, read_given_light(light))
 
 

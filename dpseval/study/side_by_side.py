@@ -1,0 +1,94 @@
+"""Cells of a study in several processes at once, so that a study takes as long as all cores together need.
+
+A cell's networks are small: one process with all cores leaves much of each core idle, several processes with a share of
+the cores do not. Every process writes what `run_cell` writes, and the study then finds all cells done. A cell that
+fails is run again by the study itself, which ends with its error.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import active_children, get_context
+from typing import NamedTuple
+
+from dpsdata.worker_process import serve_parent
+from dpseval.study.cells import run_cell
+from dpseval.study.config import Cell, StudyConfig
+
+Say = Callable[[str], None]
+
+
+class CellJob(NamedTuple):
+    """One cell, the split that it is run on, and with which methods."""
+
+    cell: Cell
+    split: str
+    methods: tuple[str, ...]
+
+
+def run_side_by_side(config: StudyConfig, jobs: Sequence[CellJob], announce: Say) -> None:
+    """Run cells in `config.jobs` processes; a cell that fails is left to be run again.
+
+    Args:
+        config: of the study; the sketches of its cells are there already.
+        jobs: what to run, each in another folder.
+        announce: called with the lines of each cell when it is done.
+    """
+    count = min(config.jobs or os.cpu_count() or 1, len(jobs))
+    if count < 2:
+        return
+    threads = max(1, (os.cpu_count() or 1) // count)
+    # Pixels are measured in the same process: as many again would only wait for each other.
+    alone = replace(config, score=replace(config.score, workers=1))
+    announce(f"{len(jobs)} cells, {count} at a time with {threads} threads each")
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_start, initargs=(threads,)) as pool:
+        running = [pool.submit(_run, alone, job) for job in jobs]
+        try:
+            for future in as_completed(running):
+                lines, failure = future.result()
+                for line in lines:
+                    announce(line)
+                if failure:
+                    announce(f"a cell failed: {failure}")
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    return
+        except BrokenProcessPool:
+            announce("a process died (out of memory, or killed); going on with one cell at a time")
+        except BaseException:
+            for process in active_children():  # a cell takes minutes, and nothing of it is lost
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run(config: StudyConfig, job: CellJob) -> tuple[list[str], str]:
+    """What the cell says, and why it failed; a text, since not every error can be sent to another process."""
+    lines: list[str] = []
+    try:
+        run_cell(config, *job, lines.append)
+    except Exception as error:
+        return lines, str(error) or type(error).__name__
+    return lines, ""
+
+
+def _start(threads: int) -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    sys.stderr = _NoTerminal(sys.stderr.buffer, write_through=True)
+    serve_parent()
+
+
+class _NoTerminal(io.TextIOWrapper):
+    """Standard error without progress bars, as those of several processes would overwrite each other."""
+
+    def isatty(self) -> bool:
+        return False
