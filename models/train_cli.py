@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 _PRESETS = (
     "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, then with --begin-with "
     "lite-edit-64-polish, lite-edit-64-high, lite-edit-64-sharp, lite-edit-64-level-1, lite-edit-64-settle, "
-    "lite-edit-128-grown, lite-edit-128-joint, lite-edit-128-unit, lite-edit-128-level-1; lite-edit-128, "
-    "lite-edit-256, lite-synthesis-64 (then lite-synthesis-64-polish), lite-synthesis-256, or tiny (minutes on two CPU "
-    "cores). Its rivals, METHOD being deepfillv2, deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), "
-    "lite-METHOD-64, then with --begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; "
-    "lite-METHOD-128, lite-METHOD-256, tiny-METHOD."
+    "lite-edit-128-grown, lite-edit-128-joint, lite-edit-128-unit; lite-edit-128, lite-edit-256, lite-synthesis-64 "
+    "(then lite-synthesis-64-polish), lite-synthesis-256, or tiny (minutes on two CPU cores). Its rivals, METHOD "
+    "being deepfillv2, deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, then with "
+    "--begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, "
+    "lite-METHOD-256, tiny-METHOD."
 )
 
 
@@ -104,7 +104,8 @@ def _say_begun(begun: dict[str, Any]) -> str:
     seen = begun["images_seen"]
     told = "an unknown number of images" if seen is None else f"{seen:,} images"
     grown = ", grown from half the side" if begun.get("grown") else ""
-    return f"begun with networks of {begun['preset'] or 'an unknown preset'} that saw {told}{grown}"
+    stopped = f", of a run that is not at its end (stage {begun['stopped_in']})" if begun.get("stopped_in") else ""
+    return f"begun with networks of {begun['preset'] or 'an unknown preset'} that saw {told}{grown}{stopped}"
 
 
 def _describe(

@@ -33,7 +33,8 @@ class GivenNetworks:
     Attributes:
         source: what they were read from, for people.
         groups: tensors by group and key; `critic` and `average` where a run was stopped in the middle of a stage.
-        facts: what is known of their training, see `describe_training`.
+        facts: what is known of their training, see `describe_training`; `stopped_in` is the stage of a run that was
+            not at its end.
         card: of a light checkpoint; empty for exported weights.
     """
 
@@ -93,6 +94,8 @@ def read_given_light(path: Path) -> GivenNetworks:
     preset = config.get("name") if isinstance(config, dict) else None
     seen = count_images(card.get("images_seen"), before.get("images_seen"))
     facts = describe_training(preset, seen, before.get("licence"), {path.name: sha256_file(path)})
+    if isinstance(card.get("stage"), str):
+        facts["stopped_in"] = card["stage"]
     return GivenNetworks(str(path), groups, facts, card)
 
 

@@ -190,18 +190,6 @@ def _unit_for_cpu() -> TrainConfig:
     )
 
 
-def _level_1_for_cpu() -> TrainConfig:
-    """A fourth run at 128 px, in the same way and most of it at level 1, which 1 in 22 random levels sees."""
-    return replace(
-        _unit_for_cpu(),
-        name="lite-edit-128-level-1",
-        fixed_images=3_000,
-        random_images=1_000,
-        validation_images=1_000,
-        follows="lite-edit-128-unit",
-    )
-
-
 def _synthesis_for_cpu() -> TrainConfig:
     """A whole face from a sketch at 64 px, in two hours of one core."""
     return replace(
@@ -265,7 +253,6 @@ _PRESETS = {
         _grown_for_cpu(),
         _joint_for_cpu(),
         _unit_for_cpu(),
-        _level_1_for_cpu(),
         _synthesis_for_cpu(),
         _synthesis_polish_for_cpu(),
         _lite("edit", 128),

@@ -132,6 +132,21 @@ def test_a_checkpoint_says_itself_what_it_began_with(
     assert json.loads((killed / "weights/G64.json").read_text())["images_seen"] == 2 * 24
 
 
+def test_a_run_that_is_not_at_its_end_is_named(run: Path, built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    from models.train_cli import _say_begun
+
+    half, other = tmp_path / "half", replace(quick, name="other")
+    early = json.loads((run / "card.json").read_text())["images_seen"] - quick.refiner_batches[-1]
+    Trainer(quick, built, half, device="cpu", stop_after=early).run()
+    begun = Trainer(other, built, tmp_path / "x", device="cpu", begin_with=half).begun_with
+    assert begun is not None
+    assert _say_begun(begun).endswith(f"saw {early} images, of a run that is not at its end (stage G64)")
+    begun = Trainer(other, built, tmp_path / "y", device="cpu", begin_with=run).begun_with
+    assert begun is not None
+    assert "stopped_in" not in begun
+    assert _say_begun(begun).endswith(" images")
+
+
 def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     """Its config has not the values that came later, which were their defaults."""
     Trainer(quick, built, tmp_path, device="cpu")._save(None, None)
