@@ -9,8 +9,10 @@ COMPARISON ?= comparison
 SHOW ?=
 SIZE ?= 128
 REPORT ?= reports/comparison$(if $(filter-out 128,$(SIZE)),-$(SIZE))
-CELLS ?= dps:own,displaced-8,deformed-8
-COMPARED ?= dps,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
+CELLS ?= dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 \
+	$(foreach masks,center deepfillv2 lama-medium,$(masks):own,displaced-8,deformed-8)
+COMPARED ?= dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,scfegan-refined,mean-color,telea,navier-stokes
+JOBS ?= 0
 LEVELS := 0,0.25,0.5,0.75,1
 METHODS := dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
 
@@ -56,13 +58,13 @@ compare: demo ## Train small rivals for about a minute each and score them in th
 
 # The comparison of reports/comparison. DATA holds aligned faces in folders train, val and test, and SHOW names those of
 # test that may be shown. SIZE is the side that photos are built at, CELLS are mask families with their kinds of
-# sketches, and COMPARED are the methods; more of both (center:own deepfillv2:own,deformed-4 ..., dps-g,
-# scfegan-refined) take more time.
+# sketches, COMPARED are the methods; fewer of both take less time: CELLS=dps:own,deformed-8 COMPARED=dps,scfegan. JOBS
+# cells run at once, 0 for one a core. Run again with more cells, it goes on with those that are not there.
 comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make comparison DATA=FACES.
 	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
 	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built-$(SIZE) --size $(SIZE) --masks dps --masks center
 	$(BIN)/dpseval study $(COMPARISON)/built-$(SIZE) --methods $(COMPARED) --levels $(LEVELS) \
-		$(foreach cell,$(CELLS),--cell $(cell)) --show "$(SHOW)" \
+		$(foreach cell,$(CELLS),--cell $(cell)) --show "$(SHOW)" --jobs $(JOBS) \
 		--work $(COMPARISON)/work-$(SIZE) -o $(REPORT)
 
 test: lint types unit ## Lint, check types and run all tests.
