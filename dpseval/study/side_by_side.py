@@ -54,10 +54,8 @@ def run_side_by_side(config: StudyConfig, jobs: Sequence[CellJob], announce: Say
                 lines, failure = future.result()
                 for line in lines:
                     announce(line)
-                if failure:
+                if failure:  # the others go on, so that the study comes to this one without waiting for them
                     announce(f"a cell failed: {failure}")
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    return
         except BrokenProcessPool:
             announce("a process died (out of memory, or killed); going on with one cell at a time")
         except BaseException:
