@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _PRESETS = (
     "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, then with --begin-with "
     "lite-edit-64-polish, lite-edit-64-high, lite-edit-64-sharp, lite-edit-64-level-1, lite-edit-64-settle, "
-    "lite-edit-128-grown, lite-edit-128-joint, lite-edit-128-unit; lite-edit-128, lite-edit-256, lite-synthesis-64 "
-    "(then lite-synthesis-64-polish), lite-synthesis-256, or tiny (minutes on two CPU cores). Its rivals, METHOD "
-    "being deepfillv2, deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, then with "
-    "--begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, "
+    "lite-edit-128-grown, lite-edit-128-joint, lite-edit-128-unit, lite-edit-128-mirror; lite-edit-128, lite-edit-256, "
+    "lite-synthesis-64 (then lite-synthesis-64-polish), lite-synthesis-256, or tiny (minutes on two CPU cores). Its "
+    "rivals, METHOD being deepfillv2, deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, "
+    "then with --begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, "
     "lite-METHOD-256, tiny-METHOD."
 )
 
@@ -35,6 +35,19 @@ def train_command(
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     images_scale: Annotated[float, typer.Option(help="Multiply all counts of images, for trials.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    repeat: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN=N",
+            help="Show photos whose ID matches N times in an epoch, such as 'real_*=6'; 0 for never. May be repeated.",
+        ),
+    ] = None,
+    mirror: Annotated[
+        bool | None,
+        typer.Option(
+            "--mirror/--no-mirror", help="Mirror half of the photos; else as the preset says.", show_default=False
+        ),
+    ] = None,
     continue_from: Annotated[
         Path | None, typer.Option(help="light.safetensors of another run, to go on from with a new optimiser.")
     ] = None,
@@ -65,8 +78,11 @@ def train_command(
 
     from models.training.catalogue import find_any_preset
     from models.training.loop import Trainer
+    from models.training.sampling import parse_repeats
 
     config = replace(find_any_preset(preset).scaled(images_scale), seed=seed)
+    sampling = replace(config.sampling, repeats=parse_repeats(repeat)) if repeat else config.sampling
+    config = replace(config, sampling=sampling if mirror is None else replace(sampling, mirror=mirror))
     if dry_run:
         _describe(config, data, out, continue_from, begin_with)
         return
@@ -113,12 +129,12 @@ def _describe(
 ) -> None:
     import torch
 
-    from models.training.batches import PhotoStore
+    from models.training.batches import open_training_photos
     from models.training.catalogue import make_algorithm
     from models.training.losses import choose_perceptual
     from models.training.restoring import restore_run
 
-    store = PhotoStore(data, "all", config.resolution)
+    store, _ = open_training_photos(data, config)
     algorithm = make_algorithm(config, torch.device("cpu"))
     begun = restore_run(out, config, store.root_hash, algorithm, continue_from, begin_with)
     algorithm.use_perceptual(begun.perceptual or config.features or choose_perceptual())

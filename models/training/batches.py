@@ -10,11 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset import EditDataset
 from dpsdata.device import keyed_generator
 from dpsdata.image_io import read_photo, read_sketch
 from dpsdata.masks import make_mask
+from models.training.loop_config import LoopConfig
+from models.training.sampling import AS_PUBLISHED, SamplingConfig, repeat_photos
 from models.training.stage_parts import StagePlan
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3
@@ -30,7 +33,7 @@ class BatchPixels(NamedTuple):
         photos: (N, S, S, 3) uint8 RGB.
         sketches: (N, S, S) uint8, one-pixel line = 1.
         masks: (N, S, S) uint8, hole = 1.
-        photo_ids: (N) IDs of the photos in the built folder.
+        photo_ids: (N) IDs of the photos in the built folder, with `:mirrored` where they are.
     """
 
     keys: tuple[str, ...]
@@ -93,6 +96,26 @@ class PhotoStore:
         return pixels
 
 
+def open_training_photos(folder: str | Path, config: LoopConfig) -> tuple[PhotoStore, PhotoStore | None]:
+    """The photos that a training sees, and those that it is validated on.
+
+    Args:
+        folder: a folder that `dpsdata build` made.
+        config: its resolution, and which photos come how often.
+
+    Returns:
+        The split `train`, or all photos where there is none; the split `val`, or None where it has no photo.
+
+    Raises:
+        MissingError: no built dataset there.
+        UsageError: the dataset has another size, or a pattern of `repeats` matches no photo.
+    """
+    splits = read_dataset(Path(folder)).get("splits", {})
+    seen = PhotoStore(folder, "train" if "train" in splits else "all", config.resolution)
+    repeat_photos(seen.ids, config.sampling)  # before anything is written
+    return seen, PhotoStore(folder, "val", config.resolution) if splits.get("val", {}).get("count") else None
+
+
 class MaskPool:
     """The masks of one stage, drawn when they are first used and kept as bits.
 
@@ -116,8 +139,24 @@ class MaskPool:
         return flat.reshape(self._size, self._size)
 
 
+class PlannedSample(NamedTuple):
+    """One sample of a batch before its pixels are read.
+
+    Attributes:
+        photo: number of the photo in the store.
+        key: name that no other draw of this stage has.
+        mask: number of the mask in the pool.
+        is_mirrored: whether photo and sketch are turned left to right; the mask is not.
+    """
+
+    photo: int
+    key: str
+    mask: int
+    is_mirrored: bool = False
+
+
 def order_photos(count: int, seed: int, stage_name: str, epoch: int) -> NDArray[np.int64]:
-    """The order of `count` photos in one epoch of a stage: (count,) int64."""
+    """The order of the `count` draws of one epoch of a stage: (count,) int64."""
     return keyed_generator(seed, f"{stage_name}:{epoch}", "train-order").permutation(count)
 
 
@@ -130,13 +169,20 @@ class BatchSource:
         seed: of the run.
         mask_family: of the pool.
         share: (rank, count): which part of each batch belongs to this process.
+        sampling: how often each photo comes.
 
     Raises:
-        UsageError: the batch size cannot be shared evenly.
+        UsageError: the batch size cannot be shared evenly, or `sampling` does not fit the photos.
     """
 
     def __init__(
-        self, store: PhotoStore, stage: StagePlan, seed: int, mask_family: str, share: tuple[int, int] = (0, 1)
+        self,
+        store: PhotoStore,
+        stage: StagePlan,
+        seed: int,
+        mask_family: str,
+        share: tuple[int, int] = (0, 1),
+        sampling: SamplingConfig = AS_PUBLISHED,
     ) -> None:
         if stage.batch_size % share[1]:
             raise UsageError(
@@ -145,11 +191,13 @@ class BatchSource:
             )
         self._store, self._stage, self._seed, self._share = store, stage, seed, share
         self._masks = MaskPool(mask_family, store.size, seed, stage.name)
+        self._photos, self._copies = repeat_photos(store.ids, sampling)
+        self._mirrors = sampling.mirror
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
-    def plan(self, step: int) -> list[tuple[int, str, int]]:
-        """(photo, key, mask) of every sample of this process in one step."""
-        size, count = self._stage.batch_size, len(self._store)
+    def plan(self, step: int) -> list[PlannedSample]:
+        """Every sample of this process in one step."""
+        size, count = self._stage.batch_size, len(self._photos)
         chosen = keyed_generator(self._seed, f"{self._stage.name}:{step}", "train-masks")
         masks = chosen.integers(self._stage.mask_count, size=size)
         planned = []
@@ -157,20 +205,24 @@ class BatchSource:
             epoch, place = divmod(step * size + slot, count)
             if self._order[0] != epoch:
                 self._order = (epoch, order_photos(count, self._seed, self._stage.name, epoch))
-            photo = int(self._order[1][place])
+            draw = int(self._order[1][place])
+            photo, copy = int(self._photos[draw]), int(self._copies[draw])
             # Small sets repeat a photo inside a batch; the epoch keeps its two draws apart.
-            planned.append((photo, f"{self._store.ids[photo]}:{self._stage.name}:{epoch}", int(masks[slot])))
+            key = f"{self._store.ids[photo]}:{self._stage.name}:{epoch}" + (f":{copy}" if copy else "")
+            mirrored = self._mirrors and keyed_generator(self._seed, key, "train-mirror").random() < 0.5
+            planned.append(PlannedSample(photo, key, int(masks[slot]), bool(mirrored)))
         return planned
 
-    def read(self, plan: Sequence[tuple[int, str, int]]) -> BatchPixels:
+    def read(self, plan: Sequence[PlannedSample]) -> BatchPixels:
         """The pixels of a plan."""
-        return self._pack(plan, [self._store.read(photo) for photo, _, _ in plan])
+        return self._pack(plan, [self._store.read(sample.photo) for sample in plan])
 
-    def _pack(self, plan: Sequence[tuple[int, str, int]], pixels: list[NDArray[np.uint8]]) -> BatchPixels:
-        samples = np.stack(pixels)
-        masks = np.stack([self._masks.mask(mask) for _, _, mask in plan])
-        names = tuple(self._store.ids[photo] for photo, _, _ in plan)
-        return BatchPixels(tuple(key for _, key, _ in plan), samples[..., :3], samples[..., 3], masks, names)
+    def _pack(self, plan: Sequence[PlannedSample], pixels: list[NDArray[np.uint8]]) -> BatchPixels:
+        turned = [each[:, ::-1] if sample.is_mirrored else each for each, sample in zip(pixels, plan, strict=True)]
+        samples = np.stack(turned)
+        masks = np.stack([self._masks.mask(sample.mask) for sample in plan])
+        names = tuple(self._store.ids[each.photo] + (":mirrored" if each.is_mirrored else "") for each in plan)
+        return BatchPixels(tuple(sample.key for sample in plan), samples[..., :3], samples[..., 3], masks, names)
 
     def batches(self, first_step: int) -> Iterator[BatchPixels]:
         """Every batch from `first_step` to the end of the stage, read ahead in threads where photos lie on disk."""
@@ -183,7 +235,7 @@ class BatchSource:
             waiting = []
             for step in steps:
                 plan = self.plan(step)
-                waiting.append((plan, [pool.submit(self._store.read, photo) for photo, _, _ in plan]))
+                waiting.append((plan, [pool.submit(self._store.read, each.photo) for each in plan]))
                 if len(waiting) > _BATCHES_AHEAD:
                     early, samples = waiting.pop(0)
                     yield self._pack(early, [sample.result() for sample in samples])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.training.loop_config import rate_differences
+from models.training.sampling import sampling_differences
 from models.training.train_config import EPOCH_IMAGES, TrainConfig
 
 _RECIPE = {
@@ -48,6 +49,7 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
         if value != published:
             found.append(f"{name} is {value}; published: {published}")
     found += rate_differences(config)
+    found += sampling_differences(config.sampling)
     if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
         found.append(f"the weights of the losses are {config.losses}")
     if config.task == "synthesis" and config.networks.inpainter.norm == "batch":

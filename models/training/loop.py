@@ -18,7 +18,7 @@ from dpsdata.contracts import UsageError
 from models.training import state as run_state
 from models.training.accelerating import average_towards, make_accelerator, share_between_processes, wrap_network
 from models.training.algorithm import Algorithm
-from models.training.batches import BatchSource, PhotoStore
+from models.training.batches import BatchSource, open_training_photos
 from models.training.catalogue import AnyTrainConfig, make_algorithm
 from models.training.loop_config import learning_rate_at
 from models.training.losses import PerceptualName, choose_perceptual
@@ -73,13 +73,8 @@ class Trainer:
         self.config, self.out = config, out
         self.accelerator = make_accelerator(device, precision)
         self.device = self.accelerator.device
-        dataset = read_dataset(data)
-        splits = dataset.get("splits", {})
-        self.store = PhotoStore(data, "train" if "train" in splits else "all", config.resolution)
-        held_out = "val" if splits.get("val", {}).get("count") else None
-        self._validation = ValidationSet(
-            PhotoStore(data, held_out, config.resolution) if held_out else self.store, config
-        )
+        self.store, held_out = open_training_photos(data, config)
+        self._validation = ValidationSet(self.store if held_out is None else held_out, config)
         self.algorithm: Algorithm[Any] = make_algorithm(config, self.device)
         self.stages = self.algorithm.stages
         self._checkpoint_seconds = checkpoint_seconds
@@ -98,7 +93,7 @@ class Trainer:
                 "root_hash": self.store.root_hash,
                 "photos": len(self.store),
                 "held_out": held_out is not None,
-                "licence_note": dataset.get("licence_note"),
+                "licence_note": read_dataset(data).get("licence_note"),
             },
             "device": self.device.type,
             "precision": precision,
@@ -184,7 +179,7 @@ class Trainer:
     def _run_stage(self, stage: StagePlan) -> None:
         parts, average = self._begin_stage(stage)
         share = (self.accelerator.process_index, self.accelerator.num_processes)
-        source = BatchSource(self.store, stage, self.config.seed, self.config.mask_family, share)
+        source = BatchSource(self.store, stage, self.config.seed, self.config.mask_family, share, self.config.sampling)
         progress = tqdm(
             source.batches(self.position.step),
             desc=stage.name,

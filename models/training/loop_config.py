@@ -11,6 +11,7 @@ from dpsdata.masks import MASK_FAMILIES
 
 if TYPE_CHECKING:
     from models.training.losses import PerceptualName
+    from models.training.sampling import SamplingConfig
 
 
 class LoopConfig(Protocol):
@@ -73,6 +74,10 @@ class LoopConfig(Protocol):
     @property
     def follows(self) -> str:
         """The preset whose networks a run begins with; empty where it begins with first weights."""
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """Which photos come how often, and whether mirrored."""
 
     def scaled(self, images_scale: float) -> Self:
         """The same training with all counts of images multiplied."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dpsdata.contracts import UsageError
 from models.presets import Task
+from models.training.sampling import SamplingConfig
 from models.training.train_config import EPOCH_IMAGES, LossConfig, TrainConfig
 
 
@@ -190,6 +191,17 @@ def _unit_for_cpu() -> TrainConfig:
     )
 
 
+def _mirror_for_cpu() -> TrainConfig:
+    """A fourth run at 128 px, with mirrored photos; `--repeat` then shows the scarcer kind of photos more often."""
+    return replace(
+        _unit_for_cpu(),
+        name="lite-edit-128-mirror",
+        sampling=SamplingConfig(mirror=True),
+        average_halflife_images=1_000,
+        follows="lite-edit-128-unit",
+    )
+
+
 def _synthesis_for_cpu() -> TrainConfig:
     """A whole face from a sketch at 64 px, in two hours of one core."""
     return replace(
@@ -253,6 +265,7 @@ _PRESETS = {
         _grown_for_cpu(),
         _joint_for_cpu(),
         _unit_for_cpu(),
+        _mirror_for_cpu(),
         _synthesis_for_cpu(),
         _synthesis_polish_for_cpu(),
         _lite("edit", 128),

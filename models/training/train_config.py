@@ -8,6 +8,7 @@ from dpsdata.contracts import UsageError
 from models.presets import ModelConfig, PresetName, Task, find_config
 from models.training.loop_config import check_counts, check_loop_config, scale_counts
 from models.training.losses import PerceptualName
+from models.training.sampling import AS_PUBLISHED, SamplingConfig
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
@@ -76,6 +77,7 @@ class TrainConfig:
         features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
             otherwise the bundled compact HED.
         follows: the preset whose networks a run begins with; empty where it begins with first weights.
+        sampling: which photos come how often, and whether mirrored.
     """
 
     name: str
@@ -104,6 +106,7 @@ class TrainConfig:
     seed: int = 0
     features: PerceptualName | None = None
     follows: str = ""
+    sampling: SamplingConfig = AS_PUBLISHED
 
     def __post_init__(self) -> None:
         sizes = self.networks.refiner.resolutions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.training.loop_config import rate_differences
 from models.training.rivals.presets import find_rival_preset
 from models.training.rivals.train_config import DeepFillLosses, RivalTrainConfig, ScFeganLosses
+from models.training.sampling import sampling_differences
 
 _COUNTED = (
     "resolution",
@@ -69,6 +70,7 @@ def list_rival_differences(config: RivalTrainConfig, perceptual: str) -> list[st
         if value != wanted:
             found.append(f"{name} is {value}; in the published preset: {wanted}")
     found += rate_differences(config)
+    found += sampling_differences(config.sampling)
     own, usual = (
         (config.scfegan_losses, ScFeganLosses())
         if config.method == "scfegan"

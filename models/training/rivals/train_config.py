@@ -13,6 +13,7 @@ from models.baselines.scfegan import ScFeganConfig
 from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
 from models.training.loop_config import check_counts, check_loop_config, scale_counts
 from models.training.losses import PerceptualName
+from models.training.sampling import AS_PUBLISHED, SamplingConfig
 
 Method = Literal["deepfillv2", "deepfillv2-guided", "scfegan"]
 METHODS: tuple[Method, ...] = ("deepfillv2", "deepfillv2-guided", "scfegan")
@@ -94,6 +95,7 @@ class RivalTrainConfig:
         features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
             otherwise the bundled compact HED.
         follows: the preset whose network a run begins with; empty where it begins with first weights.
+        sampling: which photos come how often, and whether mirrored.
     """
 
     name: str
@@ -119,6 +121,7 @@ class RivalTrainConfig:
     seed: int = 0
     features: PerceptualName | None = None
     follows: str = ""
+    sampling: SamplingConfig = AS_PUBLISHED
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

@@ -47,10 +47,10 @@ def test_every_photo_comes_once_in_an_epoch(built: Path, quick: TrainConfig) -> 
     source = BatchSource(store, stage_of(quick, batch_size=4, random_images=24), 0, "dps")
     planned = [item for step in range(6) for item in source.plan(step)]
     for epoch in range(4):
-        assert sorted(photo for photo, _, _ in planned[6 * epoch : 6 * epoch + 6]) == list(range(6))
-    assert len({key for _, key, _ in planned}) == 24, "no two samples share their draws"
-    assert [photo for photo, _, _ in planned[:6]] != [photo for photo, _, _ in planned[6:12]]
-    assert {mask for _, _, mask in planned} <= set(range(16))
+        assert sorted(each.photo for each in planned[6 * epoch : 6 * epoch + 6]) == list(range(6))
+    assert len({each.key for each in planned}) == 24, "no two samples share their draws"
+    assert [each.photo for each in planned[:6]] != [each.photo for each in planned[6:12]]
+    assert {each.mask for each in planned} <= set(range(16))
     assert not np.array_equal(order_photos(50, 0, "F64", 0), order_photos(50, 1, "F64", 0))
 
 

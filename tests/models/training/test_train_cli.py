@@ -49,6 +49,11 @@ def test_a_run_from_the_command_line(
         (["tiny", "--images-scale", "0"], 2, "images-scale"),
         (["lite-edit-256"], 2, "--size 256"),
         (["tiny", "--device", "abacus"], 2, "abacus"),
+        (["tiny", "--repeat", "6"], 2, "expected PATTERN=N"),
+        (["tiny", "--repeat", "*=many"], 2, "expected PATTERN=N"),
+        (["tiny", "--repeat", "selfie_*=6"], 2, "no photo matches 'selfie_*'"),
+        (["tiny", "--dry-run", "--repeat", "selfie_*=6"], 2, "no photo matches 'selfie_*'"),
+        (["tiny", "--repeat", "*=0"], 2, "every photo would come 0 times"),
         (["tiny", "--precision", "fp8"], 2, "fp8"),
         (
             ["tiny", "--dry-run", "--begin-with", "no/light.safetensors"],
