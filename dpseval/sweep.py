@@ -16,9 +16,10 @@ from dpseval.scoring import Scores, score
 from models.edit_run import hash_weights
 from models.method_predictors import MethodPredictor, say_method
 from models.method_weights import check_method_weights, find_method_weights
-from models.predict_settings import ABOUT, PredictConfig, read_run
+from models.predict_settings import ABOUT, PredictConfig, read_run, written_methods
 from models.prediction import FolderPrediction, open_predictor
 from models.registry import default_weights, find_method
+from models.set_aside import set_aside
 from models.typed_weights import typed_weights
 
 Say = Callable[[str], None]
@@ -160,6 +161,37 @@ def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
         except MissingError:
             found[name] = None
     return found
+
+
+def set_aside_changed(config: SweepConfig, place: Path, announce: Say) -> None:
+    """Move outputs of other weights than those of now out of the way, so that only their methods are run again.
+
+    Args:
+        config: what will be run.
+        place: folder for what is moved; nothing is deleted.
+        announce: called with a line where something is moved.
+
+    Raises:
+        UsageError: `run.json` of the outputs is damaged.
+        EnvironmentFailure: a folder cannot be written.
+    """
+    stored = (read_run(config.outputs_folder) or {"methods": {}})["methods"]
+    digests = weights_digests(config)
+    changed = [
+        maker
+        for maker in config.makers
+        if isinstance(entry := stored.get(maker), dict)
+        and any(
+            key in entry and name is not None and digests[name] is not None and entry[key] != digests[name]
+            for key, name in (("weights", maker), ("refined_by", find_method(maker).sketch_from))
+        )
+    ]
+    names = [
+        method.name for maker in changed for method in written_methods(find_method(maker)) if method.name in stored
+    ]
+    if names:
+        folder = set_aside(config.outputs_folder, names, place)
+        announce(f"weights have changed: outputs of {', '.join(names)} were moved to {folder}")
 
 
 def _find_missing(config: SweepConfig) -> dict[str, str]:

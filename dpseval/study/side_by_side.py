@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import active_children, get_context
+from threading import RLock
 from typing import NamedTuple
 
 from dpsdata.worker_process import serve_parent
@@ -78,7 +79,10 @@ def _run(config: StudyConfig, job: CellJob) -> tuple[list[str], str]:
 def _start(threads: int) -> None:
     import cv2
     import torch
+    from tqdm import tqdm
 
+    # tqdm's own lock is one between processes, which a process that is ended leaves behind.
+    tqdm.set_lock(RLock())
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     sys.stderr = _NoTerminal(sys.stderr.buffer, write_through=True)

@@ -64,12 +64,12 @@ def write_rivals(folder: Path) -> Path:
     return folder
 
 
-def write_dps(folder: Path, size: int) -> Path:
+def write_dps(folder: Path, size: int, seed: int = 5) -> Path:
     """A tiny G and F."""
     folder.mkdir(parents=True)
     config = tiny_config("edit", size)
     net = EditingNet(Refiner(config.refiner), Inpainter(config.inpainter))
-    initialise_weights(net, 5, "test")
+    initialise_weights(net, seed, "test")
     for value in net.parameters():
         if value.ndim == 4:
             value.data *= 4

@@ -1,0 +1,65 @@
+"""Moves a method's outputs out of a folder, so that the method can be run again there with other weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dpsdata.atomic import write_bytes_atomic, write_failure
+from models.edit_request import RUN_FILE
+from models.predict_settings import read_run
+
+_NAME_DIGITS = 12
+
+
+def set_aside(out: Path, names: Collection[str], place: Path) -> Path:
+    """Move outputs into a folder that is named by their settings, and which is a folder of outputs like OUT.
+
+    After a kill in the middle, the same call moves the rest.
+
+    Args:
+        out: folder of outputs.
+        names: of methods that its `run.json` has.
+        place: the folder is made in this one; on the same file system.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: `run.json` is damaged, or of another command.
+        EnvironmentFailure: a folder cannot be written.
+    """
+    stored = read_run(out) or {"methods": {}}
+    moved = {name: entry for name, entry in stored["methods"].items() if name in names}
+    kept = {name: entry for name, entry in stored["methods"].items() if name not in names}
+    text = json.dumps(moved, sort_keys=True)
+    folder = place / sha256(text.encode()).hexdigest()[:_NAME_DIGITS]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, {**stored, "methods": moved})
+        for name in moved:
+            if (out / name).exists():
+                (out / name).rename(_free(folder / name))
+    except OSError as error:
+        raise write_failure(folder, error) from error
+    # Last: settings without outputs are harmless, outputs without settings would be refused.
+    _write(out, {**stored, "methods": kept})
+    return folder
+
+
+def _free(path: Path) -> Path:
+    """The path, or one beside it: weights may come and go, and come again."""
+    count = 2
+    found = path
+    while found.exists():
+        found = path.with_name(f"{path.name}-{count}")
+        count += 1
+    return found
+
+
+def _write(folder: Path, settings: dict[str, Any]) -> None:
+    text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_bytes_atomic(folder / RUN_FILE, text.encode())
