@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, predict, train, export, app, recipes, doctor, weights."""
+"""`dps`: edit, synthesize, predict, train, export, average, app, recipes, doctor, weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dpsdata import __version__
 from dpsdata.command import describe_room, run_and_exit
 from dpsdata.weights_cli import weights_app
 from models.app_cli import register_app
+from models.average_cli import register_average
 from models.doctor_cli import register_doctor
 from models.edit_cli import register_edit_commands
 from models.export_cli import register_export
@@ -23,6 +24,7 @@ register_edit_commands(app)
 register_predict(app)
 register_train(app)
 register_export(app)
+register_average(app)
 register_app(app)
 register_recipes(app)
 register_doctor(app)

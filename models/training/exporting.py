@@ -38,7 +38,7 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
         UsageError: `out` holds a file that this export does not write.
         EnvironmentFailure: `out` cannot be written.
     """
-    facts = _read_run(run)
+    facts = read_run_card(run)
     sources = sorted((run / WEIGHTS_FOLDER).glob("*.safetensors"))
     told = {
         "preset": facts["preset"],
@@ -104,7 +104,12 @@ def _count_images(facts: dict[str, Any]) -> int | None:
     return count_images(seen, facts["begun_with"].get("images_seen"))
 
 
-def _read_run(run: Path) -> dict[str, Any]:
+def read_run_card(run: Path) -> dict[str, Any]:
+    """What a run says of itself.
+
+    Raises:
+        MissingError: no run is there, it is not finished, or its card is damaged.
+    """
     try:
         facts = json.loads((run / CARD_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -122,7 +122,7 @@ def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetwo
             groups.setdefault("refiner", {}).update({f"scales.{name[1:]}.{key}": tensors[key] for key in tensors})
         else:
             groups["inpainter"] = tensors
-    return GivenNetworks(source, groups, _describe_files(list(used.values())))
+    return GivenNetworks(source, groups, describe_files(list(used.values())))
 
 
 def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ def _say_groups(groups: Set[str]) -> str:
     return " and ".join(sorted(_SPOKEN.get(name, name) for name in groups))
 
 
-def _describe_files(paths: Sequence[Path]) -> dict[str, Any]:
+def describe_files(paths: Sequence[Path]) -> dict[str, Any]:
     """What the cards of exported files say of their training; None where they say nothing, or not the same."""
     cards = [peek_card(path) for path in paths]
 

@@ -140,5 +140,7 @@ class TrainConfig:
         Raises:
             UsageError: `images_scale` is not above 0.
         """
-        names = ("inpainter_images", "random_images", "validation_images", "log_images", "average_halflife_images")
-        return scale_counts(self, images_scale, names, ("fixed_images", "warmup_images", "cooldown_images"))
+        names = ["random_images", "validation_images", "log_images", "average_halflife_images"]
+        may_be_0 = ["fixed_images", "warmup_images", "cooldown_images"]
+        (names if self.inpainter_images else may_be_0).append("inpainter_images")  # a G alone has no stage of F
+        return scale_counts(self, images_scale, names, may_be_0)

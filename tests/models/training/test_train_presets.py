@@ -26,6 +26,7 @@ def test_all_presets_exist_and_fit_their_networks() -> None:
         "lite-edit-128-joint",
         "lite-edit-128-unit",
         "lite-edit-128-mirror",
+        "lite-edit-128-average",
         "lite-synthesis-64",
         "lite-synthesis-64-polish",
         "lite-edit-128",
@@ -86,6 +87,10 @@ def test_images_scale() -> None:
     assert (half.inpainter_images, half.fixed_images, half.random_images) == (20_000, 2_500, 20_000)
     assert config.scaled(1) is config
     assert config.scaled(1e-9).random_images == 1
+    assert config.scaled(1e-9).inpainter_images == 1
+    assert find_train_preset("lite-edit-128-joint").scaled(0.5).inpainter_images == 0, (
+        "no stage of F where there was none"
+    )
     for wrong in (0, -1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="images-scale"):
             config.scaled(wrong)
@@ -123,7 +128,7 @@ def test_weights_made_for_the_compact_hed_are_never_used_with_vgg19() -> None:
         config = find_any_preset(name)
         losses = getattr(config, "losses", None) or config.scfegan_losses
         if name != "tiny" and losses.perceptual not in ((1.0, 0.5), 0.05):
-            is_unit = name in ("lite-edit-128-unit", "lite-edit-128-mirror")
+            is_unit = name in ("lite-edit-128-unit", "lite-edit-128-mirror", "lite-edit-128-average")
             assert config.features == ("hed-compact-unit" if is_unit else "hed-compact"), name
         if config.follows:
             assert find_any_preset(config.follows).name == config.follows
