@@ -19,7 +19,7 @@ from models.method_weights import check_method_weights, find_method_weights
 from models.predict_settings import ABOUT, PredictConfig, read_run, written_methods
 from models.prediction import FolderPrediction, open_predictor
 from models.registry import default_weights, find_method
-from models.set_aside import set_aside
+from models.set_aside import set_aside, take_back
 from models.typed_weights import typed_weights
 
 Say = Callable[[str], None]
@@ -163,35 +163,67 @@ def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
     return found
 
 
-def set_aside_changed(config: SweepConfig, place: Path, announce: Say) -> None:
-    """Move outputs of other weights than those of now out of the way, so that only their methods are run again.
+def renew_outputs(config: SweepConfig, place: Path, announce: Say) -> None:
+    """Move outputs of other weights than those of now out of the way, and those of now back, if they were set aside.
+
+    Only the methods that have changed are run again then, and nothing is deleted. Where the new weights cannot be
+    loaded, everything stays.
 
     Args:
         config: what will be run.
-        place: folder for what is moved; nothing is deleted.
+        place: folder for what is moved.
         announce: called with a line where something is moved.
 
     Raises:
-        UsageError: `run.json` of the outputs is damaged.
+        UsageError: a `run.json` is damaged.
         EnvironmentFailure: a folder cannot be written.
     """
+    changed = [maker for maker in changed_makers(config) if _can_be_loaded(config, maker)]
     stored = (read_run(config.outputs_folder) or {"methods": {}})["methods"]
-    digests = weights_digests(config)
-    changed = [
-        maker
-        for maker in config.makers
-        if isinstance(entry := stored.get(maker), dict)
-        and any(
-            key in entry and name is not None and digests[name] is not None and entry[key] != digests[name]
-            for key, name in (("weights", maker), ("refined_by", find_method(maker).sketch_from))
-        )
-    ]
     names = [
         method.name for maker in changed for method in written_methods(find_method(maker)) if method.name in stored
     ]
-    if names:
-        folder = set_aside(config.outputs_folder, names, place)
-        announce(f"weights have changed: outputs of {', '.join(names)} were moved to {folder}")
+    if not names:
+        return
+    folder = set_aside(config.outputs_folder, names, place)
+    announce(f"weights have changed: outputs of {', '.join(names)} were moved to {folder}")
+    wanted = _weights_settings(config)
+    for maker in changed:
+        for method in written_methods(find_method(maker)):
+            levels = list(config.levels) if method.has_level else None
+            if take_back(config.outputs_folder, method.name, {**wanted[maker], "levels": levels}, place):
+                announce(f"outputs of {method.name} with these weights were moved back")
+
+
+def changed_makers(config: SweepConfig) -> list[str]:
+    """The methods whose outputs were made with other weights than those of now, which must be there to tell."""
+    stored = (read_run(config.outputs_folder) or {"methods": {}})["methods"]
+    return [
+        maker
+        for maker, wanted in _weights_settings(config).items()
+        if isinstance(entry := stored.get(maker), dict)
+        and any(entry[key] != value for key, value in wanted.items() if key in entry)
+    ]
+
+
+def _weights_settings(config: SweepConfig) -> dict[str, dict[str, Any]]:
+    """By maker, what `run.json` says of the weights of now; methods without their weights are left out."""
+    digests = weights_digests(config)
+    found: dict[str, dict[str, Any]] = {}
+    for maker in config.makers:
+        source = find_method(maker).sketch_from
+        settings = {"weights": digests[maker]} | ({} if source is None else {"refined_by": digests[source]})
+        if None not in settings.values():
+            found[maker] = settings
+    return found
+
+
+def _can_be_loaded(config: SweepConfig, name: str) -> bool:
+    try:
+        open_predictor(_job_config(config, name))
+    except MissingError:
+        return False  # `run_sweep` says so
+    return True
 
 
 def _find_missing(config: SweepConfig) -> dict[str, str]:

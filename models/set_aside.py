@@ -1,9 +1,9 @@
-"""Moves a method's outputs out of a folder, so that the method can be run again there with other weights."""
+"""Moves a method's outputs out of a folder, so that it can be run again there with other weights, and back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,41 @@ def set_aside(out: Path, names: Collection[str], place: Path) -> Path:
     # Last: settings without outputs are harmless, outputs without settings would be refused.
     _write(out, {**stored, "methods": kept})
     return folder
+
+
+def take_back(out: Path, name: str, settings: Mapping[str, Any], place: Path) -> bool:
+    """Move outputs that were set aside back into a folder that has none of this method.
+
+    Args:
+        out: folder of outputs.
+        name: of the method.
+        settings: what its entry in `run.json` must say, such as its weights.
+        place: as in `set_aside`.
+
+    Returns:
+        Whether there were such outputs.
+
+    Raises:
+        UsageError: a `run.json` is damaged.
+        EnvironmentFailure: a folder cannot be written.
+    """
+    stored = read_run(out) or {"methods": {}}
+    for folder in sorted(place.iterdir()) if place.is_dir() and not (out / name).exists() else ():
+        aside = read_run(folder) or {"methods": {}}
+        entry = aside["methods"].get(name)
+        if not isinstance(entry, dict) or any(entry.get(key) != value for key, value in settings.items()):
+            continue
+        if not (folder / name).is_dir():
+            continue
+        try:
+            # First: outputs without settings would be refused.
+            _write(out, {**aside, **stored, "methods": {**stored["methods"], name: entry}})
+            (folder / name).rename(out / name)
+        except OSError as error:
+            raise write_failure(out, error) from error
+        _write(folder, {**aside, "methods": {key: value for key, value in aside["methods"].items() if key != name}})
+        return True
+    return False
 
 
 def _free(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import Any, TextIO
 
 from dpsdata.atomic import is_temporary_name, write_failure, write_text_atomic
 from dpsdata.build.stages import SampleRecord
-from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.contracts import UsageError
+from dpsdata.lock_file import lock_folder
 
 STATE_FOLDER = ".build"
 UNFINISHED = "unfinished"
@@ -36,23 +36,9 @@ def build_lock(out: Path) -> Iterator[None]:
     """
     try:
         _check_target(out)
-        state_folder(out).mkdir(parents=True, exist_ok=True)
-        handle = (state_folder(out) / "lock").open("a+", encoding="ascii")
     except OSError as error:
         raise write_failure(out, error) from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            raise EnvironmentFailure(
-                f"{out}: another build (process {owner}) is writing here; wait for it or choose another folder"
-            ) from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+    with lock_folder(out, state_folder(out) / "lock", "build"):
         yield
 
 

@@ -18,7 +18,7 @@ from dpsdata.weights_store import sha256_file
 from dpseval.image_table import prepare_image_table
 from dpseval.networks import check_weights
 from dpseval.study.config import OWN, Cell, StudyConfig
-from dpseval.sweep import SweepConfig, run_sweep, set_aside_changed, weights_digests
+from dpseval.sweep import SweepConfig, changed_makers, renew_outputs, run_sweep, weights_digests
 
 _STAMP = "cell.json"
 _SCORED = ("per_image.csv", "scores.csv", "scores.json")
@@ -65,7 +65,7 @@ def run_cell(
     report = sweep.report
     if not _is_scored(sweep):
         announce(f"{split}: {cell.name}")
-        set_aside_changed(sweep, config.work / "set-aside" / split / cell.name, announce)
+        renew_outputs(sweep, config.work / "set-aside" / split / cell.name, announce)
         run_sweep(sweep, announce)
         write_text_atomic(report / _STAMP, json.dumps(_stamp(sweep), indent=2, sort_keys=True) + "\n")
     else:
@@ -135,8 +135,8 @@ def _is_scored(sweep: SweepConfig) -> bool:
 def _stamp(sweep: SweepConfig) -> dict[str, Any] | None:
     """What the scores of a cell depend on, as it is now, and the files that hold them; None where there are none."""
     files = [sweep.outputs_folder / "run.json", *(sweep.report / name for name in _SCORED)]
-    if not all(path.is_file() for path in files):
-        return None
+    if not all(path.is_file() for path in files) or changed_makers(sweep):
+        return None  # weights that were replaced while a cell ran are not those of its outputs
     record = None if sweep.sketches is None else sweep.sketches / RECORD_FILE
     return {
         "methods": list(sweep.methods),

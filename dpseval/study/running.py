@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dpsdata.atomic import write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.dataset import EditDataset
+from dpsdata.lock_file import lock_folder
 from dpseval.image_table import values_by_set
 from dpseval.level_trend import level_trend
 from dpseval.statistics import bootstrap_interval
@@ -53,12 +54,17 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
         MissingError: no method has weights, or no dataset is there.
         PairingError: findings of the pairing.
         UsageError: an option does not fit, or a folder holds a run of other settings.
-        EnvironmentFailure: a folder cannot be written.
+        EnvironmentFailure: a folder cannot be written, or another study holds the work folder.
     """
     say = announce or (lambda line: None)
     dataset = read_dataset(config.built)
     check_study(config)
     _make_folder(config.out)
+    with lock_folder(config.work, config.work / ".lock", "study"):
+        return _run_cells(config, dataset, say)
+
+
+def _run_cells(config: StudyConfig, dataset: Mapping[str, Any], say: Callable[[str], None]) -> Study:
     _run_jobs(config, say)
     chosen = _choose_levels(config, say)
     found = [run_cell(config, *job, say) for job in _scoring_jobs(config)]

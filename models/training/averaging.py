@@ -25,9 +25,11 @@ from models.bundled_weights import BUNDLED_FOLDER
 from models.training.exporting import CARD_FILE, read_run_card
 from models.training.given_weights import describe_files, find_exported
 from models.training.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images
-from models.typed_weights import SOURCES
 
+_BUNDLED = "bundled"
 _KINDS = ("config", "network", "task", "method")
+# Of one run alone; its story is in the card of the mean.
+_OF_ONE_RUN = ("images_seen", "results", "seed")
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,33 @@ class Member:
         source: as it was typed.
         files: of its networks, by file name.
         facts: what the run says of itself; empty for exported weights.
-        hashes: SHA-256 of everything that another run may have begun with.
+        digests: SHA-256 of everything that another run may have begun with.
     """
 
     source: str
     files: dict[str, Path]
     facts: Mapping[str, Any]
-    hashes: Mapping[str, str]
+    digests: frozenset[str]
 
     @property
     def begun(self) -> Mapping[str, Any]:
         """What is known of the networks that it began with; empty where there were none."""
         return self.facts.get("begun_with") or {}
 
+    @property
+    def start(self) -> frozenset[str]:
+        """SHA-256 of the files that it began with; empty where it began with first weights, or they are unknown."""
+        found = self.begun.get("sha256")
+        values = found.values() if isinstance(found, dict) else [found]
+        return frozenset(value for value in values if isinstance(value, str))
+
 
 def average_runs(sources: Sequence[str], out: Path) -> list[str]:
     """Write the mean of several runs' networks as a run folder, for `dps export` and `--begin-with`.
 
     Args:
-        sources: run folders, finished or stopped; after the first one also the weights that all began with, as a
-            folder or `bundled`.
+        sources: run folders, finished or stopped; and, where wanted, the weights that all of them began with: a folder
+            or `bundled`.
         out: folder to write: `card.json` and `weights/`, as of a run.
 
     Returns:
@@ -71,33 +80,37 @@ def average_runs(sources: Sequence[str], out: Path) -> list[str]:
     """
     if len(sources) < 2:
         raise UsageError("average: expected at least two runs")
-    first = _read_member(sources[0], None)
-    if not first.facts:
-        raise UsageError(f"{first.source}: expected a run folder of `dps train` as the first one")
-    members = [first, *(_read_member(source, first) for source in sources[1:])]
-    for member in members[1:]:
-        _check_kin(first, member)
-    if len({json.dumps(member.hashes, sort_keys=True) for member in members}) < len(members):
-        raise UsageError("average: two of them are the same networks; name each once")
     _check_out(out, sources)
-    own = [member.facts.get("images_seen") if _began_like(first, member) else 0 for member in members]
-    seen = count_images(*own)
+    members = _read_members(sources)
+    run = next((member for member in members if member.start), None)
+    if run is None:
+        raise UsageError(f"{', '.join(sources)}: none of them is a run of `dps train` that began with other networks")
+    for member in members:
+        _check_kin(run, member)
+    if len({member.digests for member in members}) < len(members):
+        raise UsageError("average: two of them are the same networks; name each once")
+    # What they began with counts once.
+    seen = count_images(*(member.facts.get("images_seen") if member.start == run.start else 0 for member in members))
+    total = count_images(seen, run.begun.get("images_seen"))
+    means = {name: _read_mean([member.files[name] for member in members], total) for name in run.files}
     card = {
-        **{key: value for key, value in first.facts.items() if key != "results"},
-        "status": "done",
+        **{key: value for key, value in run.facts.items() if key not in _OF_ONE_RUN},
+        "dataset": _agreed_dataset(members),
         "results": {},
         "images_seen": seen,
         "averaged": [_describe(member) for member in members],
     }
-    total = count_images(seen, first.begun.get("images_seen", 0))
-    try:
-        (out / WEIGHTS_FOLDER).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(out, error) from error
-    for name in first.files:
-        _write_mean(out / WEIGHTS_FOLDER / name, [member.files[name] for member in members], total)
-    write_text_atomic(out / CARD_FILE, json.dumps(card, indent=2, sort_keys=True) + "\n")
-    return [Path(name).stem for name in first.files]
+    _write_card(out, {**card, "status": "running"})  # so that nobody takes half of a mean for one
+    for name, (state, facts) in means.items():
+        path = out / WEIGHTS_FOLDER / name
+        write_safetensors(path, state, facts)
+        write_text_atomic(path.with_suffix(".json"), json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    for path in (out / WEIGHTS_FOLDER).glob("*.safetensors"):
+        if path.name not in means:  # of an earlier mean
+            path.unlink()
+            path.with_suffix(".json").unlink(missing_ok=True)
+    _write_card(out, {**card, "status": "done"})
+    return [Path(name).stem for name in means]
 
 
 def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -113,72 +126,95 @@ def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _read_member(source: str, first: Member | None) -> Member:
-    if first is not None and source == "bundled":
-        folder = BUNDLED_FOLDER / str(first.facts["config"].get("method") or first.facts["config"].get("task"))
-    elif source in SOURCES:
-        raise UsageError(f"average: expected a folder, got {source}")
-    else:
-        folder = Path(find_exported(source))
-    facts: dict[str, Any] = {}
+def _read_members(sources: Sequence[str]) -> list[Member]:
+    """The members in their order; `bundled` last, since it is what a run of the same kind would begin with."""
+    found = {source: _read_member(source, Path(find_exported(source))) for source in sources if source != _BUNDLED}
+    if _BUNDLED in sources:
+        config: dict[str, Any] = next((member.facts["config"] for member in found.values() if member.facts), {})
+        folder = BUNDLED_FOLDER / str(config.get("method") or config.get("task"))
+        found[_BUNDLED] = _read_member(_BUNDLED, folder)
+    return [found[source] for source in sources]
+
+
+def _read_member(source: str, folder: Path) -> Member:
     run = folder.parent
-    if folder.name == WEIGHTS_FOLDER and (run / CARD_FILE).is_file():
-        facts = read_run_card(run)
+    is_run = folder.name == WEIGHTS_FOLDER and (run / CARD_FILE).is_file()
+    facts = read_run_card(run) if is_run else {}
     files = {path.name: path for path in sorted(folder.glob("*.safetensors")) if path.name != LIGHT_FILE}
     if not files:
         raise MissingError(f"{source}: no networks there; expected a run of `dps train`, or a folder of weights")
-    others = [run / LIGHT_FILE] if facts and (run / LIGHT_FILE).is_file() else []
-    hashes = {path.name: sha256_file(path) for path in (*files.values(), *others)}
-    return Member(source, files, facts, hashes)
+    light = [run / LIGHT_FILE] if is_run and (run / LIGHT_FILE).is_file() else []
+    return Member(source, files, facts, frozenset(sha256_file(path) for path in (*files.values(), *light)))
 
 
-def _began_like(first: Member, member: Member) -> bool:
-    return bool(first.begun) and member.begun.get("sha256") == first.begun.get("sha256")
-
-
-def _check_kin(first: Member, member: Member) -> None:
+def _check_kin(run: Member, member: Member) -> None:
     """Raise UsageError unless both began with the same networks, or one is what the other began with."""
-    start = first.begun.get("sha256") or {}
-    is_start = bool(start) and all(member.hashes.get(name) == digest for name, digest in start.items())
-    if not (is_start or _began_like(first, member)):
+    if member.start != run.start and not run.start <= member.digests:
         raise UsageError(
-            f"{member.source}: it did not begin with the networks that {first.source} began with, and a mean of such "
+            f"{member.source}: it did not begin with the networks that {run.source} began with, and a mean of such "
             "networks is none; train both with the same --begin-with"
         )
-    if member.files.keys() != first.files.keys():
+    if member.files.keys() != run.files.keys():
         raise UsageError(
-            f"{member.source}: it holds {', '.join(member.files)}, and {first.source} holds {', '.join(first.files)}"
+            f"{member.source}: it holds {', '.join(member.files)}, and {run.source} holds {', '.join(run.files)}"
         )
 
 
 def _check_out(out: Path, sources: Sequence[str]) -> None:
     """Raise UsageError where `out` holds anything but an earlier mean, or what is averaged."""
-    if any(source not in SOURCES and Path(find_exported(source)).is_relative_to(out.resolve()) for source in sources):
+    folders = [Path(find_exported(source)).resolve() for source in sources if source != _BUNDLED]
+    if any(folder.is_relative_to(out.resolve()) for folder in folders):
         raise UsageError(f"{out}: it is one of those that are averaged; name a new folder")
-    if not out.exists():
-        return
-    facts = read_run_card(out) if (out / CARD_FILE).is_file() else {}
-    if "averaged" not in facts and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and (_is_mean(out) or not any(out.iterdir()))):
         raise UsageError(f"{out}: it is there and no mean of networks; name a new folder")
 
 
+def _is_mean(out: Path) -> bool:
+    """Whether `average_runs` wrote this folder, to its end or not."""
+    try:
+        card = json.loads((out / CARD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and "averaged" in card
+
+
 def _describe(member: Member) -> dict[str, Any]:
-    told = describe_files(list(member.files.values()))
-    seed = (member.facts.get("config") or {}).get("seed")
-    sampling = (member.facts.get("config") or {}).get("sampling")
-    return {**told, "name": Path(member.source).name, "seed": seed, "sampling": sampling}
+    config = member.facts.get("config") or {}
+    told = {key: config.get(key) for key in ("seed", "learning_rate", "sampling")}
+    return {**describe_files(list(member.files.values())), **told, "name": Path(member.source).name}
 
 
-def _write_mean(path: Path, sources: Sequence[Path], images_seen: int | None) -> None:
+def _agreed_dataset(members: Sequence[Member]) -> dict[str, Any]:
+    """What all runs say of their photos; where they differ, all terms, and no hash."""
+    told = [member.facts["dataset"] for member in members if member.facts]
+    agreed = {key: value for key, value in told[0].items() if all(item.get(key) == value for item in told)}
+    terms = dict.fromkeys(str(item.get("licence_note")) for item in told)
+    return {"root_hash": None, **agreed, "licence_note": " ".join(terms)}
+
+
+def _read_mean(sources: Sequence[Path], images_seen: int | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     read = [read_state(source) for source in sources]
-    states, cards = [state for state, _ in read], [card for _, card in read]
-    shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in states]
-    kinds = [[card.get(key) for key in _KINDS] for card in cards]
-    for index, source in enumerate(sources):
-        if shapes[index] != shapes[0] or kinds[index] != kinds[0]:
+    states = [state for state, _ in read]
+    first, card = read[0]
+    for source, (state, facts) in zip(sources, read, strict=True):
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        kind = [facts.get(key) for key in _KINDS]
+        if shapes != {key: tuple(value.shape) for key, value in first.items()} or kind != [card.get(k) for k in _KINDS]:
             raise UsageError(f"{source}: a network of other sizes than {sources[0]}")
-    card = {key: value for key, value in cards[0].items() if key != "images_seen"}
-    if images_seen is not None:
-        card["images_seen"] = images_seen
-    write_safetensors(path, mean_state(states), card)
-    write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
+        for key in state:
+            if key.endswith("running_var") and not torch.equal(state[key].float(), first[key].float()):
+                raise UsageError(
+                    f"{source}: its BatchNorm has other statistics than {sources[0]}, and a mean of networks would "
+                    "need new ones; average runs that trained G alone"
+                )
+    told = {key: value for key, value in card.items() if key not in _OF_ONE_RUN}
+    known = {} if images_seen is None else {"images_seen": images_seen}
+    return mean_state(states), {**told, **known, "averaged": len(sources)}
+
+
+def _write_card(out: Path, card: Mapping[str, Any]) -> None:
+    try:
+        (out / WEIGHTS_FOLDER).mkdir(parents=True, exist_ok=True)
+        write_text_atomic(out / CARD_FILE, json.dumps(card, indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        raise write_failure(out, error) from error

@@ -21,6 +21,7 @@ from models.training.sampling import AS_PUBLISHED, SamplingConfig, repeat_photos
 from models.training.stage_parts import StagePlan
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3
+MIRRORED = ":mirrored"  # behind the ID of such a photo
 _READER_COUNT = 8
 _BATCHES_AHEAD = 2
 
@@ -221,7 +222,7 @@ class BatchSource:
         turned = [each[:, ::-1] if sample.is_mirrored else each for each, sample in zip(pixels, plan, strict=True)]
         samples = np.stack(turned)
         masks = np.stack([self._masks.mask(sample.mask) for sample in plan])
-        names = tuple(self._store.ids[each.photo] + (":mirrored" if each.is_mirrored else "") for each in plan)
+        names = tuple(self._store.ids[each.photo] + (MIRRORED if each.is_mirrored else "") for each in plan)
         return BatchPixels(tuple(sample.key for sample in plan), samples[..., :3], samples[..., 3], masks, names)
 
     def batches(self, first_step: int) -> Iterator[BatchPixels]:

@@ -94,6 +94,8 @@ def _count_images(facts: dict[str, Any]) -> int | None:
     Runs of earlier versions state only what was planned, and ran to its end.
     """
     config, seen = facts["config"], facts.get("images_seen")
+    if type(seen) is not int and "averaged" in facts:
+        return None
     if type(seen) is not int:
         scales = len(config.get("refiner_batches", ()))
         names = ("fixed_images", "random_images")

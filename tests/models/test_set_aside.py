@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
-from models.set_aside import set_aside
+from models.set_aside import set_aside, take_back
 
 
 def make_outputs(out: Path, text: str = "a") -> Path:
@@ -42,6 +42,22 @@ def test_other_settings_get_another_folder_and_nothing_is_overwritten(tmp_path: 
         folders.append(set_aside(tmp_path / "out", ("dps",), tmp_path / "aside"))
     assert folders[0] == folders[2] != folders[1]
     assert sorted(path.name for path in folders[0].iterdir()) == ["dps", "dps-2", "run.json"]
+
+
+def test_what_was_set_aside_comes_back(tmp_path: Path) -> None:
+    out, place = make_outputs(tmp_path / "out"), tmp_path / "aside"
+    folder = set_aside(out, ("dps", "dps-g"), place)
+    make_outputs(out, "b")
+    assert not take_back(out, "dps", {"weights": {"G": "a"}}, place), "there are outputs of this method"
+    set_aside(out, ("dps", "dps-g"), place)
+    assert not take_back(out, "dps", {"weights": {"G": "c"}}, place)
+    assert not take_back(out, "dps", {"weights": {"G": "a"}, "levels": [0.0]}, place)
+    assert not take_back(out, "dps", {"weights": {"G": "a"}}, tmp_path / "nowhere")
+    assert take_back(out, "dps", {"weights": {"G": "a"}}, place)
+    assert (out / "dps/l0/a.png").read_text() == "dps a"
+    assert methods_of(out)["dps"] == {"weights": {"G": "a"}}
+    assert set(methods_of(folder)) == {"dps-g"}
+    assert (folder / "dps-g/l0/a.png").read_text() == "dps-g a"
 
 
 def test_a_kill_in_the_middle_is_mended_by_the_same_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from skimage.segmentation import slic
 
 from dpsdata.contracts import UsageError
 from dpsdata.device import keyed_generator
-from models.training.batches import MaskPool
+from models.training.batches import MIRRORED, MaskPool
 
 # The paper names a median of size 3, a bilateral filter without its widths, and the segments of a face parser,
 # which nobody can have any more; superpixels stand in for those.
@@ -93,7 +93,7 @@ class ColorStrokes:
 
         Args:
             keys: (N) names of the samples, which with the seed decide about strokes.
-            photo_ids: (N) IDs of the photos.
+            photo_ids: (N) IDs of the photos, marked where they are mirrored.
             photos: (N, S, S, 3) uint8 RGB.
             share: None for that of the training.
 
@@ -115,6 +115,9 @@ class ColorStrokes:
         return strokes
 
     def _map(self, photo_id: str, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if photo_id.endswith(MIRRORED):
+            turned: NDArray[np.uint8] = self._map(photo_id.removesuffix(MIRRORED), photo[:, ::-1])[:, ::-1]
+            return turned
         found = self._maps.get(photo_id)
         if found is None:
             found = paint_color_map(photo)

@@ -149,33 +149,6 @@ def test_a_job_that_dies_or_fails_is_run_again_by_the_study(config: StudyConfig,
     assert any(line.startswith("a cell failed: ") for line in lines), lines
 
 
-def test_changed_weights_run_their_methods_again_and_no_other(
-    config: StudyConfig, said: list[str], tmp_path: Path
-) -> None:
-    samples.write_dps(tmp_path / "new", SIZE, 1)
-    work = tmp_path / "work"
-    shutil.copytree(config.work, work)
-    old = files(work / "outputs/test/dps/own/dps-g/l1")
-    few = replace(
-        config, out=tmp_path / "out", work=work, cells=parse_cells(("dps:own",)), shown=(),
-        weights={**config.weights, "dps": str(tmp_path / "new")},
-    )  # fmt: skip
-    lines: list[str] = []
-    run_study(few, lines.append)
-    moved = next(iter((work / "set-aside/test/dps/own").iterdir()))
-    assert f"weights have changed: outputs of dps, dps-g were moved to {moved}" in lines
-    assert "dps: 3 photos predicted, 0 were there" in lines
-    assert "deepfillv2-guided: 0 photos predicted, 3 were there" in lines
-    assert files(moved / "dps-g/l1") == old, "nothing that was made is lost"
-    assert set(json.loads((moved / "run.json").read_text())["methods"]) == {"dps", "dps-g"}
-    fresh = replace(few, out=tmp_path / "fresh", work=tmp_path / "fresh-work")
-    run_study(fresh)
-    assert files(few.out) == files(fresh.out)
-    lines.clear()
-    run_study(few, lines.append)
-    assert all(line.endswith("was there") for line in lines)
-
-
 def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said: list[str], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/faces.jpg").write_bytes(b"of an earlier run")

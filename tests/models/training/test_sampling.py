@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from dpsdata.command import run_app
 from dpsdata.contracts import UsageError
-from models.training.batches import BatchSource, PhotoStore, PlannedSample, open_training_photos
+from models.cli import app
+from models.training.batches import (
+    BatchPixels,
+    BatchSource,
+    PhotoStore,
+    PlannedSample,
+    open_training_photos,
+    order_photos,
+)
 from models.training.catalogue import find_any_preset
 from models.training.differences import list_differences
+from models.training.loop import Trainer
 from models.training.rivals.batch import prepare_rival_batch
 from models.training.rivals.color_map import ColorStrokes, paint_color_map
 from models.training.rivals.differences import list_rival_differences
@@ -71,9 +81,9 @@ def test_a_repeated_photo_comes_so_often_in_every_epoch(built: Path, quick: Trai
 def test_without_repeats_every_draw_is_as_in_earlier_versions(built: Path, quick: TrainConfig) -> None:
     planned = draws(source_of(built, quick, SamplingConfig()), 6)
     ids = PhotoStore(built, "train", 64).ids
-    assert [each.key for each in planned] == [
-        f"{ids[each.photo]}:F64:{place // 6}" for place, each in enumerate(planned)
-    ]
+    photos = [int(photo) for epoch in range(2) for photo in order_photos(6, quick.seed, "F64", epoch)]
+    assert [each.photo for each in planned] == photos
+    assert [each.key for each in planned] == [f"{ids[photo]}:F64:{at // 6}" for at, photo in enumerate(photos)]
     assert not any(each.is_mirrored for each in planned)
     twice = draws(source_of(built, quick, SamplingConfig(mirror=True)), 6)
     assert [each[:3] for each in twice] == [each[:3] for each in planned], "mirroring changes nothing else"
@@ -105,8 +115,47 @@ def test_color_strokes_of_a_mirrored_photo_have_its_colors(built: Path, quick: T
         drawn = strokes.draw(pixels.keys, pixels.photo_ids, pixels.photos)[0]
         given = drawn.any(-1)
         assert given.any()
-        assert np.array_equal(drawn[given], paint_color_map(pixels.photos[0])[given])
+        photo = pixels.photos[0][:, ::-1] if sample.is_mirrored else pixels.photos[0]
+        wanted = paint_color_map(np.ascontiguousarray(photo))
+        assert np.array_equal(drawn[given], (wanted[:, ::-1] if sample.is_mirrored else wanted)[given])
+    assert len(strokes._maps) == 1, "a mirrored photo has no map of its own in memory"
     assert prepare_rival_batch(source.read([turned]), config, strokes, torch.device("cpu")).color is not None
+
+
+def test_a_run_draws_what_its_config_says(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    name = PhotoStore(built, "train", 64).ids[2]
+    sampling = SamplingConfig((("*", 0), (name, 1)), True)
+    trainer = Trainer(replace(quick, sampling=sampling), built, tmp_path / "run", device="cpu")
+    seen: list[str] = []
+    step = trainer.algorithm.step
+
+    def watch(parts: object, pixels: BatchPixels, *rest: object) -> dict[str, float]:
+        seen.extend(pixels.photo_ids)
+        return step(parts, pixels, *rest)  # type: ignore[arg-type]
+
+    trainer.algorithm.step = watch  # type: ignore[method-assign,assignment]
+    trainer.run()
+    assert set(seen) == {name, f"{name}:mirrored"}
+
+
+def test_the_command_line_decides_about_sampling(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def differences(preset: str, *words: str) -> str:
+        assert run_app(app, ["train", preset, "--data", str(built), "--out", str(tmp_path), "--dry-run", *words]) == 0
+        return capsys.readouterr().out
+
+    assert "mirrored" not in differences("tiny")
+    assert "mirrored" in differences("tiny", "--mirror")
+    both = differences("tiny-scfegan", "--mirror", "--repeat", "*=2", "--repeat", "*0*=3")
+    assert "'*' come 2 times" in both
+    assert "'*0*' come 3 times" in both
+    mirrored = replace(find_any_preset("tiny"), name="m", sampling=SamplingConfig(mirror=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.training.catalogue.find_any_preset", lambda name: mirrored)
+        assert "mirrored" in differences("m")
+        assert "mirrored" not in differences("m", "--no-mirror")
+        assert "mirrored" in differences("m", "--repeat", "*=2"), "what a preset says otherwise stays"
 
 
 def test_sampling_is_told_and_kept(built: Path, quick: TrainConfig) -> None:
