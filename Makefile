@@ -9,8 +9,7 @@ COMPARISON ?= comparison
 SHOW ?=
 SIZE ?= 128
 REPORT ?= reports/comparison$(if $(filter-out 128,$(SIZE)),-$(SIZE))
-CELLS ?= dps:own,displaced-8,deformed-4,deformed-8,dropped-0.33 \
-	$(foreach masks,center deepfillv2 lama-medium,$(masks):own,displaced-8,deformed-8)
+CELLS ?= $(foreach masks,dps center deepfillv2 lama-medium,$(masks):own,displaced-8,deformed-4,deformed-8,dropped-0.33)
 COMPARED ?= dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,scfegan-refined,mean-color,telea,navier-stokes
 JOBS ?= 0
 LEVELS := 0,0.25,0.5,0.75,1
