@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dpsdata.build.manifest import ManifestRow, write_dataset
+from dpsdata.build.manifest import ManifestRow, read_manifest, write_dataset
 from dpsdata.image_io import write_mask, write_photo, write_sketch
 from dpsdata.masks import make_mask
 from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig
@@ -41,6 +42,14 @@ def make_built(folder: Path, size: int, ids: tuple[str, ...] = IDS) -> Path:
         rows.append(ManifestRow(name, "test", name, "", size, size, f"{index}", "", "", {"dps": "x"}, {}))
     write_dataset(folder, rows, {"size": size, "config": {"seed": 0}, "stages": [], "splits": {}})
     return folder
+
+
+def make_split_built(folder: Path, size: int) -> Path:
+    """Five samples: `a`, `b__c` and `f` of the split test, `d` and `e` of val."""
+    built = make_built(folder, size, ("a", "b__c", "d", "e", "f"))
+    rows = [replace(row, split="val" if row.id in "de" else "test") for row in read_manifest(built)]
+    write_dataset(built, rows, {"size": size, "config": {"seed": 0}, "stages": [], "splits": {}})
+    return built
 
 
 def lively(net: nn.Module, gain: float) -> nn.Module:

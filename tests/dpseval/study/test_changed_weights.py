@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpsdata.build.manifest import read_manifest, write_dataset
 from dpsdata.contracts import EnvironmentFailure
 from dpsdata.lock_file import lock_folder
 from dpseval.score_config import ScoreConfig
@@ -25,9 +24,7 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     place = tmp_path_factory.mktemp("changed")
-    built = samples.make_built(place / "built", SIZE, ("a", "b__c", "d", "e", "f"))
-    rows = [replace(row, split="val" if row.id in "de" else "test") for row in read_manifest(built)]
-    write_dataset(built, rows, {"size": SIZE, "config": {"seed": 0}, "stages": [], "splits": {}})
+    built = samples.make_split_built(place / "built", SIZE)
     samples.write_dps(place / "dps", SIZE)
     samples.write_rivals(place / "run")
     return StudyConfig(

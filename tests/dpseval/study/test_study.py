@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpsdata.build.manifest import read_manifest, write_dataset
 from dpsdata.command import run_app
 from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
 from dpsdata.dataset import EditDataset
@@ -41,9 +40,7 @@ METHODS = ("dps", "dps-g", "deepfillv2-guided", "mean-color")
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     place = tmp_path_factory.mktemp("study")
-    built = samples.make_built(place / "built", SIZE, ("a", "b__c", "d", "e", "f"))
-    rows = [replace(row, split="val" if row.id in "de" else "test") for row in read_manifest(built)]
-    write_dataset(built, rows, {"size": SIZE, "config": {"seed": 0}, "stages": [], "splits": {}})
+    built = samples.make_split_built(place / "built", SIZE)
     samples.write_dps(place / "dps", SIZE)
     samples.write_rivals(place / "run")
     return StudyConfig(
