@@ -36,6 +36,7 @@ class SweepConfig:
         masks: mask family.
         levels: refinement levels in [0, 1], of the methods that have them.
         outputs: folder of outputs; None for `outputs` beside the report.
+        aside: where outputs of other weights are moved; None for `set-aside` beside the folder of outputs.
         sketches: folder of ID.png; None for the stored sketches.
         split: name of a split, or `all`.
         weights: by method: `bundled`, `official` or a path; what is there for those that are not named.
@@ -51,6 +52,7 @@ class SweepConfig:
     masks: str
     levels: tuple[float, ...]
     outputs: Path | None = None
+    aside: Path | None = None
     sketches: Path | None = None
     split: str = "test"
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
     missing = _find_missing(config)
     if missing and (config.require_methods or len(missing) == len(config.makers)):
         raise MissingError("; ".join(missing.values()))
+    _renew_outputs(config, say)
     for name in config.makers:
         if name in missing:
             continue
@@ -163,21 +166,13 @@ def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
     return found
 
 
-def renew_outputs(config: SweepConfig, place: Path, announce: Say) -> None:
+def _renew_outputs(config: SweepConfig, announce: Say) -> None:
     """Move outputs of other weights than those of now out of the way, and those of now back, if they were set aside.
 
     Only the methods that have changed are run again then, and nothing is deleted. Where the new weights cannot be
     loaded, everything stays.
-
-    Args:
-        config: what will be run.
-        place: folder for what is moved.
-        announce: called with a line where something is moved.
-
-    Raises:
-        UsageError: a `run.json` is damaged.
-        EnvironmentFailure: a folder cannot be written.
     """
+    place = config.aside or config.outputs_folder.parent / "set-aside"
     changed = [maker for maker in changed_makers(config) if _can_be_loaded(config, maker)]
     stored = (read_run(config.outputs_folder) or {"methods": {}})["methods"]
     names = [

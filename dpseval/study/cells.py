@@ -18,7 +18,7 @@ from dpsdata.weights_store import sha256_file
 from dpseval.image_table import prepare_image_table
 from dpseval.networks import check_weights
 from dpseval.study.config import OWN, Cell, StudyConfig
-from dpseval.sweep import SweepConfig, changed_makers, renew_outputs, run_sweep, weights_digests
+from dpseval.sweep import SweepConfig, changed_makers, run_sweep, weights_digests
 
 _STAMP = "cell.json"
 _SCORED = ("per_image.csv", "scores.csv", "scores.json")
@@ -65,7 +65,6 @@ def run_cell(
     report = sweep.report
     if not _is_scored(sweep):
         announce(f"{split}: {cell.name}")
-        renew_outputs(sweep, config.work / "set-aside" / split / cell.name, announce)
         run_sweep(sweep, announce)
         write_text_atomic(report / _STAMP, json.dumps(_stamp(sweep), indent=2, sort_keys=True) + "\n")
     else:
@@ -94,6 +93,7 @@ def plan_sweep(
         masks=cell.masks,
         levels=config.levels,
         outputs=config.work / "outputs" / split / cell.name,
+        aside=config.work / "set-aside" / split / cell.name,
         sketches=sketches,
         split=split,
         weights={name: path for name, path in config.weights.items() if split == config.split or name in methods},

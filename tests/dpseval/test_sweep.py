@@ -186,3 +186,23 @@ def test_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     missing = [*head[:1], str(tmp_path / "none"), *head[2:], *report, "--methods", "telea"]
     assert run_app(make_app(), missing) == 5
     assert "no built dataset" in capsys.readouterr().err
+
+
+def test_other_weights_run_their_method_again_and_older_outputs_are_kept(
+    config: SweepConfig, place: Path, tmp_path: Path
+) -> None:
+    samples.write_dps(tmp_path / "new", SIZE, 1)
+    few = replace(config, report=tmp_path / "report", methods=("dps", "telea"), weights={"dps": str(place / "dps")})
+    run_sweep(few)
+    name = next(iter((tmp_path / "outputs/dps/l1").glob("*.png"))).name
+    before = (tmp_path / "outputs/dps/l1" / name).read_bytes()
+    lines: list[str] = []
+    run_sweep(replace(few, weights={"dps": str(tmp_path / "new")}), lines.append)
+    moved = next(iter((tmp_path / "set-aside").iterdir()))
+    assert f"weights have changed: outputs of dps, dps-g were moved to {moved}" in lines
+    assert "telea: 0 photos predicted, 2 were there" in lines
+    assert (moved / "dps/l1" / name).read_bytes() == before
+    assert (tmp_path / "outputs/dps/l1" / name).read_bytes() != before
+    run_sweep(few, lines.append)
+    assert "outputs of dps with these weights were moved back" in lines
+    assert (tmp_path / "outputs/dps/l1" / name).read_bytes() == before
