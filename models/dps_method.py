@@ -21,7 +21,10 @@ from models.presets import check_task, published_config
 from models.refiner import Refiner
 from models.registry import Method
 
-_READS = "photo cut by the mask and the one-pixel sketch, dilated after the level; resampled to {size} px and back"
+_READS = (
+    "photo cut by the mask and the one-pixel sketch, dilated after the level by a pen of up to {pen} px; resampled to "
+    "{size} px and back"
+)
 
 
 class DpsPredictor:
@@ -74,7 +77,7 @@ def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
         _origin(options.weights, cards),
         hashes,
         _licence(method, options.weights, cards),
-        _READS.format(size=editor.resolution),
+        _READS.format(pen=editor.net.refiner.config.pen_px(editor.resolution), size=editor.resolution),
         _count_parameters(editor),
         next((card["images_seen"] for card in cards if type(card.get("images_seen")) is int), None),
         (editor.net.refiner.config.width, published_config().refiner.width),

@@ -89,7 +89,7 @@ class EditingNet(nn.Module):
         count = level.numel() if isinstance(level, Tensor) and sketch.shape[0] == 1 else sketch.shape[0]
         levels = level_column(level, sketch.expand(count, -1, -1, -1))
         pen = smooth_sketch(sketch).expand(count, -1, -1, -1)
-        dilated = dilate_sketch(pen, level)
+        dilated = dilate_sketch(pen, level, self.refiner.config.pen_px(self.resolution))
         photo = None if photo is None else photo.expand(count, -1, -1, -1)
         mask = None if mask is None else mask.expand(count, -1, -1, -1)
         inputs = refiner_inputs(dilated, photo, mask, self.refiner.config.resolutions)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError, check_level
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX, scaled_diameter_px
 from models.layers import (
     AdaptiveInstanceNorm,
     DownBlock,
@@ -38,6 +39,8 @@ class RefinerConfig:
         residual_blocks: in each of the networks.
         resolutions: in px, each twice the one before; the first is the deep network.
         style_width: length of the style code that the level becomes.
+        pen_diameter: of the pen that sketches are dilated with at level 1, px of 256; a whole number. A narrower one
+            leaves more of a dense drawing to be read.
     """
 
     input_channels: int = 7
@@ -46,6 +49,7 @@ class RefinerConfig:
     residual_blocks: int = 3
     resolutions: tuple[int, ...] = (64, 128, 256)
     style_width: int = 128
+    pen_diameter: int = PUBLISHED_DIAMETER_PX
 
     def __post_init__(self) -> None:
         if self.input_channels not in (3, 7):
@@ -62,6 +66,8 @@ class RefinerConfig:
                 f"max_width: expected at least twice the width ({2 * self.width}), since the exchanged feature has "
                 f"that many channels, got {self.max_width}"
             )
+        if not 1 <= self.pen_diameter <= 255:
+            raise UsageError(f"pen_diameter: expected 1 to 255 px of 256, got {self.pen_diameter}")
         sizes = self.resolutions
         doubling = all(fine == 2 * coarse for coarse, fine in pairwise(sizes))
         if not sizes or sizes[0] < 16 or sizes[0] % 2**_COARSE_DEPTH or not doubling:
@@ -69,6 +75,10 @@ class RefinerConfig:
                 f"resolutions: expected sizes in px from 16 up, the first a multiple of {2**_COARSE_DEPTH} and each "
                 f"twice the one before, got {sizes}"
             )
+
+    def pen_px(self, size: int) -> int:
+        """Diameter of the pen at level 1 for sketches of this side, px."""
+        return scaled_diameter_px(size, size, self.pen_diameter)
 
     def depth(self, size: int) -> int:
         """How often the network of this resolution halves its input."""

@@ -15,7 +15,7 @@ _PRESETS = (
     "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, then with --begin-with "
     "lite-edit-64-polish, lite-edit-64-high, lite-edit-64-sharp, lite-edit-64-level-1, lite-edit-64-settle, "
     "lite-edit-128-grown, lite-edit-128-joint, lite-edit-128-unit, lite-edit-128-mirror (or lite-edit-128-average, for "
-    "`dps average`); lite-edit-128, lite-edit-256, "
+    "`dps average`), lite-edit-128-pen; lite-edit-128, lite-edit-256, "
     "lite-synthesis-64 (then lite-synthesis-64-polish), lite-synthesis-256, or tiny (minutes on two CPU cores). Its "
     "rivals, METHOD being deepfillv2, deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, "
     "then with --begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, "

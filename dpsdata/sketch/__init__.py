@@ -1,8 +1,15 @@
 """Sketches: from edge maps to thin lines, to the 3 px pen, to dilated and rough sketches."""
 
-from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px
+from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px
 from dpsdata.sketch.disturb import Disturbance, disturb_sketch
-from dpsdata.sketch.rough import RoughDraws, deform_sketch, discard_strokes, draw_rough, make_rough_sketch
+from dpsdata.sketch.rough import (
+    RoughDraws,
+    deform_sketch,
+    discard_strokes,
+    draw_rough,
+    make_rough_sketch,
+    published_move_px,
+)
 from dpsdata.sketch.simplify import SimplifyConfig, simplify_edge_map, simplify_edges
 from dpsdata.sketch.smooth import smooth_sketch, truth_sketches
 
@@ -18,6 +25,8 @@ __all__ = [
     "draw_rough",
     "make_rough_sketch",
     "max_diameter_px",
+    "published_move_px",
+    "scaled_diameter_px",
     "simplify_edge_map",
     "simplify_edges",
     "smooth_sketch",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _REFERENCE_PX = 256
-_REFERENCE_DIAMETER_PX = 21
+PUBLISHED_DIAMETER_PX = 21  # of 256, at level 1
 _WIDEST_PX = 4095
 _UNIT = 2.0**40  # fixed point: every float32 above 2**-16 is a whole number of units
 
@@ -35,12 +35,22 @@ def max_diameter_px(height: int, width: int, max_diameter: float | None = None) 
     Raises:
         UsageError: `max_diameter` is outside of [1, 4095].
     """
-    shorter = min(height, width)
     if max_diameter is None:
-        return 2 * int(_REFERENCE_DIAMETER_PX * shorter / _REFERENCE_PX / 2) + 1
+        return scaled_diameter_px(height, width, PUBLISHED_DIAMETER_PX)
     if not 1 <= max_diameter <= _WIDEST_PX:
         raise UsageError(f"max_diameter: expected 1 to {_WIDEST_PX} px, got {max_diameter!r}")
     return 2 * math.ceil((max_diameter - 1) / 2) + 1
+
+
+def scaled_diameter_px(height: int, width: int, diameter_at_256: float) -> int:
+    """A pen that is given in px of 256, at another size: scaled with min(height, width), to the nearest odd number.
+
+    Raises:
+        UsageError: the pen is outside of [1, 255] px of 256.
+    """
+    if not 1 <= diameter_at_256 < _REFERENCE_PX:
+        raise UsageError(f"pen: expected a diameter of 1 to 255 px of 256, got {diameter_at_256!r}")
+    return 2 * int(diameter_at_256 * min(height, width) / _REFERENCE_PX / 2) + 1
 
 
 def dilate_sketch(sketch: Tensor, level: float | Tensor, max_diameter: float | None = None) -> Tensor:

@@ -159,12 +159,18 @@ def discard_strokes(sketch: Tensor, rectangles: Tensor) -> Tensor:
     return sketch.masked_fill(inside.any(1, keepdim=True), 0.0)
 
 
+def published_move_px(height: int, width: int) -> float:
+    """Limit of the move at level 1: 20 px at 256, scaled with min(height, width)."""
+    return _MAX_MOVE_PX * min(height, width) / _REFERENCE_PX
+
+
 def make_rough_sketch(
     sketch_smoothed: Tensor,
     level: float | Tensor,
     draws: RoughDraws,
     max_diameter: float | None = None,
     move_scale: float = 1.0,
+    max_move: float | None = None,
 ) -> Tensor:
     """Deform, discard, dilate: the rough sketch that the refiner is trained to correct.
 
@@ -176,6 +182,7 @@ def make_rough_sketch(
             `(max_diameter - 1) * level`; None: diameter 21 px and move 20 px at 256, scaled with min(H, W).
         move_scale: all moves and their limit are multiplied by it. The smooth field stays far below its limit: with
             1, as published, lines move by 4.7 px of 256 at level 1 (root mean square).
+        max_move: limit of the move at level 1 in px, whatever the diameter; None: as `max_diameter` has it.
 
     Returns:
         (N, 1, H, W) float32 in [0, 1], line = 1.
@@ -187,8 +194,10 @@ def make_rough_sketch(
     """
     check_sketch(sketch_smoothed)
     count, _, height, width = sketch_smoothed.shape
-    if max_diameter is None:
-        largest_move = _MAX_MOVE_PX * min(height, width) / _REFERENCE_PX
+    if max_move is not None:
+        largest_move = max_move
+    elif max_diameter is None:
+        largest_move = published_move_px(height, width)
     else:
         largest_move = float(max_diameter_px(height, width, max_diameter) - 1)
     moves = torch.tensor([move_scale * largest_move * value for value in levels_as_list(level, count)])

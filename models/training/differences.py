@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.training.loop_config import rate_differences
 from models.training.sampling import sampling_differences
 from models.training.train_config import EPOCH_IMAGES, TrainConfig
@@ -17,6 +18,7 @@ _RECIPE = {
     "mask_family": "dps",
     "joint": False,
     "rough_moves": 1.0,
+    "pen_diameter": PUBLISHED_DIAMETER_PX,
     "inpainter_masks": 1024,
     "refiner_masks": (4096, 2048, 1024),
     "model": "published",

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dpsdata.sketch import RoughDraws, dilate_sketch, draw_rough, make_rough_sketch, truth_sketches
+from dpsdata.sketch import (
+    RoughDraws,
+    dilate_sketch,
+    draw_rough,
+    make_rough_sketch,
+    published_move_px,
+    truth_sketches,
+)
 from models.network_inputs import critic_input, network_input, refiner_inputs, resize, shrink_mask
 from models.training.batches import BatchPixels
 from models.training.schedule import Stage
@@ -61,12 +68,14 @@ def prepare_batch(
     known = photo if config.task == "edit" else None
     if stage.part == "F":
         return TrainBatch({side: network_input(truths[side], known, mask)}, truths[side], photo, mask, level)
+    pen_px = config.networks.refiner.pen_px(side)
     if is_rough:
         draws = draw_rough(pixels.keys, side, side, config.seed)
         draws = RoughDraws(draws.noise, draws.rectangles.to(device))
-        sketch = make_rough_sketch(truths[side], level, draws, move_scale=config.rough_moves)
+        move = published_move_px(side, side)
+        sketch = make_rough_sketch(truths[side], level, draws, pen_px, config.rough_moves, move)
     else:
-        sketch = dilate_sketch(truths[side], level)
+        sketch = dilate_sketch(truths[side], level, pen_px)
     sizes = [size for size in config.networks.refiner.resolutions if size <= stage.size]
     return TrainBatch(
         refiner_inputs(sketch, known, mask, sizes),

@@ -119,6 +119,8 @@ def train_step(
         )
         if painted.result is not None:
             result = painted.result.float()
+            if losses.composite and batch.mask is not None:
+                result = torch.where(batch.mask > 0, result, batch.photo)
             with accelerator.autocast():
                 terms["result_perceptual"] = perceptual(result, batch.photo)
             terms["result_reconstruction"] = reconstruction_loss(result, batch.photo)

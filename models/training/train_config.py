@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dpsdata.contracts import UsageError
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.presets import ModelConfig, PresetName, Task, find_config
 from models.training.loop_config import check_counts, check_loop_config, scale_counts
 from models.training.losses import PerceptualName
@@ -27,6 +28,8 @@ class LossConfig:
         published_vgg_scaling: feed VGG19 as the published code does (four times too much contrast), not as it wants.
         own: share of the last two for G's own sketch and photo, where F's photo is judged too. A mean difference of
             sketches is smallest where doubtful lines are left out, and then F has nothing to paint from.
+        composite: judge F's photo inside of the hole and the truth around it, as it is shown and scored, while G is
+            trained. Outside of the hole F repaints what is known, softly, and deep features mix the two.
 
     Source: deep_plastic_surgery.md section 4.1.
     """
@@ -37,6 +40,7 @@ class LossConfig:
     perceptual: tuple[float, float] = (1.0, 0.5)
     published_vgg_scaling: bool = False
     own: float = 1.0
+    composite: bool = False
 
     def __post_init__(self) -> None:
         weights = (self.hinge_margin, self.adversarial, self.reconstruction, self.own, *self.perceptual)
@@ -64,6 +68,7 @@ class TrainConfig:
             and not from coarse to fine with the coarser ones frozen.
         mask_family: which kind of masks.
         rough_moves: how far the lines of rough sketches move, as a multiple of the published moves.
+        pen_diameter: of the pen that G's sketches are dilated with at level 1, px of 256; lines move as far with any.
         learning_rate: of Adam, for all networks.
         betas: of Adam.
         losses: weights of the losses.
@@ -94,6 +99,7 @@ class TrainConfig:
     joint: bool = False
     mask_family: str = "dps"
     rough_moves: float = 1.0
+    pen_diameter: int = PUBLISHED_DIAMETER_PX
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -132,7 +138,8 @@ class TrainConfig:
     @property
     def networks(self) -> ModelConfig:
         """Sizes of G, F and D."""
-        return find_config(self.model, self.task, self.resolution)
+        config = find_config(self.model, self.task, self.resolution)
+        return replace(config, refiner=replace(config.refiner, pen_diameter=self.pen_diameter))
 
     def scaled(self, images_scale: float) -> TrainConfig:
         """The same training with all counts of images multiplied, for trials.

@@ -17,7 +17,7 @@ from models.initialisation import initialise_weights
 from models.inpainter import Inpainter
 from models.loading import collect_checkpoints, load_discriminator, load_editing_net, load_editor
 from models.presets import Task, tiny_config
-from models.refiner import Refiner
+from models.refiner import Refiner, RefinerConfig
 
 
 def tiny_net(task: Task = "edit", seed: int = 1) -> EditingNet:
@@ -64,6 +64,19 @@ def test_the_card_lies_beside_the_file_and_in_it(tmp_path: Path) -> None:
     assert path.read_bytes() == first
 
 
+def test_the_pen_goes_with_the_network_and_was_the_published_one(tmp_path: Path) -> None:
+    first = collect_checkpoints(tiny_net())[0]
+    assert isinstance(first.config, RefinerConfig)
+    write_checkpoint(tmp_path / "g.safetensors", replace(first, config=replace(first.config, pen_diameter=13)))
+    read = read_checkpoint(tmp_path / "g.safetensors").config
+    assert isinstance(read, RefinerConfig)
+    assert read.pen_diameter == 13
+    card = first.card()
+    del card["config"]["pen_diameter"]  # as earlier versions wrote it
+    write_safetensors(tmp_path / "old.safetensors", first.tensors, card)
+    assert read_checkpoint(tmp_path / "old.safetensors").config == first.config
+
+
 def test_half_precision_files_are_half_as_large_and_close(tmp_path: Path) -> None:
     checkpoint = collect_checkpoints(tiny_net())[-1]
     write_checkpoint(tmp_path / "full.safetensors", checkpoint)
@@ -85,6 +98,9 @@ def test_half_precision_files_are_half_as_large_and_close(tmp_path: Path) -> Non
         {"resolutions": [16, 48]},
         {"surprise": 1},
         {"width": True},
+        {"pen_diameter": 0},
+        {"pen_diameter": 256},
+        {"pen_diameter": 13.5},
     ],
 )
 def test_a_card_that_describes_no_network_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
@@ -141,6 +157,16 @@ def test_state_dicts_of_two_models_do_not_mix(tmp_path: Path) -> None:
         write_checkpoint(files[checkpoint.network], checkpoint)
     with pytest.raises(UsageError, match="different sizes"):
         load_editor(files)
+
+
+def test_networks_of_two_pens_do_not_mix(tmp_path: Path) -> None:
+    write_folder(tiny_net(), tmp_path)
+    first = collect_checkpoints(tiny_net())[0]
+    assert isinstance(first.config, RefinerConfig)
+    other = replace(first, config=replace(first.config, pen_diameter=13))
+    write_checkpoint(tmp_path / f"edit-{first.network}.safetensors", other)
+    with pytest.raises(UsageError, match="different sizes"):
+        load_editor(tmp_path)
 
 
 def test_without_weights_nothing_random_is_edited_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

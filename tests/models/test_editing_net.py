@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from dpsdata.contracts import UsageError
 from dpsdata.sketch import dilate_sketch, smooth_sketch
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.editing_net import EditingNet
 from models.initialisation import initialise_weights
 from models.inpainter import Inpainter
@@ -15,9 +18,9 @@ from models.refiner import Refiner
 SIZE = 64
 
 
-def make_net(task: Task) -> EditingNet:
+def make_net(task: Task, pen_diameter: int = PUBLISHED_DIAMETER_PX) -> EditingNet:
     config = tiny_config(task)
-    net = EditingNet(Refiner(config.refiner), Inpainter(config.inpainter))
+    net = EditingNet(Refiner(replace(config.refiner, pen_diameter=pen_diameter)), Inpainter(config.inpainter))
     initialise_weights(net, 5, "test")
     for value in net.parameters():  # at 0.02 the output is all but flat, and differences drown
         if value.ndim == 4:
@@ -75,6 +78,20 @@ def test_levels_change_the_result_by_style_and_by_pen(edit_net: EditingNet) -> N
     assert not torch.equal(
         edit_net(photo, empty, mask, 0.0).refiner_photo, edit_net(photo, empty, mask, 1.0).refiner_photo
     )
+
+
+@torch.inference_mode()
+def test_networks_have_a_pen_of_their_own(edit_net: EditingNet) -> None:
+    photo, sketch, mask = make_inputs()
+    narrow = make_net("edit", 13)
+    assert (edit_net.refiner.config.pen_px(64), narrow.refiner.config.pen_px(64)) == (5, 3)
+    assert (edit_net.refiner.config.pen_px(128), narrow.refiner.config.pen_px(128)) == (11, 7)
+    for level in (0.0, 0.5, 1.0):
+        drawn = narrow(photo, sketch, mask, level).dilated_sketch
+        assert torch.equal(drawn, dilate_sketch(smooth_sketch(sketch), level, 3))
+    published, own = (net(photo, sketch, mask, 0.0) for net in (edit_net, narrow))
+    assert all(torch.equal(left, right) for left, right in zip(published, own, strict=True)), "level 0 has no pen"
+    assert not torch.equal(narrow(photo, sketch, mask, 1.0)[1], edit_net(photo, sketch, mask, 1.0)[1])
 
 
 @torch.inference_mode()

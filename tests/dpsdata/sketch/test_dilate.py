@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dpsdata.contracts import UsageError
-from dpsdata.sketch import dilate_sketch, dilate_sketch_array, max_diameter_px, smooth_sketch
+from dpsdata.sketch import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px, smooth_sketch
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT.parent / "shared"
@@ -111,6 +111,16 @@ def test_max_diameter_scales_with_the_size_and_is_odd():
     assert max_diameter_px(256, 256, 20) == 21
     assert max_diameter_px(256, 256, 8.5) == 9
     assert max_diameter_px(256, 256, 1) == 1
+    assert {size: scaled_diameter_px(size, size, 21) for size in sizes} == sizes
+    assert {size: scaled_diameter_px(size + 9, size, 13) for size in sizes} == {
+        64: 3,
+        128: 7,
+        256: 13,
+        512: 27,
+        1024: 53,
+    }
+    with pytest.raises(UsageError, match=r"pen: expected a diameter of 1 to 255 px of 256, got 0\.5"):
+        scaled_diameter_px(64, 64, 0.5)
     sketch = random_sketch(32, 32)
     assert torch.equal(dilate_sketch(sketch, 0.6, 8), dilate_sketch(sketch, 0.6, 9))
 

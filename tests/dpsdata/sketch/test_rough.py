@@ -15,6 +15,7 @@ from dpsdata.sketch import (
     discard_strokes,
     draw_rough,
     make_rough_sketch,
+    published_move_px,
     smooth_sketch,
 )
 from dpsdata.sketch.rough import _smooth_noise, deform_grid
@@ -144,6 +145,14 @@ def test_given_diameter_sets_the_move():
     none = RoughDraws(draws.noise, torch.zeros_like(draws.rectangles))
     by_hand = dilate_sketch(deform_sketch(smooth, 8 * 0.5, draws.noise), 0.5, 9)
     assert torch.equal(make_rough_sketch(smooth, 0.5, none, max_diameter=9), by_hand)
+
+
+def test_moves_do_not_follow_the_pen_where_they_are_given():
+    smooth, draws = sketches(), draw_rough(names(3), 64, 64, seed=6)
+    none = RoughDraws(draws.noise, torch.zeros_like(draws.rectangles))
+    by_hand = dilate_sketch(deform_sketch(smooth, 2 * 5 * 0.5, draws.noise), 0.5, 3)
+    assert torch.equal(make_rough_sketch(smooth, 0.5, none, 3, 2.0, published_move_px(64, 90)), by_hand)
+    assert torch.equal(make_rough_sketch(smooth, 0.5, draws, max_move=5.0), make_rough_sketch(smooth, 0.5, draws))
 
 
 def test_moves_can_be_made_larger_than_the_published_ones():

@@ -154,6 +154,7 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
     assert state["config"].pop("rough_moves") == 1.0
     assert state["config"].pop("cooldown_images") == 0
     assert state["config"]["losses"].pop("own") == 1.0
+    assert state["config"]["losses"].pop("composite") is False
     torch.save(state, tmp_path / "state.pt")
     assert Trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
     less = replace(quick, losses=replace(quick.losses, own=0.5))

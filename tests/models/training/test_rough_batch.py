@@ -64,6 +64,25 @@ def test_g_reads_rough_sketches_of_every_size_so_far(pixels: BatchPixels, quick:
     assert coarse.photo.shape == (2, 3, 16, 16)
 
 
+def test_a_narrower_pen_draws_the_same_lines(pixels: BatchPixels, quick: TrainConfig) -> None:
+    config = replace(quick, pen_diameter=13)
+    thin = torch.from_numpy(pixels.sketches)[:, None].float()
+    draws = draw_rough(pixels.keys, 64, 64, quick.seed)
+    batch = prepared(pixels, config, 3, 1.0)
+    assert batch.mask is not None
+    rough = make_rough_sketch(smooth_sketch(thin), 1.0, draws, max_diameter=3, max_move=5.0)
+    assert torch.equal(batch.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
+    both = (batch, prepared(pixels, quick, 3, 1.0))
+    ink, wide = ((1 - item.inputs[64][:, :1]) / 2 * batch.mask for item in both)
+    assert bool((ink <= wide + 1e-6).all()), "the same moves: nothing lies outside of the wider pen's lines"
+    assert 0 < float(ink.sum()) < 0.9 * float(wide.sum())
+    plain = prepared(pixels, config, 3, 1.0, is_rough=False)
+    assert plain.mask is not None
+    assert torch.equal(plain.inputs[64][:, :1], (1 - 2 * dilate_sketch(smooth_sketch(thin), 1.0, 3)) * plain.mask)
+    with pytest.raises(UsageError, match="pen_diameter: expected 1 to 255 px of 256, got 0"):
+        replace(quick, pen_diameter=0)
+
+
 def test_level_and_roughness(pixels: BatchPixels, quick: TrainConfig) -> None:
     def ink(level: float, is_rough: bool) -> float:
         return float((1 - prepared(pixels, quick, 3, level, is_rough).inputs[64][:, 0]).mean())

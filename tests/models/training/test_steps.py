@@ -96,6 +96,37 @@ def test_the_share_of_its_own_photo_counts_where_f_judges_too(built: Path, quick
         assert (float(head[1:].abs().max()) == 0) is is_finest, "nothing but its own losses reaches G's photo"
 
 
+def test_fs_photo_is_judged_in_the_hole_alone_where_this_is_wanted(
+    built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    config = replace(quick, losses=replace(quick.losses, composite=True))
+    trainer = Trainer(config, built, tmp_path / "run", device="cpu")
+    parts, batch = begin(trainer, 3)
+    with torch.no_grad():
+        painted = paint_batch(parts.stage, parts.net, editing_of(trainer).frozen_nets(parts.stage), batch)
+    assert batch.mask is not None
+    assert painted.result is not None
+    distance = (painted.result - batch.photo).abs()
+    in_hole = float((distance * batch.mask).mean())
+    assert 0 < in_hole < 0.9 * float(distance.mean()), "F repaints what is known, too"
+    perceptual = editing_of(trainer).loaded_perceptual()
+    pasted = painted.result * batch.mask + batch.photo * (1 - batch.mask)
+    values = train_once(trainer, parts, batch)
+    assert values["result_reconstruction"] == pytest.approx(in_hole, rel=1e-4)
+    assert values["result_perceptual"] == pytest.approx(float(perceptual(pasted, batch.photo)), rel=1e-4)
+
+
+def test_where_there_is_no_hole_the_whole_photo_is_judged(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    found = []
+    for composite in (False, True):
+        config = replace(quick, task="synthesis", losses=replace(quick.losses, composite=composite))
+        trainer = Trainer(config, built, tmp_path / str(composite), device="cpu")
+        parts, batch = begin(trainer, 3)
+        assert batch.mask is None
+        found.append(train_once(trainer, parts, batch))
+    assert found[0] == found[1]
+
+
 def test_the_loss_of_f_is_undiluted(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 0)

@@ -27,6 +27,7 @@ def test_all_presets_exist_and_fit_their_networks() -> None:
         "lite-edit-128-unit",
         "lite-edit-128-mirror",
         "lite-edit-128-average",
+        "lite-edit-128-pen",
         "lite-synthesis-64",
         "lite-synthesis-64-polish",
         "lite-edit-128",
@@ -128,7 +129,7 @@ def test_weights_made_for_the_compact_hed_are_never_used_with_vgg19() -> None:
         config = find_any_preset(name)
         losses = getattr(config, "losses", None) or config.scfegan_losses
         if name != "tiny" and losses.perceptual not in ((1.0, 0.5), 0.05):
-            is_unit = name in ("lite-edit-128-unit", "lite-edit-128-mirror", "lite-edit-128-average")
+            is_unit = name.removeprefix("lite-edit-128-") in ("unit", "mirror", "average", "pen")
             assert config.features == ("hed-compact-unit" if is_unit else "hed-compact"), name
         if config.follows:
             assert find_any_preset(config.follows).name == config.follows
