@@ -58,7 +58,7 @@ def build(
     border: Annotated[str, typer.Option(help="own, or reflect as pix2pix does.")] = "own",
     device: Annotated[str, typer.Option(help="Where HED runs: cpu, cuda, or auto.")] = "cpu",
     masks: Annotated[list[str] | None, typer.Option(help="Mask families; give it once for each.")] = None,
-    levels: Annotated[str, typer.Option(help="Store dilated sketches at these levels, such as 0,0.5,1.")] = "",
+    levels: Annotated[str, typer.Option(help="Store sketches dilated for these levels, such as 0,0.5,1.")] = "",
     workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Use only the first so many photos.")] = None,
     max_errors: Annotated[int | None, typer.Option(help="Stop when more photos than this are broken.")] = None,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dpsdata.atomic import write_text_atomic
 from dpsdata.contracts import MissingError, UsageError
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from dpsdata.weights_read import UnrecognisedError, read_state
 from dpsdata.weights_store import write_safetensors
 from models import official_keys
@@ -61,12 +62,19 @@ class NetworkCheckpoint:
         return int(self.network[1:])
 
     def card(self) -> dict[str, Any]:
-        """The facts that are written beside the tensors."""
+        """The facts that are written beside the tensors.
+
+        The published pen is left out, as earlier versions did not know another one: their cards, and so the hashes of
+        files, stay what they are.
+        """
+        config = asdict(self.config)
+        if config.get("pen_diameter") == PUBLISHED_DIAMETER_PX:
+            del config["pen_diameter"]
         return {
             "schema_version": SCHEMA_VERSION,
             "network": self.network,
             "task": self.task,
-            "config": asdict(self.config),
+            "config": config,
             "layout": self.layout,
             "dead_keys_dropped": list(self.dead_keys),
         }

@@ -69,7 +69,8 @@ def load_editing_net(
 
     Args:
         weights: `bundled`; `official` for those that `dps weights import` took in; a folder of converted or official
-            files; or {"G64" | "G128" | "G256" | "F256": a path or a state dict}, our keys or the official ones.
+            files; or {"G64" | "G128" | "G256" | "F256": a path or a state dict}, our keys or the official ones. A
+            state dict has no card, and is taken for a network of the published sizes and with the published pen.
         task: `edit` or `synthesis`.
 
     Returns:
@@ -216,7 +217,7 @@ def _assemble(found: Mapping[str, NetworkCheckpoint]) -> EditingNet:
     configs = {item.config for item in scales.values()}
     config = next(iter(configs))
     if len(configs) > 1 or not isinstance(config, RefinerConfig):
-        raise UsageError(f"weights: the networks of G have different sizes: {configs}; pass those of one model")
+        raise UsageError(f"weights: the networks of G have different sizes or pens: {configs}; pass those of one model")
     sizes = tuple(size for size in config.resolutions if size <= finest)
     if set(scales) != set(sizes) or finest not in sizes:
         wanted = ", ".join(f"G{size}" for size in sizes)

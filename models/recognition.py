@@ -101,7 +101,7 @@ def _official_sizes(part: str, flat: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def network_config(found: FoundNetwork) -> RefinerConfig | InpainterConfig | DiscriminatorConfig:
-    """The published sizes of a network; only F's norm is taken from its keys."""
+    """The published sizes of a network, and G's published pen; only F's norm is taken from its keys."""
     size = int(found.network[1:])
     if size not in (64, 128, 256):
         raise MissingError(f"a {found.network} without a card; the published sizes are 64, 128 and 256")

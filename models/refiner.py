@@ -66,8 +66,8 @@ class RefinerConfig:
                 f"max_width: expected at least twice the width ({2 * self.width}), since the exchanged feature has "
                 f"that many channels, got {self.max_width}"
             )
-        if not 1 <= self.pen_diameter <= 255:
-            raise UsageError(f"pen_diameter: expected 1 to 255 px of 256, got {self.pen_diameter}")
+        if type(self.pen_diameter) is not int or not 1 <= self.pen_diameter <= 255:
+            raise UsageError(f"pen_diameter: expected 1 to 255 whole px of 256, got {self.pen_diameter!r}")
         sizes = self.resolutions
         doubling = all(fine == 2 * coarse for coarse, fine in pairwise(sizes))
         if not sizes or sizes[0] < 16 or sizes[0] % 2**_COARSE_DEPTH or not doubling:

@@ -106,7 +106,7 @@ def train_command(
             f"{trainer.algorithm.perceptual_name}, into {out}"
         )
         if trainer.begun_with:
-            typer.echo(_say_begun(trainer.begun_with))
+            typer.echo(_say_begun(trainer.begun_with, config))
         if done.stage or done.step:
             typer.echo(f"going on at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
     weights = trainer.run()
@@ -117,12 +117,17 @@ def train_command(
         typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
 
 
-def _say_begun(begun: dict[str, Any]) -> str:
+def _say_begun(begun: dict[str, Any], config: AnyTrainConfig) -> str:
+    from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
+
     seen = begun["images_seen"]
     told = "an unknown number of images" if seen is None else f"{seen:,} images"
     grown = ", grown from half the side" if begun.get("grown") else ""
     stopped = f", of a run that is not at its end (stage {begun['stopped_in']})" if begun.get("stopped_in") else ""
-    return f"begun with networks of {begun['preset'] or 'an unknown preset'} that saw {told}{grown}{stopped}"
+    own_pen = getattr(config, "pen_diameter", PUBLISHED_DIAMETER_PX)  # rivals have none
+    pen = begun.get("pen_diameter", PUBLISHED_DIAMETER_PX)
+    changed = "" if pen == own_pen else f", with a pen of {pen} px of 256 at level 1 so far and {own_pen} from here on"
+    return f"begun with networks of {begun['preset'] or 'an unknown preset'} that saw {told}{grown}{stopped}{changed}"
 
 
 def _describe(
@@ -141,7 +146,7 @@ def _describe(
     algorithm.use_perceptual(begun.perceptual or config.features or choose_perceptual())
     typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
     if begun.begun_with:
-        typer.echo(f"  {_say_begun(begun.begun_with)}")
+        typer.echo(f"  {_say_begun(begun.begun_with, config)}")
     if begun.position.stage or begun.position.step:
         typer.echo(f"  goes on at stage {begun.position.stage + 1}, step {begun.position.step}")
     for line in algorithm.describe_stages():

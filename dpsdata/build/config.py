@@ -30,7 +30,7 @@ class BuildConfig:
         border: of HED, `own` or `reflect`.
         device: of HED, `cpu`, `cuda` or `auto`.
         masks: mask families, one mask a photo and family.
-        levels: refinement levels whose dilated sketches are stored; training makes them on the fly.
+        levels: refinement levels whose sketches, dilated by the published pen, are stored; training makes its own.
         workers: processes, one thread each; 0 for one a core.
         limit: use only the first so many photos.
         max_errors: stop when more photos than this are broken; None for no limit.

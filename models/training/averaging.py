@@ -200,7 +200,7 @@ def _read_mean(sources: Sequence[Path], images_seen: int | None) -> tuple[dict[s
         shapes = {key: tuple(value.shape) for key, value in state.items()}
         kind = [facts.get(key) for key in _KINDS]
         if shapes != {key: tuple(value.shape) for key, value in first.items()} or kind != [card.get(k) for k in _KINDS]:
-            raise UsageError(f"{source}: a network of other sizes than {sources[0]}")
+            raise UsageError(f"{source}: a network of other sizes, or with another pen, than {sources[0]}")
         for key in state:
             if key.endswith("running_var") and not torch.equal(state[key].float(), first[key].float()):
                 raise UsageError(

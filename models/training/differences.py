@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.training.loop_config import rate_differences
 from models.training.sampling import sampling_differences
@@ -52,8 +54,11 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
             found.append(f"{name} is {value}; published: {published}")
     found += rate_differences(config)
     found += sampling_differences(config.sampling)
-    if config.losses != type(config.losses)(published_vgg_scaling=config.losses.published_vgg_scaling):
-        found.append(f"the weights of the losses are {config.losses}")
+    if config.losses.composite and config.task == "edit":
+        found.append("F's photo is judged in the hole, the truth around it, while G is trained; published: all of it")
+    weights = replace(config.losses, published_vgg_scaling=False, composite=False)
+    if weights != type(weights)():
+        found.append(f"the weights of the losses are {weights}")
     if config.task == "synthesis" and config.networks.inpainter.norm == "batch":
         found.append("F has BatchNorm; published for synthesis: none")
     return found

@@ -10,11 +10,13 @@ from typing import Any, Final
 from torch import Tensor
 
 from dpsdata.contracts import MissingError
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from dpsdata.weights_store import sha256_file
 from models.checkpoints import read_checkpoint
 from models.loading import find_sources
 from models.official_weights import peek_card
 from models.presets import Task
+from models.refiner import RefinerConfig
 from models.training.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read_light
 from models.typed_weights import SOURCES, typed_weights
 
@@ -34,7 +36,7 @@ class GivenNetworks:
         source: what they were read from, for people.
         groups: tensors by group and key; `critic` and `average` where a run was stopped in the middle of a stage.
         facts: what is known of their training, see `describe_training`; `stopped_in` is the stage of a run that was
-            not at its end.
+            not at its end, `pen_diameter` a pen of G that is not the published one.
         card: of a light checkpoint; empty for exported weights.
     """
 
@@ -96,6 +98,8 @@ def read_given_light(path: Path) -> GivenNetworks:
     facts = describe_training(preset, seen, before.get("licence"), {path.name: sha256_file(path)})
     if isinstance(card.get("stage"), str):
         facts["stopped_in"] = card["stage"]
+    if "refiner" in groups and isinstance(config, dict):
+        facts |= _pen_facts(config.get("pen_diameter", PUBLISHED_DIAMETER_PX))
     return GivenNetworks(str(path), groups, facts, card)
 
 
@@ -116,13 +120,23 @@ def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetwo
     scales = [name for name in found if name[0] == "G" and int(name[1:]) <= resolution]
     used = {name: found[name] for name in (*scales, *(inpainters or [name for name in found if name[0] == "F"][:1]))}
     groups: dict[str, dict[str, Tensor]] = {}
+    pen = PUBLISHED_DIAMETER_PX
     for name, path in used.items():
-        tensors = read_checkpoint(path, name).tensors
+        checkpoint = read_checkpoint(path, name)
+        tensors = checkpoint.tensors
+        if isinstance(checkpoint.config, RefinerConfig):
+            pen = checkpoint.config.pen_diameter
         if name[0] == "G":
             groups.setdefault("refiner", {}).update({f"scales.{name[1:]}.{key}": tensors[key] for key in tensors})
         else:
             groups["inpainter"] = tensors
-    return GivenNetworks(source, groups, describe_files(list(used.values())))
+    return GivenNetworks(source, groups, describe_files(list(used.values())) | _pen_facts(pen))
+
+
+def _pen_facts(pen_diameter: Any) -> dict[str, Any]:
+    """Of G's pen, where it is not the published one."""
+    is_known = type(pen_diameter) is int and pen_diameter != PUBLISHED_DIAMETER_PX
+    return {"pen_diameter": pen_diameter} if is_known else {}
 
 
 def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:

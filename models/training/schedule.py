@@ -9,7 +9,7 @@ from typing import Literal
 from dpsdata.device import keyed_generator
 from models.training.train_config import TrainConfig
 
-# The extra 0.025 makes "almost 0" differ from 0: it adds a quarter of a pixel to the pen at 256 px.
+# The extra 0.025 makes "almost 0" differ from 0: it adds a quarter of a pixel to the radius of the published pen.
 RANDOM_LEVELS = (*(step / 20 for step in range(21)), 0.025)
 
 

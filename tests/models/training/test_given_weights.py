@@ -140,11 +140,11 @@ def test_a_run_that_is_not_at_its_end_is_named(run: Path, built: Path, quick: Tr
     Trainer(quick, built, half, device="cpu", stop_after=early).run()
     begun = Trainer(other, built, tmp_path / "x", device="cpu", begin_with=half).begun_with
     assert begun is not None
-    assert _say_begun(begun).endswith(f"saw {early} images, of a run that is not at its end (stage G64)")
+    assert _say_begun(begun, other).endswith(f"saw {early} images, of a run that is not at its end (stage G64)")
     begun = Trainer(other, built, tmp_path / "y", device="cpu", begin_with=run).begun_with
     assert begun is not None
     assert "stopped_in" not in begun
-    assert _say_begun(begun).endswith(" images")
+    assert _say_begun(begun, other).endswith(" images")
 
 
 def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
@@ -155,16 +155,41 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
     assert state["config"].pop("cooldown_images") == 0
     assert state["config"]["losses"].pop("own") == 1.0
     assert state["config"]["losses"].pop("composite") is False
+    assert state["config"].pop("pen_diameter") == 21
     torch.save(state, tmp_path / "state.pt")
     assert Trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
     less = replace(quick, losses=replace(quick.losses, own=0.5))
-    for other in (replace(quick, rough_moves=1.5), replace(quick, cooldown_images=2), replace(quick, seed=1), less):
+    pasted = replace(quick, losses=replace(quick.losses, composite=True))
+    changed = (replace(quick, rough_moves=1.5), replace(quick, cooldown_images=2), replace(quick, pen_diameter=13))
+    for other in (*changed, replace(quick, seed=1), less, pasted):
         with pytest.raises(UsageError, match="begun with another config"):
             Trainer(other, built, tmp_path, device="cpu")
     state["config"]["unheard_of"] = 1
     torch.save(state, tmp_path / "state.pt")
     with pytest.raises(UsageError, match="begun with another config"):
         Trainer(quick, built, tmp_path, device="cpu")
+
+
+def test_the_pen_goes_with_the_networks_and_a_change_is_said(
+    run: Path, built: Path, quick: TrainConfig, tmp_path: Path
+) -> None:
+    from models.train_cli import _say_begun
+
+    config, small = replace(quick, name="pen", pen_diameter=13), tmp_path / "small"
+    narrow = tmp_path / "narrow"
+    Trainer(config, built, narrow, device="cpu").run()
+    export_run(narrow, small, "for tests alone")
+    for folder in (narrow / "weights", small):
+        assert load_editing_net(folder).refiner.config.pen_diameter == 13
+    assert load_editing_net(run / "weights").refiner.config.pen_diameter == 21
+    for given in (narrow, small):
+        begun = Trainer(quick, built, tmp_path / "wide", device="cpu", begin_with=given).begun_with
+        assert begun is not None
+        assert _say_begun(begun, quick).endswith(", with a pen of 13 px of 256 at level 1 so far and 21 from here on")
+        assert "pen" not in _say_begun({**begun, "preset": "x"}, config)
+    begun = Trainer(config, built, tmp_path / "other", device="cpu", begin_with=run).begun_with
+    assert begun is not None
+    assert _say_begun(begun, config).endswith(", with a pen of 21 px of 256 at level 1 so far and 13 from here on")
 
 
 def test_every_stage_of_a_run_that_follows_another_warms_up(

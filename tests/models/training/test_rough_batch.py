@@ -79,8 +79,9 @@ def test_a_narrower_pen_draws_the_same_lines(pixels: BatchPixels, quick: TrainCo
     plain = prepared(pixels, config, 3, 1.0, is_rough=False)
     assert plain.mask is not None
     assert torch.equal(plain.inputs[64][:, :1], (1 - 2 * dilate_sketch(smooth_sketch(thin), 1.0, 3)) * plain.mask)
-    with pytest.raises(UsageError, match="pen_diameter: expected 1 to 255 px of 256, got 0"):
-        replace(quick, pen_diameter=0)
+    for wrong in (0, 256, 13.5):
+        with pytest.raises(UsageError, match="pen_diameter: expected 1 to 255 whole px of 256, got"):
+            replace(quick, pen_diameter=wrong)  # type: ignore[arg-type]
 
 
 def test_level_and_roughness(pixels: BatchPixels, quick: TrainConfig) -> None:

@@ -65,6 +65,12 @@ def test_differences_are_named() -> None:
     other = "\n".join(list_differences(replace(paper, learning_rate=1e-3, betas=(0.9, 0.999)), "hed-compact"))
     assert "learning_rate is 0.001" in other
     assert "betas" in other
+    pen = "\n".join(list_differences(find_train_preset("lite-edit-128-pen"), "hed-compact-unit"))
+    assert "pen_diameter is 13; published: 21" in pen
+    assert "judged in the hole" in pen
+    assert "composite=True" not in pen
+    composite = replace(paper, losses=LossConfig(composite=True))
+    assert "weights of the losses" not in "\n".join(list_differences(composite, "hed-compact"))
     assert "BatchNorm" in "\n".join(list_differences(find_train_preset("lite-synthesis-256"), "hed-compact"))
 
 
