@@ -165,6 +165,20 @@ def test_networks_with_other_batch_norm_are_refused(runs: Path, tmp_path: Path) 
     assert not (tmp_path / "mean").exists()
 
 
+def test_a_mean_has_the_pen_of_its_runs_and_two_pens_have_none(
+    runs: Path, tmp_path: Path, built: Path, quick: TrainConfig
+) -> None:
+    for seed, name in ((1, "c"), (2, "d")):
+        config = replace(
+            quick, name="narrow", seed=seed, inpainter_images=0, fixed_images=2, random_images=2, pen_diameter=13
+        )
+        Trainer(config, built, tmp_path / name, device="cpu", begin_with=runs / "base").run()
+    average_runs([str(tmp_path / "c"), str(tmp_path / "d")], tmp_path / "mean")
+    assert load_editor(tmp_path / "mean/weights").net.refiner.config.pen_diameter == 13
+    with pytest.raises(UsageError, match="of other sizes, or with another pen, than"):
+        average_runs([str(tmp_path / "c"), str(runs / "a")], tmp_path / "mixed")
+
+
 def test_what_makes_no_mean_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b, base, other = (str(runs / name) for name in ("a", "b", "base", "other"))
     mean = tmp_path / "mean"
