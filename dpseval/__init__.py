@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dpsdata.lazy_names import lazy_names
+from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from dpseval.compare import Comparison, compare_reports
-    from dpseval.findings import Finding, PairingError
-    from dpseval.score_config import ScoreConfig
-    from dpseval.scoring import Scores, score
+    from dpseval.pairing.findings import Finding, PairingError
+    from dpseval.scoring.compare import Comparison, compare_reports
+    from dpseval.scoring.config import ScoreConfig
+    from dpseval.scoring.score import Scores, score
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "dpseval.compare",
-    "Finding": "dpseval.findings",
-    "PairingError": "dpseval.findings",
-    "ScoreConfig": "dpseval.score_config",
-    "Scores": "dpseval.scoring",
-    "compare_reports": "dpseval.compare",
-    "score": "dpseval.scoring",
+    "Comparison": "dpseval.scoring.compare",
+    "Finding": "dpseval.pairing.findings",
+    "PairingError": "dpseval.pairing.findings",
+    "ScoreConfig": "dpseval.scoring.config",
+    "Scores": "dpseval.scoring.score",
+    "compare_reports": "dpseval.scoring.compare",
+    "score": "dpseval.scoring.score",
 }
 
 __all__ = ["Comparison", "Finding", "PairingError", "ScoreConfig", "Scores", "compare_reports", "score"]

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_store import home_folder
-from dpseval.method_notes import add_methods
-from dpseval.score_config import ScoreConfig
-from dpseval.scoring import Scores, score
-from models.edit_run import hash_weights
-from models.method_predictors import MethodPredictor, say_method
-from models.method_weights import check_method_weights, find_method_weights
-from models.predict_settings import ABOUT, PredictConfig, read_run, written_methods
-from models.prediction import FolderPrediction, open_predictor
-from models.registry import default_weights, find_method
-from models.set_aside import set_aside, take_back
-from models.typed_weights import typed_weights
+from dpsdata.dataset.manifest import read_dataset
+from dpsdata.weights.store import home_folder
+from dpseval.scoring.config import ScoreConfig
+from dpseval.scoring.method_notes import add_methods
+from dpseval.scoring.score import Scores, score
+from models.editing.run import hash_weights
+from models.methods.predictor import MethodPredictor, say_method
+from models.methods.registry import default_weights, find_method
+from models.methods.weights import check_method_weights, find_method_weights
+from models.prediction.folder import FolderPrediction, open_predictor
+from models.prediction.set_aside import set_aside, take_back
+from models.prediction.settings import ABOUT, PredictConfig, read_run, written_methods
+from models.weights.typed import typed_weights
 
 Say = Callable[[str], None]
 
@@ -32,7 +32,7 @@ class SweepConfig:
     Attributes:
         built: folder that `dpsdata build` made.
         report: REPORT folder.
-        methods: names of `models.registry.METHODS`.
+        methods: names of `models.methods.registry.METHODS`.
         masks: mask family.
         levels: refinement levels in [0, 1], of the methods that have them.
         outputs: folder of outputs; None for `outputs` beside the report.

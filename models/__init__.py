@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dpsdata.lazy_names import lazy_names
-
-# Registers names of files only; without it `dps weights list` would not know those of this room.
-from models import bundled_weights as _bundled_weights  # noqa: F401
-from models import official_weights as _official_weights  # noqa: F401
-from models import vgg_weights as _vgg_weights  # noqa: F401
+from dpsdata.runtime.lazy_names import lazy_names
 from models.baselines import official as _official_baselines  # noqa: F401
 
+# Registers names of files only; without it `dps weights list` would not know those of this room.
+from models.weights import bundled as _bundled_weights  # noqa: F401
+from models.weights import official as _official_weights  # noqa: F401
+from models.weights import vgg19 as _vgg_weights  # noqa: F401
+
 if TYPE_CHECKING:
-    from models.editing_net import EditingNet, EditTensors
-    from models.loading import load_discriminator, load_editing_net, load_editor
-    from models.predictor import Editor, EditResult
-    from models.presets import ModelConfig, find_config
+    from models.editing.editor import Editor, EditResult
+    from models.editing.loading import load_discriminator, load_editing_net, load_editor
+    from models.networks.config import ModelConfig, find_config
+    from models.networks.editing_net import EditingNet, EditTensors
 
 _HOMES = {
-    "EditResult": "models.predictor",
-    "EditTensors": "models.editing_net",
-    "EditingNet": "models.editing_net",
-    "Editor": "models.predictor",
-    "ModelConfig": "models.presets",
-    "find_config": "models.presets",
-    "load_discriminator": "models.loading",
-    "load_editing_net": "models.loading",
-    "load_editor": "models.loading",
+    "EditResult": "models.editing.editor",
+    "EditTensors": "models.networks.editing_net",
+    "EditingNet": "models.networks.editing_net",
+    "Editor": "models.editing.editor",
+    "ModelConfig": "models.networks.config",
+    "find_config": "models.networks.config",
+    "load_discriminator": "models.editing.loading",
+    "load_editing_net": "models.editing.loading",
+    "load_editor": "models.editing.loading",
 }
 
 __all__ = [

@@ -30,7 +30,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_hed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A HED file of width 2 with random weights: quick, and its maps are not flat."""
     from dpsdata.hed import HED
-    from dpsdata.weights_store import write_safetensors
+    from dpsdata.weights.store import write_safetensors
 
     torch.manual_seed(5)
     net = HED(2, "compact")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from dpsdata.weights_read import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError
 
 # Field numbers of caffe.proto: NetParameter, V1LayerParameter (before 2014), LayerParameter, BlobProto, BlobShape.
 _NET_V1_LAYERS, _NET_LAYER = 2, 100

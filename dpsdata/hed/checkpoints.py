@@ -19,8 +19,8 @@ from torch import Tensor
 from dpsdata.contracts import MissingError
 from dpsdata.hed.caffemodel import parse_caffemodel
 from dpsdata.hed.network import CONV_COUNTS, VARIANTS, WIDTH_FACTORS
-from dpsdata.weights_read import UnrecognisedError, read_state, sniff
-from dpsdata.weights_store import write_safetensors
+from dpsdata.weights.reading import UnrecognisedError, read_state, sniff
+from dpsdata.weights.store import write_safetensors
 
 Variant = Literal["caffe", "sniklaus", "controlnet", "compact"]
 Layout = Literal["caffe", "xwjabc", "sniklaus", "controlnet", "ours"]

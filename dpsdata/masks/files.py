@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dpsdata.contracts import BrokenImageError, UsageError, sample_id
-from dpsdata.image_io import read_mask, resize_nearest
+from dpsdata.images.codec import read_mask, resize_nearest
 from dpsdata.masks.canvas import Mask
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")

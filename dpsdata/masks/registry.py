@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import keyed_generator
+from dpsdata.runtime.device import keyed_generator
 
 MASK_FAMILIES = (
     "dps",

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dpsdata.atomic import write_failure
 from dpsdata.contracts import UsageError
-from dpsdata.device import keyed_generator
-from dpsdata.image_io import write_photo
+from dpsdata.images.codec import write_photo
 from dpsdata.portraits.canvas import SIZE_PX, Array, Pane, StrandNoise, finish, new_canvas, soft
 from dpsdata.portraits.features import paint_beard, paint_brows, paint_eyes, paint_glasses, paint_mouth, paint_nose
 from dpsdata.portraits.hair import grow_hair, paint_back_hair, paint_front_hair
 from dpsdata.portraits.head import paint_body, paint_ears, paint_face, place_head
 from dpsdata.portraits.person import EYE_LEFT, EYE_RIGHT, Person, draw_person
+from dpsdata.runtime.device import keyed_generator
+from dpsdata.runtime.files import write_failure
 
 _ASTRONAUT_PUPILS = ((203.3, 101.2), (246.7, 103.7))  # found by eye at six times the size
 

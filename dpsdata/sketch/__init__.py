@@ -1,7 +1,7 @@
 """Sketches: from edge maps to thin lines, to the 3 px pen, to dilated and rough sketches."""
 
 from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px
-from dpsdata.sketch.disturb import Disturbance, disturb_sketch
+from dpsdata.sketch.perturb import Disturbance, disturb_sketch
 from dpsdata.sketch.rough import (
     RoughDraws,
     deform_sketch,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dpsdata.contracts import UsageError, check_sketch
-from dpsdata.device import keyed_generator
+from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch.dilate import dilate_sketch, levels_as_list, max_diameter_px
 
 if TYPE_CHECKING:

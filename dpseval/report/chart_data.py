@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dpseval.photo_files import SetKey
+from dpseval.pairing.files import SetKey
 from dpseval.report.head_table import set_keys
 from dpseval.report.verdicts import set_key
 

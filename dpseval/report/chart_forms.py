@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dpseval.metric_names import Metric
-from dpseval.photo_files import SetKey
+from dpseval.metrics.names import Metric
+from dpseval.pairing.files import SetKey
 from dpseval.report.chart_data import FEW_IMAGES, ChartPoint, chart_ends
 from dpseval.report.head_table import SHORT, column_decimals, format_number
 from dpseval.report.svg_axes import Axes, clip_text, nice_ticks, spread

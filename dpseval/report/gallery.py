@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.atomic import write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import encode_jpeg
+from dpsdata.images.codec import encode_jpeg
+from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
 from dpseval.report.stored import load_json
 
 FOLDER = "gallery"

@@ -9,8 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-from dpseval.metric_names import METRICS, REGION_NAMES, Metric
-from dpseval.photo_files import SetKey
+from dpseval.metrics.names import METRICS, REGION_NAMES, Metric
+from dpseval.pairing.files import SetKey
 from dpseval.report.verdicts import Verdict, set_key
 
 Mark = Literal["best", "tied", ""]

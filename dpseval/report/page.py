@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from dpsdata.atomic import write_text_atomic
+from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.chart_data import method_styles
 from dpseval.report.facts import SHOWN_ELSEWHERE, flatten_facts, list_texts
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsdata.atomic import write_text_atomic
-from dpseval.metric_names import REGION_NAMES
+from dpsdata.runtime.files import write_text_atomic
+from dpseval.metrics.names import REGION_NAMES
 from dpseval.report.head_table import Cell, HeadTable, Row, build_head_table, missing_notes
 from dpseval.report.verdicts import Verdict, gather_verdicts
 
@@ -58,7 +58,7 @@ def write_tables(folder: Path, scores: pd.DataFrame, comparisons: pd.DataFrame) 
     Args:
         folder: the REPORT folder.
         scores: the columns of `scores.csv`.
-        comparisons: the columns of `dpseval.summary.comparisons`; may be empty.
+        comparisons: the columns of `dpseval.statistics.summary.comparisons`; may be empty.
 
     Raises:
         EnvironmentFailure: a file cannot be written.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dpsdata.contracts import MissingError
-from dpseval.photo_files import SetKey
+from dpseval.pairing.files import SetKey
 
 _DAMAGED = "scores.json: damaged, expected the fields of a comparison in each of `comparisons`; run dpseval score again"
 
@@ -77,7 +77,7 @@ def gather_verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
     """Gather comparisons, one a row, into one verdict for each metric and region, in the order of the table.
 
     Args:
-        comparisons: the columns of `dpseval.summary.comparisons`; may be empty.
+        comparisons: the columns of `dpseval.statistics.summary.comparisons`; may be empty.
 
     Raises:
         MissingError: a column is missing or holds something else.

@@ -9,10 +9,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dpseval.image_table import values_by_set
-from dpseval.metric_names import METRICS
-from dpseval.statistics import SIGNIFICANCE, holm, paired_difference
-from dpseval.study.cells import CellScores
+from dpseval.metrics.names import METRICS
+from dpseval.statistics.image_table import values_by_set
+from dpseval.statistics.intervals import SIGNIFICANCE, holm, paired_difference
+from dpseval.study.conditions import CellScores
 from dpseval.study.config import OWN
 
 Outcome = Literal["yes", "no", "not separated"]

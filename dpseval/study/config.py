@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError
 from dpsdata.masks import MASK_FAMILIES
-from dpsdata.sketch.disturb import FAULTS, Disturbance, Fault
-from dpseval.score_config import ScoreConfig
+from dpsdata.sketch.perturb import FAULTS, Disturbance, Fault
+from dpseval.scoring.config import ScoreConfig
 
 OWN = "own"
 _REFERENCE_PX = 256
@@ -57,7 +57,7 @@ class StudyConfig:
         built: folder that `dpsdata build` made.
         out: folder of the report, without any photo but those of `shown`.
         work: folder of outputs, disturbed sketches and single reports; a study goes on there.
-        methods: names of `models.registry.METHODS`; Deep Plastic Surgery, `dps`, must be among them.
+        methods: names of `models.methods.registry.METHODS`; Deep Plastic Surgery, `dps`, must be among them.
         cells: what is compared; the mask family of the first one is that on which levels are chosen.
         levels: refinement levels in [0, 1], of the methods that have them; 0 and 1 must be among them.
         split: name of the split that is scored.

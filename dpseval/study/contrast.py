@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import level_folder
-from dpsdata.dataset import EditDataset
-from dpsdata.image_io import read_photo, tensor_to_photo
+from dpsdata.dataset.torch_dataset import EditDataset
+from dpsdata.images.codec import read_photo, tensor_to_photo
 
 _FLAT = 2.0  # grey levels; a share of less says nothing
 

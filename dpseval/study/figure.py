@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import level_folder
-from dpsdata.dataset import EditDataset
-from dpsdata.image_io import encode_jpeg, read_photo, read_sketch, tensor_to_photo
+from dpsdata.dataset.torch_dataset import EditDataset
+from dpsdata.images.codec import encode_jpeg, read_photo, read_sketch, tensor_to_photo
 
 _SIDE_PX = 160
 _GAP_PX = 4

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dpsdata.atomic import write_bytes_atomic, write_failure, write_text_atomic
-from dpsdata.build.manifest import read_dataset
 from dpsdata.contracts import FindingsError, UsageError
-from dpsdata.dataset import EditDataset
-from dpsdata.lock_file import lock_folder
-from dpseval.image_table import values_by_set
-from dpseval.level_trend import level_trend
-from dpseval.statistics import bootstrap_interval
+from dpsdata.dataset.manifest import read_dataset
+from dpsdata.dataset.torch_dataset import EditDataset
+from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
+from dpsdata.runtime.lock_file import lock_folder
+from dpseval.statistics.image_table import values_by_set
+from dpseval.statistics.intervals import bootstrap_interval
+from dpseval.statistics.level_trend import level_trend
 from dpseval.study.answers import Answer, answer_questions
-from dpseval.study.cells import CellScores, is_cell_done, plan_sweep, prepare_sketches, run_cell
+from dpseval.study.conditions import CellScores, is_cell_done, plan_sweep, prepare_sketches, run_cell
 from dpseval.study.config import OWN, Cell, StudyConfig
 from dpseval.study.contrast import hole_contrasts
 from dpseval.study.figure import draw_figure

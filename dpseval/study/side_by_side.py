@@ -18,8 +18,8 @@ from multiprocessing import active_children, get_context
 from threading import RLock
 from typing import NamedTuple
 
-from dpsdata.worker_process import serve_parent
-from dpseval.study.cells import run_cell
+from dpsdata.runtime.processes import serve_parent
+from dpseval.study.conditions import run_cell
 from dpseval.study.config import Cell, StudyConfig
 
 Say = Callable[[str], None]

@@ -13,8 +13,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from dpsdata.atomic import write_text_atomic
-from dpseval.metric_names import METRICS
+from dpsdata.runtime.files import write_text_atomic
+from dpseval.metrics.names import METRICS
 from dpseval.report.chart_data import chart_points
 from dpseval.report.chart_forms import draw_over_level
 from dpseval.report.head_table import column_decimals, format_number

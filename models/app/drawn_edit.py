@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.app.baselines import AnyEngine
 from models.app.engine import Placement
 from models.app.opened_photo import OpenedPhoto
 from models.app.previews import Region
-from models.app.rivals import AnyEngine
 
 Marks = NDArray[np.uint8]
 

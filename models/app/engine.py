@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.edit_run import hash_weights
-from models.loading import load_editor
-from models.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
-from models.predictor import EditResult
-from models.registry import METHODS
+from models.editing.editor import EditResult
+from models.editing.loading import load_editor
+from models.editing.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
+from models.editing.run import hash_weights
+from models.methods.registry import METHODS
 
 
 @dataclass(frozen=True)

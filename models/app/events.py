@@ -12,10 +12,10 @@ from typing import Any
 
 from dpsdata.contracts import DpsError, UsageError
 from models.app import fragments
+from models.app.baselines import AnyEngine, RivalEngine
 from models.app.drawn_edit import DrawnEdit
 from models.app.engine import Engine
 from models.app.method_words import name_button, name_editors, name_rival, say_limits
-from models.app.rivals import AnyEngine, RivalEngine
 from models.app.sample import read_sample
 from models.app.session import LEVELS, EditSession
 

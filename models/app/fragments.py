@@ -9,7 +9,7 @@ from dpsdata.weights import list_weights
 from models.app.drawn_edit import DrawnEdit, LevelPatch
 from models.app.method_words import say_limits
 from models.app.previews import grey_url, photo_url
-from models.registry import Method
+from models.methods.registry import Method
 
 _STRIP_PX, _RESULT_PX = 320, 720
 _WORDS = {0.0: "follows my line", 1.0: "corrects my line"}

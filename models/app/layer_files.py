@@ -6,7 +6,7 @@ import numpy as np
 
 from dpsdata.contracts import BrokenImageError, UsageError
 from models.app.drawn_edit import Marks
-from models.user_inputs import find_lines, looks_inverted, read_mask_input, read_sketch_input
+from models.editing.user_inputs import find_lines, looks_inverted, read_mask_input, read_sketch_input
 
 
 def read_layer(role: str, data: bytes, name: str, size: tuple[int, int]) -> tuple[Marks, tuple[str, ...]]:

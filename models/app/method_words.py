@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.registry import METHODS, Method
+from models.methods.registry import METHODS, Method
 
 
 def name_editors(weights: Iterable[str]) -> list[str]:

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.alignment import find_face
 from dpsdata.contracts import BrokenImageError, UsageError
-from dpsdata.image_io import read_photo
+from dpsdata.images.codec import read_photo
+from dpsdata.images.faces import find_face
 from models.app.engine import Placement
-from models.edit_request import INPUTS_FOLDER, InputFile
-from models.photo_frame import NoFaceError, find_frame
+from models.editing.photo_frame import NoFaceError, find_frame
+from models.editing.request import INPUTS_FOLDER, InputFile
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _SEARCH_PX, _SMALLEST_FACE_PX = 400, 40

@@ -10,7 +10,7 @@ from typing import Any
 from models.app import fragments
 from models.app.events import PageEvents, SessionSeed
 from models.app.method_words import name_button
-from models.registry import METHODS
+from models.methods.registry import METHODS
 
 _ATTACH = "window.dps.attach(element)"
 _PICK = """element.addEventListener('click', (event) => {

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.image_io import encode_jpeg, encode_png
+from dpsdata.images.codec import encode_jpeg, encode_png
 
 CANVAS_PX = 1600
 Region = tuple[slice, slice]

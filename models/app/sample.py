@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dpsdata.image_io import encode_png
+from dpsdata.images.codec import encode_png
 
 
 def read_sample() -> tuple[bytes, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
-from dpsdata.image_header import MAX_FILE_BYTES
+from dpsdata.images.header import MAX_FILE_BYTES
 
 HOST = "127.0.0.1"
 _SETTINGS = {
@@ -62,11 +62,11 @@ def make_page(weights: str | None, downloads: Path) -> Any:
     Raises:
         MissingError: the weights that were named are not there, or damaged.
     """
+    from models.app.baselines import find_rivals
     from models.app.engine import Engine
     from models.app.events import PageEvents
     from models.app.page import EditPage, build_missing_page
-    from models.app.rivals import find_rivals
-    from models.edit_cli import choose_weights
+    from models.cli.edit import choose_weights
 
     if weights is not None:
         name = choose_weights(weights, "edit")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, UsageError, check_level
-from dpsdata.image_io import encode_png
+from dpsdata.images.codec import encode_png
+from models.app.baselines import AnyEngine
 from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
 from models.app.edit_folder import open_edit, pack_edit
 from models.app.engine import Engine, Placement
@@ -20,12 +21,11 @@ from models.app.layer_files import read_layer
 from models.app.method_words import name_button, refuse_folder
 from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, place_face
 from models.app.previews import find_region, grey_url, hole_region, photo_url
-from models.app.rivals import AnyEngine
 from models.app.strokes import paint_layer, read_layers
-from models.edit_request import EditRequest, InputFile
-from models.edit_run import make_run
-from models.predictor import EditResult
-from models.user_inputs import find_lines, read_edit_inputs
+from models.editing.editor import EditResult
+from models.editing.request import EditRequest, InputFile
+from models.editing.run import make_run
+from models.editing.user_inputs import find_lines, read_edit_inputs
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CACHE_BYTES = 384 * 2**20

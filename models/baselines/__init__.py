@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dpsdata.lazy_names import lazy_names
+from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
-from models.baselines.tf_operators import resize_nearest
+from models.baselines.tensorflow.operators import resize_nearest
 
 _RATE = 2
 _KEY_PX = 3

@@ -12,7 +12,7 @@ from dpsdata.contracts import UsageError
 from models.baselines.contextual_attention import attend
 from models.baselines.edit_inputs import check_edit, check_plane, swap_colors
 from models.baselines.gated_conv import SplitGatedConv2d
-from models.baselines.tf_operators import SameConv2d
+from models.baselines.tensorflow.operators import SameConv2d
 
 SIZE_MULTIPLE_PX = 8
 _RATES = (2, 4, 8, 16)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
-from models.baselines.tf_operators import SameConv2d, convolve_transposed, normalise_response
-from models.layers import LEAKY_SLOPE
+from models.baselines.tensorflow.operators import SameConv2d, convolve_transposed, normalise_response
+from models.networks.layers import LEAKY_SLOPE
 
 Activation = Literal["elu", "relu"]
 

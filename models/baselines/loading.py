@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from dpsdata.atomic import write_text_atomic
 from dpsdata.contracts import UsageError
-from dpsdata.weights_store import write_safetensors
+from dpsdata.runtime.files import write_text_atomic
+from dpsdata.weights.store import write_safetensors
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
 from models.baselines.scfegan import ScFegan, ScFeganConfig
 from models.baselines.sn_patch_critic import PatchCritic, PatchCriticConfig
-from models.baselines.tf_names import count_weights, from_tensorflow, tf_tensors
+from models.baselines.tensorflow.names import count_weights, from_tensorflow, tf_tensors
 from models.baselines.weight_sources import OpenWeights, WeightSource, open_weights
 
 SCHEMA_VERSION = 1

@@ -64,7 +64,7 @@ def training_set_in_name(path: Path) -> str:
 
 def import_official(path: Path) -> Imported | None:
     """The importer of both networks, from the index of their checkpoint; None for a file of another kind."""
-    from models.baselines.bundle_table import FOOTER_BYTES, has_table_footer
+    from models.baselines.tensorflow.table import FOOTER_BYTES, has_table_footer
 
     with path.open("rb") as stream:
         size = stream.seek(0, 2)
@@ -77,8 +77,8 @@ def import_official(path: Path) -> Imported | None:
 
 
 def _import_bundle(prefix: Path) -> Imported:
-    from models.baselines.tensor_bundle import list_bundle
-    from models.baselines.tf_names import tf_tensors
+    from models.baselines.tensorflow.bundle import list_bundle
+    from models.baselines.tensorflow.names import tf_tensors
     from models.baselines.weight_sources import open_weights
 
     listed = list_bundle(prefix)
@@ -123,8 +123,8 @@ def _official_net(network: str) -> nn.Module:
 
 
 def _card(prefix: Path, network: str, left_out_count: int) -> dict[str, Any]:
-    from dpsdata.weights_store import sha256_file
-    from models.baselines.tensor_bundle import data_paths
+    from dpsdata.weights.store import sha256_file
+    from models.baselines.tensorflow.bundle import data_paths
 
     official = OFFICIAL_NETWORKS[network]
     return {

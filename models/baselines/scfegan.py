@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import keyed_generator
+from dpsdata.runtime.device import keyed_generator
 from models.baselines.edit_inputs import check_color, check_edit, check_noise, check_plane, swap_colors
 from models.baselines.gated_conv import PairGatedConv2d, SelfGatedUpConv2d
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
 from models.baselines.edit_inputs import match_plane, swap_colors
-from models.baselines.tf_operators import SameConv2d, convolve_same
-from models.layers import LEAKY_SLOPE
+from models.baselines.tensorflow.operators import SameConv2d, convolve_same
+from models.networks.layers import LEAKY_SLOPE
 
 _FACTORS = (1, 2, 4, 4, 4, 4)
 _NORM_EPS = 1e-12

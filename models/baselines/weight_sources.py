@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_read import read_state
-from models.baselines.tensor_bundle import find_bundle_prefix, index_path, list_bundle, read_bundle
+from dpsdata.weights.reading import read_state
+from models.baselines.tensorflow.bundle import find_bundle_prefix, index_path, list_bundle, read_bundle
 
 WeightSource = str | os.PathLike[str] | Mapping[str, Any]
 NEXT = "get the official files again (`dps weights list` says where), or pass another source"

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.hed import load_hed
-from dpsdata.image_io import encode_png
+from dpsdata.images.codec import encode_png
 from dpsdata.portraits import crop_astronaut, draw_portrait
 from dpsdata.sketch import simplify_edge_map
-from models.edit_request import INPUTS_FOLDER, InputFile
+from models.editing.request import INPUTS_FOLDER, InputFile
 from models.recipes.catalogue import Recipe
 from models.recipes.shapes import draw_lines, fill_areas
 

@@ -2,7 +2,7 @@
 
 OUT/NAME/photo.png, mask.png, sketch.png   what a person paints and draws
 OUT/NAME/command.txt                       the command that repeats it there by hand
-OUT/NAME/l0.5.png, strip.png, run.json     what that command writes, see models/edit_run.py
+OUT/NAME/l0.5.png, strip.png, run.json     what that command writes, see models/editing/run.py
 OUT/NAME/figure.jpg                        one row of the sheet
 OUT/recipes.jpg                            all rows
 """
@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpsdata.atomic import write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.contracts import MissingError
-from dpsdata.image_io import encode_jpeg, read_mask
-from models.edit_request import RUN_FILE, EditRequest, InputFile
-from models.edit_run import hash_weights, make_run, write_run
+from dpsdata.images.codec import encode_jpeg, read_mask
+from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
+from models.editing.request import RUN_FILE, EditRequest, InputFile
+from models.editing.run import hash_weights, make_run, write_run
 from models.recipes.catalogue import Recipe
 from models.recipes.drawing import draw_inputs
 from models.recipes.sheet import JPEG_QUALITY, Photo, draw_row, draw_sheet

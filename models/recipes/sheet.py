@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import level_folder
-from dpsdata.image_io import read_grey, read_mask, read_photo, resize_photo
-from models.edit_request import InputFile
+from dpsdata.images.codec import read_grey, read_mask, read_photo, resize_photo
+from models.editing.request import InputFile
 from models.recipes.catalogue import Recipe
 
 Photo = NDArray[np.uint8]

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.training.loop import Trainer
-    from models.training.presets import find_train_preset
-from models.training.train_config import TrainConfig
+    from models.training.editing.presets import find_train_preset
+    from models.training.engine.loop import Trainer
+from models.training.editing.config import TrainConfig
 
 _HOMES = {
-    "TrainConfig": "models.training.train_config",
-    "Trainer": "models.training.loop",
-    "find_train_preset": "models.training.presets",
+    "TrainConfig": "models.training.editing.config",
+    "Trainer": "models.training.engine.loop",
+    "find_train_preset": "models.training.editing.presets",
 }
 
 __all__ = ["TrainConfig", "Trainer", "find_train_preset"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from dpsdata.dataset import EditDataset
-from models.editing_net import EditingNet
-from models.training.validation import fill_mean_color, hole_psnr
+from dpsdata.dataset.torch_dataset import EditDataset
+from models.networks.editing_net import EditingNet
+from models.training.engine.validation import fill_mean_color, hole_psnr
 
 LEVELS = (0.0, 0.5, 1.0)
 

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dpsdata.atomic import write_failure, write_text_atomic
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_read import read_state
-from dpsdata.weights_store import sha256_file, write_safetensors
-from models.bundled_weights import BUNDLED_FOLDER
-from models.training.exporting import CARD_FILE, read_run_card
-from models.training.given_weights import describe_files, find_exported
-from models.training.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images
+from dpsdata.runtime.files import write_failure, write_text_atomic
+from dpsdata.weights.reading import read_state
+from dpsdata.weights.store import sha256_file, write_safetensors
+from models.training.engine.initial_weights import describe_files, find_exported
+from models.training.engine.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images
+from models.training.export import CARD_FILE, read_run_card
+from models.weights.bundled import BUNDLED_FOLDER
 
 _BUNDLED = "bundled"
 _KINDS = ("config", "network", "task", "method")

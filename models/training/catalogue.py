@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 import torch
 
 from dpsdata.contracts import UsageError
-from models.training.algorithm import Algorithm
-from models.training.editing import EditingAlgorithm
-from models.training.presets import find_train_preset, train_preset_names
-from models.training.rivals.algorithm import RivalAlgorithm
-from models.training.rivals.presets import find_rival_preset, rival_preset_names
-from models.training.rivals.train_config import RivalTrainConfig
-from models.training.train_config import TrainConfig
+from models.training.baselines.algorithm import RivalAlgorithm
+from models.training.baselines.config import RivalTrainConfig
+from models.training.baselines.presets import find_rival_preset, rival_preset_names
+from models.training.editing.algorithm import EditingAlgorithm
+from models.training.editing.config import TrainConfig
+from models.training.editing.presets import find_train_preset, train_preset_names
+from models.training.engine.algorithm import Algorithm
 
 AnyTrainConfig: TypeAlias = TrainConfig | RivalTrainConfig
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import DpsError
-from models.baselines.tensor_bundle import index_path, read_bundle, shard_path
+from models.baselines.tensorflow.bundle import index_path, read_bundle, shard_path
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "reports" / "benchmarks" / "fuzz_bundles.json"

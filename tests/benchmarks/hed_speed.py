@@ -28,11 +28,11 @@ import torch
 from skimage.measure import label
 from skimage.morphology import thin
 
-from dpsdata.build.config import BuildConfig
-from dpsdata.build.stages import SampleBuilder, SampleRecord, StageOptions, quantise_edges
-from dpsdata.device import has_fast_bf16
+from dpsdata.dataset.config import BuildConfig
+from dpsdata.dataset.stages import SampleBuilder, SampleRecord, StageOptions, quantise_edges
 from dpsdata.hed import HED, load_hed
-from dpsdata.image_io import encode_jpeg, read_photo
+from dpsdata.images.codec import encode_jpeg, read_photo
+from dpsdata.runtime.device import has_fast_bf16
 from dpsdata.sketch import simplify_edge_map
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from dpseval.statistics import bootstrap_intervals
+from dpseval.statistics.intervals import bootstrap_intervals
 
 BLOCK = 1000
 

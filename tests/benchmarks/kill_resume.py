@@ -17,12 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from dpsdata.build.manifest import read_dataset
-from dpsdata.build.verify import verify_dataset
 from dpsdata.contracts import BrokenImageError
-from dpsdata.device import keyed_generator
-from dpsdata.image_io import read_photo
+from dpsdata.dataset.manifest import read_dataset
+from dpsdata.dataset.verify import verify_dataset
+from dpsdata.images.codec import read_photo
 from dpsdata.portraits import write_sample_faces
+from dpsdata.runtime.device import keyed_generator
 
 REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "kill_resume.json"
 

@@ -21,12 +21,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from dpsdata.dataset import EditDataset  # noqa: E402
-from dpsdata.weights_store import sha256_file  # noqa: E402
-from dpseval.score_config import ScoreConfig  # noqa: E402
-from dpseval.study.cells import run_cell  # noqa: E402
+from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
+from dpsdata.weights.store import sha256_file  # noqa: E402
+from dpseval.scoring.config import ScoreConfig  # noqa: E402
+from dpseval.study.conditions import run_cell  # noqa: E402
 from dpseval.study.config import StudyConfig, parse_cells  # noqa: E402
-from models.bundled_weights import BUNDLED_FOLDER  # noqa: E402
+from models.weights.bundled import BUNDLED_FOLDER  # noqa: E402
 
 CELL = "dps:deformed-8"
 LEVELS = (0.0, 1.0)

@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from dpsdata.dataset import EditDataset  # noqa: E402
+from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
 from dpsdata.sketch import dilate_sketch, scaled_diameter_px, smooth_sketch  # noqa: E402
 
 LEVELS = (0.0, 0.5, 1.0)

@@ -19,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from dpsdata.image_io import encode_png, read_photo  # noqa: E402
+from dpsdata.images.codec import encode_png, read_photo  # noqa: E402
 from dpseval import ScoreConfig, score  # noqa: E402
 
 SIZE = 64

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dpsdata.device import use_one_thread
+from dpsdata.runtime.device import use_one_thread
 
 use_one_thread()
 

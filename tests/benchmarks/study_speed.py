@@ -20,9 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from dpsdata.build import BuildConfig, build_dataset  # noqa: E402
+from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
 from dpsdata.portraits import write_sample_faces  # noqa: E402
-from dpseval.score_config import ScoreConfig  # noqa: E402
+from dpseval.scoring.config import ScoreConfig  # noqa: E402
 from dpseval.study.config import StudyConfig, parse_cells  # noqa: E402
 from dpseval.study.running import run_study  # noqa: E402
 

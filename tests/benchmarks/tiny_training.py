@@ -20,17 +20,18 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from dpsdata.build import BuildConfig, build_dataset  # noqa: E402
-from dpsdata.dataset import EditDataset  # noqa: E402
+from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
+from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
 from dpsdata.portraits import write_sample_faces  # noqa: E402
-from models.loading import load_editing_net  # noqa: E402
+from models.editing.loading import load_editing_net  # noqa: E402
 from models.training.assessment import assess_net  # noqa: E402
 
 BARS = {"seconds_at_most": 300, "gain_db_at_least": 3.0}
 PHOTO_COUNT = 12
 TRAIN = (
-    "import sys; from models.train_cli import register_train; import typer; app = typer.Typer(); "
-    "app.callback()(lambda: None); register_train(app); from dpsdata.command import run_and_exit; run_and_exit(app)"
+    "import sys; from models.cli.train import register_train; import typer; app = typer.Typer(); "
+    "app.callback()(lambda: None); register_train(app); "
+    "from dpsdata.runtime.command_line import run_and_exit; run_and_exit(app)"
 )
 
 

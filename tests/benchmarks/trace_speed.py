@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from dpsdata.device import use_one_thread
+from dpsdata.runtime.device import use_one_thread
 
 use_one_thread()
 
@@ -30,8 +30,8 @@ import torchmetrics  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
 from torchmetrics.image.fid import _compute_fid  # noqa: E402
 
-from dpsdata.atomic import write_text_atomic  # noqa: E402
-from dpseval.distribution.frechet import frechet_distance, trace_term  # noqa: E402
+from dpsdata.runtime.files import write_text_atomic  # noqa: E402
+from dpseval.metrics.frechet import frechet_distance, trace_term  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT, SIZE = 1000, 2048

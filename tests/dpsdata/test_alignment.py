@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dpsdata.alignment import AlignmentCheck, check_alignment, choose_probes, looks_aligned
+from dpsdata.images.faces import AlignmentCheck, check_alignment, choose_probes, looks_aligned
 from dpsdata.portraits import crop_astronaut, draw_portrait
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dpsdata.atomic import is_temporary_name, write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.contracts import EnvironmentFailure
+from dpsdata.runtime.files import is_temporary_name, write_bytes_atomic, write_failure, write_text_atomic
 
 
 def names(folder: Path) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from dpsdata import cli, command
+from dpsdata import cli
 from dpsdata.cli import app
 from dpsdata.contracts import ExitCode, FindingsError, MissingError, ToleranceError, UsageError
-from dpsdata.image_io import read_photo
+from dpsdata.images.codec import read_photo
+from dpsdata.runtime import command_line as command
 
 
 def run(*words: object) -> int:
@@ -181,7 +182,7 @@ def test_several_mask_families_after_one_option() -> None:
 def test_eval_hed_scores_a_small_set(tmp_path: Path, tiny_hed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
 
-    from dpsdata.image_io import write_edges, write_photo
+    from dpsdata.images.codec import write_edges, write_photo
 
     photo = np.full((256, 320, 3), 30, np.uint8)
     photo[80:200, 80:240] = 220

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import check_precision, choose_device
+from dpsdata.runtime.device import check_precision, choose_device
 
 
 @pytest.mark.parametrize("name", ["meta", "mps", "gpu", "cuda:x", ""])
@@ -31,7 +31,7 @@ def test_a_cuda_device_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_precisions_fit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpsdata.device.has_fast_bf16", lambda: False)
+    monkeypatch.setattr("dpsdata.runtime.device.has_fast_bf16", lambda: False)
     assert check_precision("bf16", torch.device("cuda")) == "bf16"
     with pytest.raises(UsageError, match="avx512_bf16"):
         check_precision("bf16", torch.device("cpu"))

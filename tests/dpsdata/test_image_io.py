@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dpsdata import image_header, image_io
 from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.images import codec as image_io
+from dpsdata.images import header as image_header
 
 
 def picture(height: int = 24, width: int = 16) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.layouts import SourceListing, find_samples, natural_key, read_sample
+from dpsdata.sources.layouts import SourceListing, find_samples, natural_key, read_sample
 
 
 def _fill(root: Path, *paths: str) -> Path:

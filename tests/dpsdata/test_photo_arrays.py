@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError, check_photo
-from dpsdata.photo_arrays import (
+from dpsdata.images.arrays import (
     RESAMPLERS,
     crop_square,
     photo_to_tensor,

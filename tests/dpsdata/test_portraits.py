@@ -10,7 +10,7 @@ from skimage.data import astronaut
 from skimage.transform import SimilarityTransform, warp
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
-from dpsdata.image_io import read_photo
+from dpsdata.images.codec import read_photo
 from dpsdata.portraits import crop_astronaut, draw_portrait, write_sample_faces
 from dpsdata.portraits.canvas import StrandNoise, ellipse, new_canvas, soft
 from dpsdata.portraits.person import EYE_LEFT, EYE_RIGHT, draw_person

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dpsdata.build.manifest import ManifestRow, write_dataset
-from dpsdata.image_io import write_mask, write_photo, write_sketch
+from dpsdata.dataset.manifest import ManifestRow, write_dataset
+from dpsdata.images.codec import write_mask, write_photo, write_sketch
 
 SIZE = 64
 IDS = ("a", "b__c", "d", "e")
@@ -75,7 +75,7 @@ class FakeNetwork:
     def look(self, photos):
         import torch
 
-        from dpseval.network_readers import Look
+        from dpseval.scoring.network_readers import Look
 
         self.seen += [photo.tobytes() for photo in photos]
         count, height, width = photos.shape[:3]
@@ -91,11 +91,11 @@ class FakeNetwork:
 
 
 def fake_readers(judge: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), counting_inception: bool = False):
-    """A stand-in for `dpseval.networks.load_readers`."""
+    """A stand-in for `dpseval.scoring.networks.load_readers`."""
     import torch
 
-    from dpseval.network_readers import PairReader, ReaderSetup, VectorReader
-    from dpseval.networks import Readers, open_caches
+    from dpseval.scoring.network_readers import PairReader, ReaderSetup, VectorReader
+    from dpseval.scoring.networks import Readers, open_caches
 
     def load(config, missing):
         features, maps = open_caches(config)

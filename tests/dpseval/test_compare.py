@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import dpseval
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import write_photo
+from dpsdata.images.codec import write_photo
+from dpsdata.runtime.command_line import run_app
 from dpseval import ScoreConfig, compare_reports
 from dpseval.cli import app
 
@@ -37,7 +37,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("compare")
     built = samples.make_built(root / "built", IDS)
     patch = pytest.MonkeyPatch()
-    patch.setattr("dpseval.scoring.load_readers", samples.fake_readers(samples.FakeNetwork()))
+    patch.setattr("dpseval.scoring.score.load_readers", samples.fake_readers(samples.FakeNetwork()))
     for name, method, off in (("A", "m", 10), ("B", "m", 6), ("C", "other", 6)):
         write_outputs(root / f"out{name}", method, off)
         config = ScoreConfig(out=root / name, masks="dps", device="cpu", use_cache=False)
@@ -117,7 +117,7 @@ def test_other_weights_are_refused_and_absent_ones_are_skipped(reports: Path, tm
 
 def test_really_other_masks_and_photos_are_refused(reports: Path, tmp_path: Path) -> None:
     patch = pytest.MonkeyPatch()
-    patch.setattr("dpseval.scoring.load_readers", samples.fake_readers(samples.FakeNetwork()))
+    patch.setattr("dpseval.scoring.score.load_readers", samples.fake_readers(samples.FakeNetwork()))
     base = {"device": "cpu", "use_cache": False, "out": tmp_path / "X"}
     dpseval.score(reports / "outB", reports / "built", ScoreConfig(**base, masks="center", allow=("inverted-mask",)))
     with pytest.raises(UsageError, match="differ in masks"):

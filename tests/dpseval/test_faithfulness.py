@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dpsdata.contracts import UsageError
-from dpseval.faithfulness import default_tolerance_px, score_edges, thin_output_edges
+from dpseval.metrics.faithfulness import default_tolerance_px, score_edges, thin_output_edges
 
 SIZE = 64
 

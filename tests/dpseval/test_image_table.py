@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.image_table import EXACT_DB, list_sets, prepare_image_table, values_by_set
+from dpseval.statistics.image_table import EXACT_DB, list_sets, prepare_image_table, values_by_set
 
 
 def _rows() -> pd.DataFrame:

@@ -11,8 +11,8 @@ from skimage.data import astronaut
 
 from dpsdata.contracts import UsageError
 from dpsdata.hed import load_judge
-from dpseval.judge import Judge
-from dpseval.pairwise.regions import composite, region_masks
+from dpseval.metrics.hedps import Judge
+from dpseval.metrics.regions import composite, region_masks
 
 FACE = np.ascontiguousarray(astronaut()[20:148, 150:278])  # 128 x 128
 FULL = {"full": np.ones(FACE.shape[:2], bool)}

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.level_trend import level_trend
-from dpseval.statistics import bootstrap_interval
+from dpseval.statistics.intervals import bootstrap_interval
+from dpseval.statistics.level_trend import level_trend
 
 
 def _images(metric: str, curve: dict[float, float], noise: float = 0.02, count: int = 60) -> pd.DataFrame:

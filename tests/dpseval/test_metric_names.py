@@ -3,8 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from dpseval.metric_names import METRICS, REGION_NAMES
-from dpseval.pairwise.regions import REGIONS
+from dpseval.metrics.names import METRICS, REGION_NAMES
+from dpseval.metrics.regions import REGIONS
 
 
 def test_names_regions_and_ranges_agree() -> None:
@@ -21,6 +21,6 @@ def test_names_regions_and_ranges_agree() -> None:
 
 def test_the_table_imports_nothing_heavy() -> None:
     code = (
-        "import sys, dpseval.metric_names; print([m for m in ('numpy', 'pandas', 'torch', 'cv2') if m in sys.modules])"
+        "import sys, dpseval.metrics.names; print([m for m in ('numpy', 'pandas', 'torch', 'cv2') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from dpsdata import weights
-from dpseval.score_config import ScoreConfig
+from dpseval.scoring.config import ScoreConfig
 from dpseval.sweep import SweepConfig, run_sweep
 from models.baselines import DeepFillv2, ScFegan
-from models.baselines.tf_names import tf_tensors
+from models.baselines.tensorflow.names import tf_tensors
 
 TESTS = Path(__file__).resolve().parents[1]
 samples = SimpleNamespace(**runpy.run_path(str(TESTS / "models/method_samples.py")))
@@ -40,7 +40,7 @@ def formula_weights(build: type[nn.Module]) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_official_bundles_are_imported_predicted_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
     for prefix, build in (
         (tmp_path / "release_celeba_hq_256_deepfill_v2/snap-0", DeepFillv2),
         (tmp_path / "SC-FEGAN/SC-FEGAN.ckpt", ScFegan),

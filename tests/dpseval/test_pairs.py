@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from dpsdata.contracts import MissingError, UsageError
-from dpseval.output_sets import find_sets
-from dpseval.pairs import leave_out, pair_outputs, refused_findings
-from dpseval.photo_files import SetKey
-from dpseval.score_config import ScoreConfig
+from dpseval.pairing.files import SetKey
+from dpseval.pairing.output_sets import find_sets
+from dpseval.pairing.pairs import leave_out, pair_outputs, refused_findings
+from dpseval.scoring.config import ScoreConfig
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import dpseval
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import write_photo
+from dpsdata.images.codec import write_photo
+from dpsdata.runtime.command_line import run_app
 from dpseval import ScoreConfig
 from dpseval.cli import app
 from dpseval.report.stored import read_report
@@ -49,7 +49,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The judge and LPIPS as networks that count, and an Inception of a few pixels."""
     found = SimpleNamespace(judge=samples.FakeNetwork(), lpips=samples.FakeNetwork("lpips_alex", "2" * 64, False))
     load = samples.fake_readers(found.judge, (found.lpips,), counting_inception=True)
-    monkeypatch.setattr("dpseval.scoring.load_readers", load)
+    monkeypatch.setattr("dpseval.scoring.score.load_readers", load)
     return found
 
 
@@ -201,7 +201,7 @@ def test_missing_weights_are_said_and_can_be_required(
     built: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("dpseval.scoring.load_readers", samples.fake_readers(samples.FakeNetwork()))
+    monkeypatch.setattr("dpseval.scoring.score.load_readers", samples.fake_readers(samples.FakeNetwork()))
     scores = dpseval.score(outputs, built, config(tmp_path, lpips_nets=("alex", "vgg")))
     notes = scores.summary.set_index("metric")["note"]
     assert set(notes[["fid", "kid"]]) == {"weights missing: dps weights get inception-fid"}
@@ -245,7 +245,8 @@ def test_a_dry_run_writes_nothing(
 
 
 def test_workers_start_without_torch() -> None:
-    code = "import sys, dpseval.measuring; sys.exit(bool({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    heavy = "{'torch', 'pandas', 'matplotlib'}"
+    code = f"import sys, dpseval.scoring.pixel_workers; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 

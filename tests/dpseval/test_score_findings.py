@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 import dpseval
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import write_photo
+from dpsdata.images.codec import write_photo
+from dpsdata.runtime.command_line import run_app
 from dpseval import PairingError, ScoreConfig
 from dpseval.cli import app
-from dpseval.findings import FINDING_KINDS, Finding, count_kinds
-from dpseval.measuring import find_inverted
+from dpseval.pairing.findings import FINDING_KINDS, Finding, count_kinds
+from dpseval.scoring.pixel_workers import find_inverted
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
 SETS = ("ours/l0", "ours/l1", "rival/none")
@@ -37,7 +37,7 @@ def outputs(tmp_path: Path) -> Path:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     judge = samples.FakeNetwork()
-    monkeypatch.setattr("dpseval.scoring.load_readers", samples.fake_readers(judge))
+    monkeypatch.setattr("dpseval.scoring.score.load_readers", samples.fake_readers(judge))
     return judge
 
 
@@ -235,7 +235,7 @@ def test_nothing_is_left(built: Path, outputs: Path, tmp_path: Path, network: Si
     for name in samples.IDS:
         (outputs / f"rival/none/{name}.png").write_bytes(b"x")
     config = ScoreConfig(masks="dps", allow=("unreadable",), cache=tmp_path / "c", device="cpu")
-    with pytest.raises(dpseval.findings.FindingsError, match="no photo remains"):
+    with pytest.raises(dpseval.pairing.findings.FindingsError, match="no photo remains"):
         dpseval.score(outputs, built, config)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
 from dpsdata.contracts import UsageError
-from dpseval.statistics import (
+from dpseval.statistics.intervals import (
     bootstrap_interval,
     bootstrap_intervals,
     holm,

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.metric_names import METRICS
-from dpseval.statistics import bootstrap_interval
-from dpseval.summary import SCORE_COLUMNS, SetScore, pooled_psnr, summarise
+from dpseval.metrics.names import METRICS
+from dpseval.statistics.intervals import bootstrap_interval
+from dpseval.statistics.summary import SCORE_COLUMNS, SetScore, pooled_psnr, summarise
 
 HOUSE_COLUMNS = (
     "id", "method", "level", "region", "hole_ratio", "psnr", "ssim", "l1", "lpips_alex", "hedps", "known_drift",

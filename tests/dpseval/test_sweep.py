@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import typer
 
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpseval.compare import compare_reports
+from dpsdata.runtime.command_line import run_app
+from dpseval.cli.run import register_run
 from dpseval.report.page import draw_report
-from dpseval.run_cli import register_run
-from dpseval.score_config import ScoreConfig
+from dpseval.scoring.compare import compare_reports
+from dpseval.scoring.config import ScoreConfig
 from dpseval.sweep import SweepConfig, SweepResult, run_sweep
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def config(place: Path) -> SweepConfig:
 def done(config: SweepConfig, tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DPS_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+        patch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
         return run_sweep(config)
 
 
@@ -62,7 +62,7 @@ def done(config: SweepConfig, tmp_path_factory: pytest.TempPathFactory) -> Sweep
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
     # As in a package without them, so that there are methods to be missed.
-    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
 
 
 def make_app() -> typer.Typer:

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from dpsdata.build.manifest import ManifestRow, read_manifest, write_dataset
-from dpsdata.image_io import write_mask, write_photo, write_sketch
+from dpsdata.dataset.manifest import ManifestRow, read_manifest, write_dataset
+from dpsdata.images.codec import write_mask, write_photo, write_sketch
 from dpsdata.masks import make_mask
 from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig
 from models.baselines.loading import write_network
-from models.checkpoints import write_checkpoint
-from models.editing_net import EditingNet
-from models.initialisation import initialise_weights
-from models.inpainter import Inpainter
-from models.loading import collect_checkpoints
-from models.presets import tiny_config
-from models.refiner import Refiner
+from models.editing.loading import collect_checkpoints
+from models.networks.config import tiny_config
+from models.networks.editing_net import EditingNet
+from models.networks.initialisation import initialise_weights
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
+from models.weights.checkpoints import write_checkpoint
 
 IDS = ("a", "b__c", "d")
 

@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import MissingError
-from dpsdata.device import keyed_generator
+from dpsdata.runtime.device import keyed_generator
 from dpsdata.weights import find_weights, weights_path
-from models import bundled_weights, load_editor
-from models.bundled_weights import (
+from models import load_editor
+from models.editing.loading import find_sources
+from models.methods.predictor import LoadOptions, load_method, say_method
+from models.weights import bundled as bundled_weights
+from models.weights.bundled import (
     BUNDLED_FOLDER,
     bundled_networks,
     bundled_rival_name,
     bundled_sources,
     has_bundled_rival,
 )
-from models.loading import find_sources
-from models.method_predictors import LoadOptions, load_method, say_method
 
 
 def test_the_editing_networks_are_there_and_fit_in_20_mb() -> None:
@@ -74,7 +75,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_task_without_bundled_networks_names_the_commands_that_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.bundled_weights.BUNDLED_FOLDER", tmp_path)
+    monkeypatch.setattr("models.weights.bundled.BUNDLED_FOLDER", tmp_path)
     with pytest.raises(MissingError, match="dps weights import FILE"):
         find_sources("bundled", "synthesis")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from dpsdata.contracts import MissingError
-from dpsdata.weights_read import UnrecognisedError
-from models.checkpoints import make_network, official_names, read_checkpoint, recognise, to_official
-from models.recognition import find_network, network_config
+from dpsdata.weights.reading import UnrecognisedError
+from models.weights.checkpoints import make_network, official_names, read_checkpoint, recognise, to_official
+from models.weights.recognition import find_network, network_config
 
 layouts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("official_layouts.py"))))
 

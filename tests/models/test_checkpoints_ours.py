@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_store import write_safetensors
-from models.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, write_checkpoint
-from models.discriminator import PatchDiscriminator
-from models.editing_net import EditingNet
-from models.initialisation import initialise_weights
-from models.inpainter import Inpainter
-from models.loading import collect_checkpoints, load_discriminator, load_editing_net, load_editor
-from models.presets import Task, tiny_config
-from models.refiner import Refiner, RefinerConfig
+from dpsdata.weights.store import write_safetensors
+from models.editing.loading import collect_checkpoints, load_discriminator, load_editing_net, load_editor
+from models.networks.config import Task, tiny_config
+from models.networks.discriminator import PatchDiscriminator
+from models.networks.editing_net import EditingNet
+from models.networks.initialisation import initialise_weights
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner, RefinerConfig
+from models.weights.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, write_checkpoint
 
 
 def tiny_net(task: Task = "edit", seed: int = 1) -> EditingNet:
@@ -169,7 +169,7 @@ def test_networks_of_two_pens_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_without_weights_nothing_random_is_edited_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.bundled_weights.BUNDLED_FOLDER", tmp_path)
+    monkeypatch.setattr("models.weights.bundled.BUNDLED_FOLDER", tmp_path)
     with pytest.raises(MissingError, match=r"dps weights import FILE.*dps train tiny") as caught:
         load_editor()
     assert caught.value.exit_code == 5

@@ -13,17 +13,20 @@ from typing import Any
 import pytest
 import torch
 
-from dpsdata import weights_registry
-from dpsdata.build import BuildConfig, build_dataset
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError
-from dpsdata.image_io import write_photo
+from dpsdata.dataset import BuildConfig, build_dataset
+from dpsdata.images.codec import write_photo
+from dpsdata.runtime.command_line import run_app
 from dpsdata.weights import find_weights, registered_names
-from dpsdata.weights_store import card_path, install, tensors_path
-from models import doctor_machine, doctor_weights, loading, method_weights
+from dpsdata.weights import registry as weights_registry
+from dpsdata.weights.store import card_path, install, tensors_path
 from models.cli import app
-from models.doctor import diagnose
-from models.doctor_findings import Finding, printable, run_check
+from models.doctor import machine as doctor_machine
+from models.doctor import weights as doctor_weights
+from models.doctor.checks import diagnose
+from models.doctor.findings import Finding, printable, run_check
+from models.editing import loading
+from models.methods import weights as method_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 HAS_BUNDLED_NET = doctor_weights._has_bundled_net
@@ -470,7 +473,8 @@ def test_sentences_fit_in_a_line() -> None:
 
 def test_help_and_module_load_no_heavy_library() -> None:
     code = (
-        "import sys; import models.doctor; from models.cli import app; from dpsdata.command import run_app; "
+        "import sys; import models.doctor.checks; from models.cli import app; "
+        "from dpsdata.runtime.command_line import run_app; "
         "code = run_app(app, ['doctor', '--help']); "
         "print('heavy:', sorted({'torch', 'cv2', 'numpy', 'PIL'} & set(sys.modules))); sys.exit(code)"
     )

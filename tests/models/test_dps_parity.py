@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsdata.sketch import dilate_sketch, smooth_sketch
-from models.checkpoints import load_network, recognise
-from models.editing_net import EditTensors
-from models.loading import load_discriminator, load_editor
-from models.network_inputs import critic_input, refiner_inputs, shrink_mask, split_output
+from models.editing.loading import load_discriminator, load_editor
+from models.networks.editing_net import EditTensors
+from models.networks.published_signs import critic_input, refiner_inputs, shrink_mask, split_output
+from models.weights.checkpoints import load_network, recognise
 
 TOLERANCE = 1e-4
 PORTABLE = Path(__file__).parents[1] / "parity"

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 import models
-from dpsdata.command import run_app
 from dpsdata.contracts import UsageError
-from dpsdata.image_io import encode_png, read_grey, read_photo
-from dpsdata.typed_words import parse_levels, parse_numbers
+from dpsdata.images.codec import encode_png, read_grey, read_photo
+from dpsdata.runtime.arguments import parse_levels, parse_numbers
+from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.edit_request import read_stored_run
+from models.editing.request import read_stored_run
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny_weights.py"))))
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +165,7 @@ def test_a_changed_run_is_refused(
     refused({**stored, "weights": {**stored["weights"], "G16": "0" * 64}}, "these weights are others")
     (out / "run.json").write_text(text)
     (out / "inputs" / "mask.png").write_bytes((files / "sketch.png").read_bytes())
-    with pytest.raises(models.loading.MissingError, match="the file was changed"):
+    with pytest.raises(models.editing.loading.MissingError, match="the file was changed"):
         read_stored_run(out / "run.json")
     assert run_app(app, ["synthesize", "--from", str(out / "run.json")]) in (2, 5)
 
@@ -185,7 +185,7 @@ def test_without_weights_it_says_what_helps(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.bundled_weights.BUNDLED_FOLDER", tmp_path / "none")
+    monkeypatch.setattr("models.weights.bundled.BUNDLED_FOLDER", tmp_path / "none")
     words = edit_words(files, tmp_path, tmp_path / "out")
     index = words.index("--weights")
     for command in (
@@ -243,7 +243,7 @@ def test_numbers() -> None:
 @pytest.mark.parametrize("command", ["edit", "synthesize"])
 def test_help_loads_no_heavy_library(command: str) -> None:
     code = (
-        "import sys; from models.cli import app; from dpsdata.command import run_app; "
+        "import sys; from models.cli import app; from dpsdata.runtime.command_line import run_app; "
         f"code = run_app(app, [{command!r}, '--help']); "
         "print('heavy:', sorted({'torch', 'cv2', 'numpy', 'pandas', 'skimage'} & set(sys.modules))); sys.exit(code)"
     )

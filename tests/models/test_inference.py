@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.inference import ReadyUpConv, merge_up_convolutions
-from models.layers import UpConv
-from models.predictor import Editor
+from models.editing.editor import Editor
+from models.networks.inference import ReadyUpConv, merge_up_convolutions
+from models.networks.layers import UpConv
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny_weights.py"))))
 
@@ -70,7 +70,7 @@ def test_levels_in_chunks_equal_levels_one_by_one(monkeypatch: pytest.MonkeyPatc
     sketch = (torch.rand(1, 1, size, size, generator=keyed) > 0.95).float()
     mask = torch.ones(1, 1, size, size)
     levels = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
-    monkeypatch.setattr("models.predictor._CPU_CHUNK_PX", 2 * size * size)
+    monkeypatch.setattr("models.editing.editor._CPU_CHUNK_PX", 2 * size * size)
     together = editor.forward(photo, sketch, mask, levels)
     for index, level in enumerate(levels.tolist()):
         alone = editor.forward(photo, sketch, mask, level)
@@ -86,7 +86,7 @@ def test_a_batch_in_chunks_keeps_each_sample_with_its_own_photo_and_level(monkey
     sketch = (torch.rand(3, 1, size, size, generator=keyed) > 0.95).float()
     mask = (torch.rand(3, 1, size, size, generator=keyed) > 0.5).float()
     whole = {level: editor.forward(photo, sketch, mask, level) for level in (0.5, torch.tensor([0.0, 0.5, 1.0]))}
-    monkeypatch.setattr("models.predictor._CPU_CHUNK_PX", size * size)
+    monkeypatch.setattr("models.editing.editor._CPU_CHUNK_PX", size * size)
     for level, expected in whole.items():
         found = editor.forward(photo, sketch, mask, level)
         np.testing.assert_allclose(found.inpainter_photo, expected.inpainter_photo, atol=1e-5)

@@ -14,22 +14,22 @@ import torch
 from torch import Tensor
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.device import keyed_generator
-from dpsdata.image_io import photo_to_tensor, tensor_to_photo
+from dpsdata.images.codec import photo_to_tensor, tensor_to_photo
+from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import smooth_sketch
-from dpsdata.weights_store import install
+from dpsdata.weights.store import install
 from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig, load_deepfillv2, load_scfegan
-from models.baselines.deepfillv2_method import DeepFillv2Predictor
 from models.baselines.loading import write_network
 from models.baselines.scfegan import demo_noise
-from models.baselines.scfegan_method import ScFeganPredictor
-from models.baselines.tf_names import to_tensorflow
-from models.fitting import fit_edit, fit_photo
-from models.loading import load_editor
-from models.method_photo import fill_photo
-from models.method_predictors import LoadOptions, MethodPredictor, describe_method, load_method, say_method
-from models.method_weights import FoundWeights, find_method_weights
-from models.registry import METHODS, default_weights, find_method
+from models.baselines.tensorflow.names import to_tensorflow
+from models.editing.loading import load_editor
+from models.methods.deepfillv2 import DeepFillv2Predictor
+from models.methods.one_photo import fill_photo
+from models.methods.predictor import LoadOptions, MethodPredictor, describe_method, load_method, say_method
+from models.methods.registry import METHODS, default_weights, find_method
+from models.methods.resampling import fit_edit, fit_photo
+from models.methods.scfegan import ScFeganPredictor
+from models.methods.weights import FoundWeights, find_method_weights
 
 TESTS = Path(__file__).resolve().parents[1]
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("method_samples.py"))))
@@ -280,7 +280,7 @@ def test_a_strange_card_is_not_believed(tmp_path: Path) -> None:
 def test_missing_weights_name_the_commands_that_help(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
     for name, weights, reason in (
         ("deepfillv2", "bundled", "dps train deepfillv2 "),
         ("deepfillv2", "official", "dps weights import"),

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models.network_inputs import critic_input, network_input, refiner_inputs, resize, shrink_mask, split_output
+from models.networks.published_signs import (
+    critic_input,
+    network_input,
+    refiner_inputs,
+    resize,
+    shrink_mask,
+    split_output,
+)
 
 
 def test_signs_and_fillers_of_the_seven_channels() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
-from models.discriminator import DiscriminatorConfig, PatchDiscriminator, stride_layers_for
-from models.initialisation import initialise_weights
-from models.inpainter import Inpainter
-from models.network_inputs import critic_input, network_input, refiner_inputs, split_output
-from models.presets import Task, tiny_config
-from models.refiner import Refiner
+from models.networks.config import Task, tiny_config
+from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator, stride_layers_for
+from models.networks.initialisation import initialise_weights
+from models.networks.inpainter import Inpainter
+from models.networks.published_signs import critic_input, network_input, refiner_inputs, split_output
+from models.networks.refiner import Refiner
 
 BEFORE_NORM = re.compile(r".*(downs|ups|residuals)\.\d+\.conv[12]?\.bias")
 

@@ -15,10 +15,10 @@ import torch
 import models  # noqa: F401 (registers the files)
 from dpsdata import weights
 from dpsdata.contracts import DpsError, MissingError
-from dpsdata.weights_store import read_card
-from models.checkpoints import read_checkpoint
-from models.loading import load_discriminator, load_editor
-from models.official_weights import import_dps, official_filename, weight_name
+from dpsdata.weights.store import read_card
+from models.editing.loading import load_discriminator, load_editor
+from models.weights.checkpoints import read_checkpoint
+from models.weights.official import import_dps, official_filename, weight_name
 
 layouts = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("official_layouts.py"))))
 

@@ -7,7 +7,7 @@ from skimage import data
 
 from dpsdata.contracts import UsageError
 from dpsdata.sketch.thin import thin_lines
-from models.photo_frame import NoFaceError, PhotoFrame, box_frame, eyes_frame, find_frame, whole_frame
+from models.editing.photo_frame import NoFaceError, PhotoFrame, box_frame, eyes_frame, find_frame, whole_frame
 
 
 def noise(height: int, width: int) -> np.ndarray:

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import encode_png, read_mask, read_photo
+from dpsdata.images.codec import encode_png, read_mask, read_photo
+from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.predict_settings import PredictConfig
-from models.prediction import FolderPrediction
+from models.prediction.folder import FolderPrediction
+from models.prediction.settings import PredictConfig
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("method_samples.py"))))
 SIZE = 128
@@ -144,7 +144,7 @@ def test_command_says_the_method_its_weights_and_what_is_missing(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
     out = tmp_path / "out"
     assert run_app(app, words(place, out, "scfegan", "--weights", str(place / "run"), "--limit", "1")) == 0
     said = capsys.readouterr().out

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from dpsdata import EditDataset
-from dpsdata.build.manifest import ManifestRow, write_dataset
-from dpsdata.command import run_app
 from dpsdata.contracts import UsageError
-from dpsdata.image_io import encode_png, read_grey, read_photo, read_sketch, write_mask, write_photo, write_sketch
+from dpsdata.dataset.manifest import ManifestRow, write_dataset
+from dpsdata.images.codec import encode_png, read_grey, read_photo, read_sketch, write_mask, write_photo, write_sketch
 from dpsdata.masks import make_mask
+from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.loading import load_editor
-from models.predict_settings import PredictConfig
-from models.prediction import FolderPrediction
+from models.editing.loading import load_editor
+from models.prediction.folder import FolderPrediction
+from models.prediction.settings import PredictConfig
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny_weights.py"))))
 ROOT = Path(__file__).resolve().parents[2]
@@ -303,7 +303,7 @@ def test_wrong_input_ends_with_a_sentence_and_writes_nothing(
 
 def test_help_of_predict_loads_no_heavy_library() -> None:
     code = (
-        "import sys; from models.cli import app; from dpsdata.command import run_app; "
+        "import sys; from models.cli import app; from dpsdata.runtime.command_line import run_app; "
         "code = run_app(app, ['predict', '--help']); "
         "print('heavy:', sorted({'torch', 'cv2', 'numpy', 'pandas', 'skimage'} & set(sys.modules))); sys.exit(code)"
     )

@@ -16,12 +16,12 @@ from PIL import Image
 
 import models
 from dpsdata.contracts import UsageError
-from dpsdata.device import has_fast_bf16
-from dpsdata.image_io import read_photo
+from dpsdata.images.codec import read_photo
+from dpsdata.runtime.device import has_fast_bf16
 from dpsdata.sketch.thin import thin_lines
-from models.compositing import find_target
-from models.photo_frame import NoFaceError, whole_frame
-from models.predictor import Editor
+from models.editing.compositing import find_target
+from models.editing.editor import Editor
+from models.editing.photo_frame import NoFaceError, whole_frame
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny_weights.py"))))
 SIZE = 64

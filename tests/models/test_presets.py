@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from dpsdata.contracts import UsageError
-from models.discriminator import DiscriminatorConfig, stride_layers_for
-from models.inpainter import Inpainter, InpainterConfig
-from models.presets import ModelConfig, find_config
-from models.refiner import Refiner, RefinerConfig
+from models.networks.config import ModelConfig, find_config
+from models.networks.discriminator import DiscriminatorConfig, stride_layers_for
+from models.networks.inpainter import Inpainter, InpainterConfig
+from models.networks.refiner import Refiner, RefinerConfig
 
 
 def build(config: ModelConfig) -> tuple[Refiner, Inpainter]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
-from models.set_aside import set_aside, take_back
+from models.prediction.set_aside import set_aside, take_back
 
 
 def make_outputs(out: Path, text: str = "a") -> Path:

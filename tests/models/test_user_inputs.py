@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dpsdata.contracts import BrokenImageError, UsageError
-from dpsdata.image_io import encode_png
-from models.user_inputs import (
+from dpsdata.images.codec import encode_png
+from models.editing.user_inputs import (
     find_hole,
     find_lines,
     looks_inverted,

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.checkpoints import write_checkpoint
-from models.editing_net import EditingNet
-from models.initialisation import initialise_weights
-from models.inpainter import Inpainter
-from models.loading import collect_checkpoints
-from models.presets import Task, tiny_config
-from models.refiner import Refiner
+from models.editing.loading import collect_checkpoints
+from models.networks.config import Task, tiny_config
+from models.networks.editing_net import EditingNet
+from models.networks.initialisation import initialise_weights
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
+from models.weights.checkpoints import write_checkpoint
 
 
 def make_tiny_net(task: Task) -> EditingNet:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.hed.bsds import read_bsds
+from dpsdata.hed.bsds.data import read_bsds
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "bsds500"
 HEADER = "split,id,height,width,annotators\n"

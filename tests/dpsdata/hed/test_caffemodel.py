@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dpsdata.contracts import ExitCode, MissingError
 from dpsdata.hed.caffemodel import parse_caffemodel
-from dpsdata.weights_read import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError
 
 P = runpy.run_path(str(Path(__file__).with_name("public_layouts.py")))
 message, number, varint = P["message"], P["number"], P["varint"]

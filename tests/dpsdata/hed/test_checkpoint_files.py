@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from dpsdata.contracts import MissingError
 from dpsdata.hed.checkpoints import read_checkpoint, recognise, write_checkpoint
-from dpsdata.weights_read import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError
 
 P = runpy.run_path(str(Path(__file__).with_name("public_layouts.py")))
 fill = runpy.run_path(str(Path(__file__).parents[2] / "parity" / "formula_weights.py"))["fill"]

@@ -11,7 +11,7 @@ import torch
 
 from dpsdata.contracts import ExitCode, MissingError
 from dpsdata.hed.checkpoints import expected_shapes, recognise
-from dpsdata.weights_read import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError
 
 P = runpy.run_path(str(Path(__file__).with_name("public_layouts.py")))
 fill = runpy.run_path(str(Path(__file__).parents[2] / "parity" / "formula_weights.py"))["fill"]

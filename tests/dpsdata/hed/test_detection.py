@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.device import has_fast_bf16
 from dpsdata.hed import HED, DetectionSettings, load_hed, load_judge
+from dpsdata.runtime.device import has_fast_bf16
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTABLE = ROOT / "tests" / "parity"

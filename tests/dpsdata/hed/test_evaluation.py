@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpsdata.hed.evaluation import EvalConfig, count_matches, evaluate_edges, suppress_edge_map
+from dpsdata.hed.bsds.evaluate import EvalConfig, count_matches, evaluate_edges, suppress_edge_map
 
 THIN = EvalConfig(threshold_count=3, nms=False)  # thresholds 0.25, 0.5, 0.75
 SHAPE = (60, 80)  # diagonal 100: a tolerance of 0.0075 is 0.75 px, of 0.03 is 3 px

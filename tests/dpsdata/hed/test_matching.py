@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from dpsdata.contracts import UsageError
-from dpsdata.hed.matching import BoundaryMatcher
+from dpsdata.hed.bsds.matching import BoundaryMatcher
 
 
 def image(shape: tuple[int, int], *pixels: tuple[int, int]) -> np.ndarray:

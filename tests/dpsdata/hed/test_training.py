@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import keyed_generator
 from dpsdata.hed import HED, fold_batch_norm, load_hed
-from dpsdata.hed.crops import CropSampler, LabelledPhoto
-from dpsdata.hed.export import export_net
+from dpsdata.hed.bsds.crops import CropSampler, LabelledPhoto
+from dpsdata.hed.bsds.export import export_net
+from dpsdata.hed.bsds.train import PRESETS, HEDTrainConfig, HEDTrainer, Phase, balanced_edge_loss, learning_rate_at
 from dpsdata.hed.network import HEDLogits
-from dpsdata.hed.training import PRESETS, HEDTrainConfig, HEDTrainer, Phase, balanced_edge_loss, learning_rate_at
+from dpsdata.runtime.device import keyed_generator
 
 CONFIG = HEDTrainConfig(
     "smoke", width=2, seed=1, phases=(Phase(16, 32, 0.5, 0.8), Phase(8, 48, 0.8, 1.0)), batch_size=4, warmup_crops=8

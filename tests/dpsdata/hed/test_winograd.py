@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import check_precision
 from dpsdata.hed import HED, load_hed
 from dpsdata.hed.winograd import WinogradConv2d, transform_matrices, use_winograd
+from dpsdata.runtime.device import check_precision
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTABLE = ROOT / "tests" / "parity"

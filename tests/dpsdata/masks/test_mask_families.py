@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import keyed_generator
 from dpsdata.masks import MASK_FAMILIES, check_family, make_mask
 from dpsdata.masks.brush_box import draw_box
 from dpsdata.masks.polyline_box import FAMILIES
 from dpsdata.masks.ratio_bins import RATIO_BINS, draw_ratio_bin
 from dpsdata.masks.rotated_rectangle import _rotate
+from dpsdata.runtime.device import keyed_generator
 
 CHANCELESS = ("center", "full")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import BrokenImageError, UsageError
-from dpsdata.image_io import write_mask
+from dpsdata.images.codec import write_mask
 from dpsdata.masks import make_mask
 
 

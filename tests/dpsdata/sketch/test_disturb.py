@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dpsdata.build.manifest import ManifestRow, write_dataset
 from dpsdata.cli import app
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import read_sketch, write_sketch
-from dpsdata.sketch.disturb import FAULTS, Disturbance, disturb_sketch
-from dpsdata.sketch.disturbed_folder import disturb_folder
+from dpsdata.dataset.manifest import ManifestRow, write_dataset
+from dpsdata.dataset.perturb import disturb_folder
+from dpsdata.images.codec import read_sketch, write_sketch
+from dpsdata.runtime.command_line import run_app
+from dpsdata.sketch.perturb import FAULTS, Disturbance, disturb_sketch
 from dpsdata.sketch.thin import thin_lines
 
 SIZE = 96

@@ -11,8 +11,10 @@ from typing import Any
 import pooch
 import pytest
 
-from dpsdata import weights, weights_import, weights_registry
+from dpsdata import weights
 from dpsdata.weights import WeightFile
+from dpsdata.weights import importing as weights_import
+from dpsdata.weights import registry as weights_registry
 
 T = runpy.run_path(str(Path(__file__).with_name("toy_weights.py")))
 TOY, import_toy = T["TOY"], T["import_toy"]

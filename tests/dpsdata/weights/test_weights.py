@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from dpsdata import weights, weights_store
+from dpsdata import weights
 from dpsdata.contracts import EnvironmentFailure, ExitCode, MissingError, UsageError
 from dpsdata.weights import WeightFile
+from dpsdata.weights import store as weights_store
 
 T = runpy.run_path(str(Path(__file__).with_name("toy_weights.py")))
 TOY, TOY_BYTES, TOY_SHA256 = T["TOY"], T["TOY_BYTES"], T["TOY_SHA256"]

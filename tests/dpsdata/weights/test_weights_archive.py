@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dpsdata import weights, weights_archive
+from dpsdata import weights
 from dpsdata.contracts import MissingError
+from dpsdata.weights import archive as weights_archive
 
 T = runpy.run_path(str(Path(__file__).with_name("toy_weights.py")))
 TOY, TOY_BYTES = T["TOY"], T["TOY_BYTES"]

@@ -11,8 +11,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from dpsdata import weights
+from dpsdata.cli.weights import weights_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_cli import weights_app
 
 T = runpy.run_path(str(Path(__file__).with_name("toy_weights.py")))
 TOY, TOY_BYTES = T["TOY"], T["TOY_BYTES"]
@@ -52,7 +52,7 @@ def test_commands(tmp_path: Path, home: Path, downloads: dict[str, Any], bundle:
 
 def test_listing_imports_neither_torch_nor_cv2() -> None:
     code = (
-        "import sys; from dpsdata.weights_cli import weights_app; from dpsdata import weights; weights.list_weights();"
+        "import sys; from dpsdata.cli.weights import weights_app; from dpsdata import weights; weights.list_weights();"
         "weights.installed('hed-caffe'); print([m for m in ('torch', 'cv2', 'pooch', 'requests') if m in sys.modules])"
     )
     root = Path(weights.__file__).parents[1]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from dpsdata import weights, weights_store
+from dpsdata import weights
 from dpsdata.contracts import DpsError, EnvironmentFailure, MissingError
+from dpsdata.weights import store as weights_store
 
 T = runpy.run_path(str(Path(__file__).with_name("toy_weights.py")))
 TOY, TOY_BYTES, TOY_SHA256 = T["TOY"], T["TOY_BYTES"], T["TOY_SHA256"]

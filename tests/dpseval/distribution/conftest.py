@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpsdata.metric_weights.inception_layout import FEATURE_COUNT, OUTPUT_COUNT
-from dpseval.distribution.inception import FidInception
-from dpseval.distribution.preprocess import prepare
+from dpsdata.weights.known.inception_layout import FEATURE_COUNT, OUTPUT_COUNT
+from dpseval.metrics.inception import FidInception
+from dpseval.metrics.preprocess import prepare
 
 HEIGHT, WIDTH = 120, 152
 

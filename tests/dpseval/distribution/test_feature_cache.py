@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpsdata.contracts import UsageError
-from dpseval.distribution.cache import FeatureCache, hash_pixels, make_key
+from dpseval.scoring.cache import FeatureCache, hash_pixels, make_key
 
 VECTOR = np.arange(6, dtype=np.float32)
 

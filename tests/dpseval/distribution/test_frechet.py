@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpsdata.contracts import UsageError
-from dpseval.distribution.frechet import frechet_distance, trace_term
+from dpseval.metrics.frechet import frechet_distance, trace_term
 
 
 def by_eigenvalues(a: np.ndarray, b: np.ndarray) -> float:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import write_photo
-from dpseval.distribution.frechet import frechet_distance
-from dpseval.distribution.inception import FidInception, load_inception
-from dpseval.distribution.kid import kid
-from dpseval.distribution.prep_names import PREPS
+from dpsdata.images.codec import write_photo
+from dpseval.metrics.frechet import frechet_distance
+from dpseval.metrics.inception import FidInception, load_inception
+from dpseval.metrics.kid import kid
+from dpseval.metrics.prep_names import PREPS
 
 State = dict[str, torch.Tensor]
 Extract = Callable[[np.ndarray], np.ndarray]

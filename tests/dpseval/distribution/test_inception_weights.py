@@ -10,8 +10,8 @@ import torch
 
 from dpsdata import weights
 from dpsdata.contracts import MissingError
-from dpsdata.metric_weights.inception import INCEPTION, check_inception_state, hash_state, import_inception
-from dpsdata.metric_weights.inception_layout import named_convs, state_shapes
+from dpsdata.weights.known.inception import INCEPTION, check_inception_state, hash_state, import_inception
+from dpsdata.weights.known.inception_layout import named_convs, state_shapes
 
 State = dict[str, torch.Tensor]
 
@@ -39,7 +39,7 @@ def test_registered() -> None:
 def test_import_installs_and_the_hash_is_the_same_from_every_source(
     inception_state: State, inception_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dpsdata.weights_read import read_state
+    from dpsdata.weights.reading import read_state
 
     monkeypatch.setenv("DPS_HOME", str(tmp_path))
     report = weights.import_weights(inception_file)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpseval.distribution.kid import kid, kid_subsets
+from dpseval.metrics.kid import kid, kid_subsets
 
 
 def by_loops(a: np.ndarray, b: np.ndarray) -> float:
@@ -39,7 +39,7 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     a, b = rng.random((50, 9)), rng.random((41, 9))
     whole = kid(a, b)
-    monkeypatch.setattr("dpseval.distribution.kid._BLOCK_ROWS", 7)
+    monkeypatch.setattr("dpseval.metrics.kid._BLOCK_ROWS", 7)
     assert kid(a, b) == pytest.approx(whole, rel=1e-9)
 
 

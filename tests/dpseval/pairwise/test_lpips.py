@@ -10,8 +10,8 @@ import torchvision
 from skimage.data import astronaut
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.metric_weights.lpips_backbones import BACKBONES, trunk_shapes
-from dpseval.pairwise.lpips import Lpips, load_heads, load_lpips
+from dpsdata.weights.known.lpips_backbones import BACKBONES, trunk_shapes
+from dpseval.metrics.lpips import Lpips, load_heads, load_lpips
 
 FACE = np.ascontiguousarray(astronaut()[40:136, 170:290])  # 96 x 120
 

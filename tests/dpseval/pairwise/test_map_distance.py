@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
-from dpseval.pairwise.map_distance import mean_distances, region_weights
+from dpseval.metrics.map_distance import mean_distances, region_weights
 
 
 @settings(max_examples=30)

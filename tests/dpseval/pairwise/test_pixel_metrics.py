@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.pairwise.pixel_metrics import PIXEL_METRICS, PixelTruth, measure_pixels
-from dpseval.pairwise.psnr import l1, psnr, squared_error
-from dpseval.pairwise.regions import composite, region_masks
-from dpseval.pairwise.ssim import ssim
+from dpseval.metrics.pixels import PIXEL_METRICS, PixelTruth, measure_pixels
+from dpseval.metrics.psnr import l1, psnr, squared_error
+from dpseval.metrics.regions import composite, region_masks
+from dpseval.metrics.ssim import ssim
 
 
 @pytest.fixture

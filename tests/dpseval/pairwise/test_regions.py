@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpsdata.contracts import UsageError
-from dpseval.pairwise.regions import HOLE_BINS, REGIONS, composite, hole_bin, hole_ratio, region_masks
+from dpseval.metrics.regions import HOLE_BINS, REGIONS, composite, hole_bin, hole_ratio, region_masks
 
 
 def photos(seed: int, side_px: int = 16) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

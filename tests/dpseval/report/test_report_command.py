@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from dpsdata.command import run_app
-from dpseval.report_cli import register_report
+from dpsdata.runtime.command_line import run_app
+from dpseval.cli.report import register_report
 
 
 @pytest.fixture

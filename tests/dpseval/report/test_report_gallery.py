@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpsdata.image_io import read_photo
+from dpsdata.images.codec import read_photo
 from dpseval.report.gallery import THUMBNAIL_BYTES, GalleryItem, Panel, error_map, read_gallery, save_gallery
 
 

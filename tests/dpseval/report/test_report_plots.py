@@ -15,7 +15,7 @@ from dpseval.report.chart_data import bin_names, chart_points
 from dpseval.report.plots import draw_bins, draw_curves, draw_trade_offs
 from dpseval.report.stored import read_report
 from dpseval.report.svg_axes import Axes, draw_key, nice_ticks, spread
-from dpseval.summary import SCORE_COLUMNS
+from dpseval.statistics.summary import SCORE_COLUMNS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

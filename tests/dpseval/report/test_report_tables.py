@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpsdata.contracts import MissingError
-from dpseval.photo_files import SetKey
+from dpseval.pairing.files import SetKey
 from dpseval.report.head_table import build_head_table, column_decimals, format_number, missing_notes
 from dpseval.report.tables import escape_latex, escape_markdown, format_latex, format_markdown, write_tables
 from dpseval.report.verdicts import gather_verdicts, read_comparisons, set_key
-from dpseval.set_comparisons import COMPARISON_COLUMNS
-from dpseval.summary import SCORE_COLUMNS
+from dpseval.statistics.comparisons import COMPARISON_COLUMNS
+from dpseval.statistics.summary import SCORE_COLUMNS
 
 NOTE = "weights missing: dps weights get inception-fid"
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from dpsdata.contracts import EnvironmentFailure
-from dpsdata.lock_file import lock_folder
-from dpseval.score_config import ScoreConfig
+from dpsdata.runtime.lock_file import lock_folder
+from dpseval.scoring.config import ScoreConfig
 from dpseval.study.config import StudyConfig, parse_cells
 from dpseval.study.running import run_study
 

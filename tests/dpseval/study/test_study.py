@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpsdata.command import run_app
 from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
-from dpsdata.dataset import EditDataset
-from dpsdata.image_io import write_mask, write_photo
+from dpsdata.dataset.torch_dataset import EditDataset
+from dpsdata.images.codec import write_mask, write_photo
+from dpsdata.runtime.command_line import run_app
 from dpseval.cli import app
-from dpseval.image_table import prepare_image_table
-from dpseval.score_config import ScoreConfig
+from dpseval.scoring.config import ScoreConfig
+from dpseval.statistics.image_table import prepare_image_table
 from dpseval.study.answers import answer_questions
-from dpseval.study.cells import CellScores
+from dpseval.study.conditions import CellScores
 from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch
 from dpseval.study.contrast import hole_contrasts
 from dpseval.study.running import run_study
@@ -153,7 +153,7 @@ def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said:
     weights = {"dps": config.weights["dps"]}
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+        patch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
         study = run_study(replace(few, weights=weights), lines.append)
     assert any(line.startswith("missing: deepfillv2-guided") for line in lines)
     assert "Not run: deepfillv2-guided" in (tmp_path / "out/README.md").read_text()

@@ -27,9 +27,9 @@ from PIL import Image
 pytest.importorskip("gradio", reason="the extra `app` is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from dpsdata.command import run_app  # noqa: E402
-from dpsdata.image_io import encode_png, read_grey, read_photo  # noqa: E402
+from dpsdata.images.codec import encode_png, read_grey, read_photo  # noqa: E402
 from dpsdata.portraits import crop_astronaut  # noqa: E402
+from dpsdata.runtime.command_line import run_app  # noqa: E402
 from models.app.engine import Engine  # noqa: E402
 from models.app.serving import launch_page, make_page, quiet_gradio  # noqa: E402
 from models.app.strokes import paint_layer, read_layers  # noqa: E402

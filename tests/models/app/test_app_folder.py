@@ -9,7 +9,7 @@ import pytest
 
 from dpsdata.contracts import UsageError
 from models.app.edit_folder import open_edit, pack_edit
-from models.edit_request import EditRequest, InputFile
+from models.editing.request import EditRequest, InputFile
 
 
 def contents() -> dict[str, bytes]:

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import encode_png, read_photo
-from models.app import fragments, rivals
+from dpsdata.images.codec import encode_png, read_photo
+from models.app import baselines as rivals
+from models.app import fragments
+from models.app.baselines import RivalEngine, find_rivals
 from models.app.engine import Engine
 from models.app.method_words import name_button, name_editors, name_rival, say_limits
-from models.app.rivals import RivalEngine, find_rivals
 from models.app.session import EditSession
-from models.method_photo import fill_photo
-from models.method_predictors import LoadOptions, load_method
-from models.photo_frame import box_frame, whole_frame
-from models.registry import METHODS
+from models.editing.photo_frame import box_frame, whole_frame
+from models.methods.one_photo import fill_photo
+from models.methods.predictor import LoadOptions, load_method
+from models.methods.registry import METHODS
 
 FOLDER = Path(__file__).parents[1]
 shared = SimpleNamespace(**runpy.run_path(str(FOLDER / "tiny_weights.py")))
@@ -79,7 +80,7 @@ def test_only_methods_with_weights_are_offered(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: list[str]
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
     assert find_rivals(None) == []
     (tmp_path / "own").mkdir()
     shutil.copy(weights / "weights" / "scfegan.safetensors", tmp_path / "own")
@@ -88,9 +89,9 @@ def test_only_methods_with_weights_are_offered(
     ]
 
     bundled = weights / "weights" / "deepfillv2-guided.safetensors"
-    monkeypatch.setattr("models.method_weights.has_bundled_rival", lambda stem: stem == "deepfillv2-guided")
-    monkeypatch.setattr("models.method_weights.weights_path", lambda name: bundled)
-    monkeypatch.setattr("models.method_weights.find_weights", lambda name: SimpleNamespace(licence="for tests"))
+    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: stem == "deepfillv2-guided")
+    monkeypatch.setattr("models.methods.weights.weights_path", lambda name: bundled)
+    monkeypatch.setattr("models.methods.weights.find_weights", lambda name: SimpleNamespace(licence="for tests"))
     for named in (None, "official", str(tmp_path / "none")):
         assert [(rival.method.name, rival.weights) for rival in find_rivals(named)] == [
             ("deepfillv2-guided", "bundled")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from dpsdata.command import run_app
+from dpsdata.runtime.command_line import run_app
 from models.app import fragments
 from models.app.events import explain
 from models.app.serving import serve
-from models.app_cli import register_app
+from models.cli.app import register_app
 
 
 def cli() -> typer.Typer:

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.image_io import encode_png, read_grey, read_photo
+from dpsdata.images.codec import encode_png, read_grey, read_photo
 from dpsdata.portraits import crop_astronaut
+from dpsdata.runtime.command_line import run_app
 from models.app.engine import Engine, Placement
 from models.app.session import LEVELS, EditSession
 from models.cli import app

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_store import write_safetensors
+from dpsdata.weights.store import write_safetensors
 from models.baselines import (
     DeepFillv2,
     DeepFillv2Config,
@@ -27,8 +27,8 @@ from models.baselines import (
 )
 from models.baselines.loading import held_networks, network_card, write_network
 from models.baselines.sn_patch_critic import PatchCritic, PatchCriticConfig
-from models.baselines.tensor_bundle import read_bundle
-from models.baselines.tf_names import count_weights, tf_tensors, to_tensorflow
+from models.baselines.tensorflow.bundle import read_bundle
+from models.baselines.tensorflow.names import count_weights, tf_tensors, to_tensorflow
 
 parity = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("parity_arrays.py"))))
 bundles = SimpleNamespace(**runpy.run_path(str(parity.TESTS / "parity" / "write_bundle.py")))

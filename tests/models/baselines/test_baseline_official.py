@@ -15,9 +15,9 @@ from safetensors import safe_open
 
 import models  # noqa: F401 (registers the files)
 from dpsdata import weights
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_store import read_card
+from dpsdata.runtime.command_line import run_app
+from dpsdata.weights.store import read_card
 from models.baselines.official import (
     DEEPFILLV2_CELEBA_HQ,
     DEEPFILLV2_CUSTOM,

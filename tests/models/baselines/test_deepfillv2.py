@@ -12,7 +12,7 @@ import torch
 from dpsdata.contracts import UsageError
 from models.baselines import DeepFillv2, DeepFillv2Config, contextual_attention, load_deepfillv2
 from models.baselines.contextual_attention import attend
-from models.baselines.tf_operators import initialise_glorot
+from models.baselines.tensorflow.operators import initialise_glorot
 
 parity = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("parity_arrays.py"))))
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpsdata.device import keyed_generator
+from dpsdata.runtime.device import keyed_generator
 from models.baselines import ScFegan, ScFeganConfig, load_scfegan
 from models.baselines.gated_conv import SelfGatedUpConv2d
 from models.baselines.scfegan import demo_noise
-from models.baselines.tf_operators import initialise_glorot
+from models.baselines.tensorflow.operators import initialise_glorot
 
 parity = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("parity_arrays.py"))))
 

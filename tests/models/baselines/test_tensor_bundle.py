@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpsdata.contracts import MissingError
-from models.baselines.bundle_protos import DTYPE_NAMES, item_bytes
-from models.baselines.bundle_table import BundleError, mask_crc32c, read_varint
-from models.baselines.tensor_bundle import find_bundle_prefix, index_path, list_bundle, read_bundle, shard_path
+from models.baselines.tensorflow.bundle import find_bundle_prefix, index_path, list_bundle, read_bundle, shard_path
+from models.baselines.tensorflow.messages import DTYPE_NAMES, item_bytes
+from models.baselines.tensorflow.table import BundleError, mask_crc32c, read_varint
 
 TESTS = Path(__file__).resolve().parents[2]
 TINY = TESTS.parent.parent / "shared" / "parity" / "baselines" / "tiny.ckpt"
@@ -256,7 +256,7 @@ def test_some_hundred_broken_bundles_are_refused_or_exact(tmp_path: Path) -> Non
 
 def test_the_fuzzer_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the checksum of tensors, changed data passes as right, and the fuzzer says so."""
-    monkeypatch.setattr("models.baselines.tensor_bundle.mask_crc32c", lambda crc: Always())
+    monkeypatch.setattr("models.baselines.tensorflow.bundle.mask_crc32c", lambda crc: Always())
     report = fuzzing.fuzz(64, seed=11, folder=tmp_path)
     assert any("data bits flipped: wrong" in line for line in report["bad"])
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from models.baselines.contextual_attention import attend
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
-from models.baselines.tf_operators import (
+from models.baselines.tensorflow.operators import (
     convolve_same,
     convolve_transposed,
     initialise_glorot,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpsdata.image_io import read_grey, read_mask, read_photo, read_sketch
+from dpsdata.images.codec import read_grey, read_mask, read_photo, read_sketch
 from dpsdata.portraits import crop_astronaut, draw_portrait
-from models.edit_request import InputFile
+from models.editing.request import InputFile
 from models.recipes.catalogue import RECIPES, Recipe, find_recipes
 from models.recipes.drawing import draw_inputs
 from models.recipes.shapes import AXIS_PX, area, both, draw_lines, ellipse, fill_areas, line

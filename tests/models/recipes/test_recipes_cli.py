@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dpsdata.command import run_app
 from dpsdata.contracts import EnvironmentFailure
-from dpsdata.image_io import read_mask, read_photo
+from dpsdata.images.codec import read_mask, read_photo
+from dpsdata.runtime.command_line import run_app
 from models.cli import app
 from models.recipes import making
 from models.recipes.catalogue import RECIPES, find_recipes

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from models.training.presets import find_train_preset
-from models.training.train_config import TrainConfig
+from models.training.editing.config import TrainConfig
+from models.training.editing.presets import find_train_preset
 
 
 @pytest.fixture(scope="session")
 def built(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six faces built at 64 px; all of them in the split `train`."""
-    from dpsdata.build import BuildConfig, build_dataset
+    from dpsdata.dataset import BuildConfig, build_dataset
 
     out = tmp_path_factory.mktemp("training") / "built"
     build_dataset(BuildConfig(source=faces, out=out, size=64, split="ratio:1,0,0", workers=1))

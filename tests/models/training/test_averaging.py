@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_read import read_state
-from dpsdata.weights_store import sha256_file, write_safetensors
-from models.bundled_weights import BUNDLED_FOLDER
+from dpsdata.runtime.command_line import run_app
+from dpsdata.weights.reading import read_state
+from dpsdata.weights.store import sha256_file, write_safetensors
 from models.cli import app
-from models.loading import load_editor
+from models.editing.loading import load_editor
 from models.training import averaging
 from models.training.averaging import average_runs, mean_state
-from models.training.exporting import export_run
-from models.training.loop import Trainer
-from models.training.train_config import TrainConfig
+from models.training.editing.config import TrainConfig
+from models.training.engine.loop import Trainer
+from models.training.export import export_run
+from models.weights.bundled import BUNDLED_FOLDER
 
 
 @pytest.fixture(scope="module")

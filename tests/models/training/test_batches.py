@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.dataset import EditDataset
-from models.training.batches import BatchSource, MaskPool, PhotoStore, order_photos
-from models.training.schedule import Stage, plan_stages
-from models.training.train_config import TrainConfig
+from dpsdata.dataset.torch_dataset import EditDataset
+from models.training.editing.config import TrainConfig
+from models.training.editing.schedule import Stage, plan_stages
+from models.training.engine.batches import BatchSource, MaskPool, PhotoStore, order_photos
 
 
 def stage_of(config: TrainConfig, **fields: object) -> Stage:

@@ -10,23 +10,23 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from dpsdata.command import run_app
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights_read import read_state
-from models.bundled_weights import bundled_sources
-from models.inpainter import Inpainter
-from models.loading import load_editing_net
-from models.presets import lite_config
-from models.refiner import Refiner
+from dpsdata.runtime.command_line import run_app
+from dpsdata.weights.reading import read_state
+from models.editing.loading import load_editing_net
+from models.networks.config import lite_config
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
+from models.training.baselines.presets import find_rival_preset
 from models.training.catalogue import find_any_preset, make_algorithm
-from models.training.exporting import export_run
-from models.training.given_weights import GivenNetworks, find_exported, find_light, read_editing_weights
-from models.training.loop import Trainer
-from models.training.presets import find_train_preset
-from models.training.restoring import begin_run, restore_run
-from models.training.rivals.presets import find_rival_preset
-from models.training.state import export_weights
-from models.training.train_config import TrainConfig
+from models.training.editing.config import TrainConfig
+from models.training.editing.presets import find_train_preset
+from models.training.engine.initial_weights import GivenNetworks, find_exported, find_light, read_editing_weights
+from models.training.engine.loop import Trainer
+from models.training.engine.restoring import begin_run, restore_run
+from models.training.engine.state import export_weights
+from models.training.export import export_run
+from models.weights.bundled import bundled_sources
 
 CPU = torch.device("cpu")
 
@@ -133,7 +133,7 @@ def test_a_checkpoint_says_itself_what_it_began_with(
 
 
 def test_a_run_that_is_not_at_its_end_is_named(run: Path, built: Path, quick: TrainConfig, tmp_path: Path) -> None:
-    from models.train_cli import _say_begun
+    from models.cli.train import _say_begun
 
     half, other = tmp_path / "half", replace(quick, name="other")
     early = json.loads((run / "card.json").read_text())["images_seen"] - quick.refiner_batches[-1]
@@ -173,7 +173,7 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
 def test_the_pen_goes_with_the_networks_and_a_change_is_said(
     run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
-    from models.train_cli import _say_begun
+    from models.cli.train import _say_begun
 
     config, small = replace(quick, name="pen", pen_diameter=13), tmp_path / "small"
     narrow = tmp_path / "narrow"
@@ -269,7 +269,7 @@ def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: 
 def test_a_dry_run_names_the_networks_that_it_begins_with(
     run: Path, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from models.train_cli import register_train
+    from models.cli.train import register_train
 
     app = typer.Typer()
     app.callback()(lambda: None)

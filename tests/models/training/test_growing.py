@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from dpsdata.contracts import MissingError, UsageError
-from models.inpainter import Inpainter
-from models.presets import lite_config
-from models.refiner import Refiner
+from models.networks.config import lite_config
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm
-from models.training.given_weights import read_given_light
-from models.training.growing import grow_tensors
-from models.training.presets import find_train_preset
-from models.training.restoring import begin_run, restore_run
-from models.training.schedule import plan_stages
-from models.training.state import write_light
+from models.training.editing.growing import grow_tensors
+from models.training.editing.presets import find_train_preset
+from models.training.editing.schedule import plan_stages
+from models.training.engine.initial_weights import read_given_light
+from models.training.engine.restoring import begin_run, restore_run
+from models.training.engine.state import write_light
 
 
 def test_g_keeps_its_coarser_network_and_begins_the_finer_one_with_what_fits() -> None:

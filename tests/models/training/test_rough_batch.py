@@ -9,11 +9,11 @@ import torch
 
 from dpsdata.contracts import UsageError
 from dpsdata.sketch import dilate_sketch, draw_rough, make_rough_sketch, smooth_sketch, truth_sketches
-from models.network_inputs import shrink_mask
-from models.training.batches import BatchPixels, BatchSource, PhotoStore
-from models.training.rough_batch import TrainBatch, prepare_batch
-from models.training.schedule import plan_stages
-from models.training.train_config import TrainConfig
+from models.networks.published_signs import shrink_mask
+from models.training.editing.config import TrainConfig
+from models.training.editing.rough_batch import TrainBatch, prepare_batch
+from models.training.editing.schedule import plan_stages
+from models.training.engine.batches import BatchPixels, BatchSource, PhotoStore
 
 CPU = torch.device("cpu")
 

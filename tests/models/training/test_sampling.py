@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from dpsdata.command import run_app
 from dpsdata.contracts import UsageError
+from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.training.batches import (
+from models.training.baselines.batch import prepare_rival_batch
+from models.training.baselines.color_map import ColorStrokes, paint_color_map
+from models.training.baselines.config import RivalTrainConfig
+from models.training.baselines.differences import list_rival_differences
+from models.training.catalogue import find_any_preset
+from models.training.editing.config import TrainConfig
+from models.training.editing.differences import list_differences
+from models.training.editing.schedule import plan_stages
+from models.training.engine.batches import (
     BatchPixels,
     BatchSource,
     PhotoStore,
@@ -19,17 +27,9 @@ from models.training.batches import (
     open_training_photos,
     order_photos,
 )
-from models.training.catalogue import find_any_preset
-from models.training.differences import list_differences
-from models.training.loop import Trainer
-from models.training.rivals.batch import prepare_rival_batch
-from models.training.rivals.color_map import ColorStrokes, paint_color_map
-from models.training.rivals.differences import list_rival_differences
-from models.training.rivals.train_config import RivalTrainConfig
-from models.training.sampling import SamplingConfig, parse_repeats, repeat_photos
-from models.training.schedule import plan_stages
-from models.training.state import describe_config, is_same_config
-from models.training.train_config import TrainConfig
+from models.training.engine.loop import Trainer
+from models.training.engine.sampling import SamplingConfig, parse_repeats, repeat_photos
+from models.training.engine.state import describe_config, is_same_config
 
 
 def source_of(

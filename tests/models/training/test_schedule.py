@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from dpsdata.contracts import UsageError
-from models.training.differences import list_differences
-from models.training.loop_config import learning_rate_at
-from models.training.presets import find_train_preset
-from models.training.rivals.differences import list_rival_differences
-from models.training.rivals.presets import find_rival_preset
-from models.training.schedule import RANDOM_LEVELS, plan_stages
+from models.training.baselines.differences import list_rival_differences
+from models.training.baselines.presets import find_rival_preset
+from models.training.editing.differences import list_differences
+from models.training.editing.presets import find_train_preset
+from models.training.editing.schedule import RANDOM_LEVELS, plan_stages
+from models.training.engine.config import learning_rate_at
 
 
 def test_f_comes_first_then_g_from_coarse_to_fine() -> None:

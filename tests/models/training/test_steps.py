@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from models.initialisation import initialise_weights
-from models.training.batches import BatchSource
-from models.training.editing import EditingAlgorithm
-from models.training.loop import Trainer
-from models.training.rough_batch import TrainBatch, prepare_batch
-from models.training.schedule import Stage
-from models.training.stage_parts import DivergedError, StageParts
-from models.training.steps import judge, paint_batch, train_step
-from models.training.train_config import TrainConfig
+from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from models.networks.initialisation import initialise_weights
+from models.training.editing.algorithm import EditingAlgorithm
+from models.training.editing.config import TrainConfig
+from models.training.editing.rough_batch import TrainBatch, prepare_batch
+from models.training.editing.schedule import Stage
+from models.training.editing.steps import judge, paint_batch, train_step
+from models.training.engine.batches import BatchSource
+from models.training.engine.loop import Trainer
+from models.training.engine.stage_parts import DivergedError, StageParts
 
 
 def editing_of(trainer: Trainer) -> EditingAlgorithm:

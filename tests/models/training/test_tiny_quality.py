@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpsdata.dataset import EditDataset
+from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.sketch import smooth_sketch
-from models.network_inputs import network_input
-from models.training.editing import EditingAlgorithm
-from models.training.loop import Trainer
-from models.training.presets import find_train_preset
-from models.training.validation import fill_mean_color, hole_psnr
+from models.networks.published_signs import network_input
+from models.training.editing.algorithm import EditingAlgorithm
+from models.training.editing.presets import find_train_preset
+from models.training.engine.loop import Trainer
+from models.training.engine.validation import fill_mean_color, hole_psnr
 
 
 @pytest.mark.slow

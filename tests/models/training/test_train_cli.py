@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from dpsdata.command import run_app
-from models.train_cli import register_train
+from dpsdata.runtime.command_line import run_app
+from models.cli.train import register_train
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -81,7 +81,8 @@ def test_no_data_ends_with_five(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys, typer; from models.train_cli import register_train; from dpsdata.command import run_app; "
+        "import sys, typer; from models.cli.train import register_train; "
+        "from dpsdata.runtime.command_line import run_app; "
         "app = typer.Typer(); app.callback()(lambda: None); register_train(app); "
         "code = run_app(app, ['train', '--help']); "
         "print('heavy:', sorted({'torch', 'cv2', 'numpy', 'accelerate'} & set(sys.modules))); sys.exit(code)"

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights import import_weights
-from models.training.losses import (
+from models.training.engine.losses import (
     VGGFeatures,
     adversarial_loss,
     choose_perceptual,

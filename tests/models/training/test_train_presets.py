@@ -6,10 +6,10 @@ import pytest
 
 from dpsdata.contracts import UsageError
 from models.training.catalogue import all_preset_names, find_any_preset
-from models.training.differences import list_differences
-from models.training.presets import find_train_preset, train_preset_names
-from models.training.schedule import plan_stages
-from models.training.train_config import LossConfig
+from models.training.editing.config import LossConfig
+from models.training.editing.differences import list_differences
+from models.training.editing.presets import find_train_preset, train_preset_names
+from models.training.editing.schedule import plan_stages
 
 
 def test_all_presets_exist_and_fit_their_networks() -> None:

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.dataset import EditDataset
-from dpsdata.image_io import read_photo
-from models.loading import load_editing_net
-from models.training import editing
+from dpsdata.dataset.torch_dataset import EditDataset
+from dpsdata.images.codec import read_photo
+from models.editing.loading import load_editing_net
 from models.training.assessment import assess_net
-from models.training.loop import Trainer
-from models.training.state import LIGHT_FILE, STATE_FILE, read_light
-from models.training.train_config import TrainConfig
+from models.training.editing import algorithm as editing
+from models.training.editing.config import TrainConfig
+from models.training.engine.loop import Trainer
+from models.training.engine.state import LIGHT_FILE, STATE_FILE, read_light
 
 
 def weights_of(run: Path) -> dict[str, bytes]:
@@ -248,7 +248,7 @@ def test_a_finished_run_is_done_at_once(whole_run: Path, built: Path, quick: Tra
 
 
 def test_averages_follow_the_weights() -> None:
-    from models.training.accelerating import average_towards
+    from models.training.engine.accelerator import average_towards
 
     average, net = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
     net.weight.data.fill_(3.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from models.training.batches import PhotoStore
-from models.training.rivals.color_map import ColorStrokes, fill_with_medians, paint_color_map
+from models.training.baselines.color_map import ColorStrokes, fill_with_medians, paint_color_map
+from models.training.engine.batches import PhotoStore
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import torch
 from dpsdata.contracts import UsageError
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
 from models.baselines.scfegan import ScFegan
-from models.baselines.tf_names import count_weights
-from models.train_cli import _PRESETS as HELP
+from models.baselines.tensorflow.names import count_weights
+from models.cli.train import _PRESETS as HELP
+from models.training.baselines.config import METHODS, RivalTrainConfig
+from models.training.baselines.differences import list_rival_differences
+from models.training.baselines.presets import find_rival_preset, rival_preset_names
 from models.training.catalogue import all_preset_names, find_any_preset
-from models.training.presets import find_train_preset
-from models.training.rivals.differences import list_rival_differences
-from models.training.rivals.presets import find_rival_preset, rival_preset_names
-from models.training.rivals.train_config import METHODS, RivalTrainConfig
+from models.training.editing.presets import find_train_preset
 
 
 def weights_of(config: RivalTrainConfig) -> int:

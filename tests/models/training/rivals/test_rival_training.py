@@ -9,19 +9,19 @@ import pytest
 import torch
 import typer
 
-from dpsdata.command import run_app
+from dpsdata.runtime.command_line import run_app
 from models.baselines.loading import load_deepfillv2, load_scfegan
 from models.baselines.sn_patch_critic import PatchCritic
-from models.method_predictors import LoadOptions, load_method
-from models.training.batches import BatchPixels, BatchSource
-from models.training.exporting import export_run
-from models.training.loop import Trainer
-from models.training.rivals.algorithm import RivalAlgorithm
-from models.training.rivals.presets import find_rival_preset
-from models.training.rivals.stage import RivalStage
-from models.training.rivals.train_config import METHODS, RivalTrainConfig
-from models.training.stage_parts import DivergedError, StageParts
-from models.training.state import LIGHT_FILE, read_light
+from models.methods.predictor import LoadOptions, load_method
+from models.training.baselines.algorithm import RivalAlgorithm
+from models.training.baselines.config import METHODS, RivalTrainConfig
+from models.training.baselines.presets import find_rival_preset
+from models.training.baselines.stage import RivalStage
+from models.training.engine.batches import BatchPixels, BatchSource
+from models.training.engine.loop import Trainer
+from models.training.engine.stage_parts import DivergedError, StageParts
+from models.training.engine.state import LIGHT_FILE, read_light
+from models.training.export import export_run
 
 
 def quick(method: str, **fields: object) -> RivalTrainConfig:
@@ -123,8 +123,8 @@ def test_a_broken_loss_of_a_rival_stops_before_its_weights(built: Path, tmp_path
 def test_a_rival_from_the_command_line(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
-    from models.export_cli import register_export
-    from models.train_cli import register_train
+    from models.cli.export import register_export
+    from models.cli.train import register_train
 
     app = typer.Typer()
     app.callback()(lambda: None)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.training.rivals.scfegan_losses import (
+from models.training.baselines.scfegan_losses import (
     feature_losses,
     gradient_penalty,
     gram_matrix,
@@ -61,7 +61,7 @@ def test_the_penalty_looks_at_the_hole_alone() -> None:
 
 def test_the_penalty_trains_the_critic() -> None:
     from models.baselines.sn_patch_critic import PatchCritic, scfegan_critic_config
-    from models.baselines.tf_operators import initialise_glorot
+    from models.baselines.tensorflow.operators import initialise_glorot
 
     critic = PatchCritic(scfegan_critic_config(4))
     initialise_glorot(critic, 0, "critic")

@@ -1,0 +1,206 @@
+"""`dpsdata`: sample, build, verify, preview, stats, disturb, masks, train-hed, eval-hed, weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsdata import __version__
+from dpsdata.cli.hed import register_hed_commands
+from dpsdata.cli.perturb import register_disturb
+from dpsdata.cli.weights import weights_app
+from dpsdata.contracts import FindingsError
+from dpsdata.runtime.arguments import parse_levels
+from dpsdata.runtime.command_line import describe_room, run_and_exit
+
+# Plain help: the coloured one loads half a second of libraries.
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(weights_app, name="weights")
+masks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Free-form and rectangular masks.")
+app.add_typer(masks_app, name="masks")
+register_hed_commands(app)
+register_disturb(app)
+
+Built = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that `dpsdata build` made.")]
+describe_room(app, __version__, "From a folder of faces to edge maps, sketches, levels and masks.")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
+    count: Annotated[int, typer.Option(help="Number of faces: one photo and COUNT-1 drawn portraits.")] = 12,
+    seed: Annotated[int, typer.Option(help="Seed of the portraits.")] = 0,
+) -> None:
+    """Write aligned sample faces: an astronaut's photo from scikit-image, and drawn portraits."""
+    from dpsdata.portraits import write_sample_faces
+
+    paths = write_sample_faces(out, count, seed)
+    typer.echo(f"{len(paths)} faces in {out}")
+    typer.echo(f"next: dpsdata build {out} BUILT")
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder or zip of aligned faces.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to build into; a build there is resumed.")],
+    size: Annotated[int, typer.Option(help="Side of the photos, 64 to 1024 px.")] = 256,
+    resampler: Annotated[str, typer.Option(help="area, lanczos, bicubic or nearest.")] = "area",
+    split: Annotated[
+        str, typer.Option(help="auto, ratio[:T,V,T], last-N, file:LIST or celeba-partition[:MAPPING].")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of splits and masks.")] = 0,
+    edges: Annotated[str, typer.Option(help="HED weights: auto, a name of `weights list`, or a file.")] = "auto",
+    variant: Annotated[str, typer.Option(help="auto, or the form to run the HED weights in.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, fp32-winograd (CPU, faster), or bf16.")] = "fp32",
+    border: Annotated[str, typer.Option(help="own, or reflect as pix2pix does.")] = "own",
+    device: Annotated[str, typer.Option(help="Where HED runs: cpu, cuda, or auto.")] = "cpu",
+    masks: Annotated[list[str] | None, typer.Option(help="Mask families; give it once for each.")] = None,
+    levels: Annotated[str, typer.Option(help="Store sketches dilated for these levels, such as 0,0.5,1.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only the first so many photos.")] = None,
+    max_errors: Annotated[int | None, typer.Option(help="Stop when more photos than this are broken.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try broken photos again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do; write nothing.")] = False,
+) -> None:
+    """Build a dataset: photos, HED edge maps, thin sketches, levels, masks, splits and a manifest."""
+    from dpsdata.dataset import BuildConfig, describe_plan, estimate_build, plan_build, run_plan, worker_count
+
+    config = BuildConfig(
+        source=source,
+        out=out,
+        size=size,
+        resampler=resampler,
+        split=split,
+        seed=seed,
+        edges=edges,
+        variant=variant,
+        precision=precision,
+        border=border,
+        device=device,
+        masks=tuple(part for item in masks for part in item.split(",") if part) if masks else ("dps", "deepfillv2"),
+        levels=parse_levels(levels) if levels else (),
+        workers=workers,
+        limit=limit,
+        max_errors=max_errors,
+        retry_failed=retry_failed,
+    )
+    plan = plan_build(config)
+    for line in describe_plan(plan):
+        typer.echo(line)
+    if dry_run:
+        estimate = estimate_build(plan, worker_count(config))
+        typer.echo(
+            f"would make {estimate.file_count:,} files for {estimate.sample_count:,} samples, "
+            f"{estimate.byte_count / 1e6:,.3f} MB, in about {estimate.seconds / 60:.1f} minutes "
+            f"with {worker_count(config)} workers; nothing was written"
+        )
+        return
+    result = run_plan(plan)
+    typer.echo(
+        f"{result.count:,} samples in {out} ({result.reused_count:,} were there already), "
+        f"{result.seconds:.0f} s, root hash {result.root_hash}"
+    )
+    typer.echo(f"next: dpsdata preview {out}")
+    if result.errors:
+        path, reason = result.errors[0]
+        raise FindingsError(
+            f"{len(result.errors)} files of the source are not in the dataset, such as {path}: {reason}. "
+            f"All reasons are in {out / 'errors.csv'}"
+        )
+
+
+@app.command()
+def verify(
+    out: Built,
+    pairs: Annotated[int, typer.Option(help="Sketches to compute again from their edge maps.")] = 50,
+) -> None:
+    """Hash every file, find what is missing, extra or misaligned; exit 3 when something is."""
+    from dpsdata.dataset.verify import verify_dataset
+
+    result = verify_dataset(out, pairs)
+    for finding in result.findings:
+        typer.echo(f"{finding.kind}: {finding.path}: {finding.reason}")
+    kept = f", {result.kept_count:,} files kept from builds with other options" if result.kept_count else ""
+    typer.echo(f"{result.sample_count:,} samples, {result.file_count:,} files checked{kept}")
+    if result.findings:
+        raise FindingsError(f"{out}: {len(result.findings)} findings")
+
+
+@app.command()
+def preview(
+    out: Built,
+    count: Annotated[int, typer.Option(help="Samples to show.")] = 24,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet (.png or .jpg) of a few samples too.")
+    ] = None,
+) -> None:
+    """Write one HTML page: photo, edges, sketch, five levels, masks, counts and plots."""
+    from dpsdata.dataset.preview import write_preview, write_sheet
+
+    if sheet is not None:
+        typer.echo(f"contact sheet: {write_sheet(out, sheet)}")
+    typer.echo(f"open {write_preview(out, count).resolve()}")
+
+
+@app.command()
+def stats(
+    out: Built,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one row a sample as CSV.")] = False,
+) -> None:
+    """Print line density and hole ratios, for each split."""
+    from dpsdata.dataset.statistics import sample_statistics, summarise
+
+    table = sample_statistics(out)
+    if as_csv:
+        typer.echo(table.to_csv(index=False), nl=False)
+    else:
+        typer.echo(summarise(table).to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+
+
+@masks_app.command("stats")
+def mask_stats(
+    families: Annotated[list[str] | None, typer.Argument(help="Families; all when none is given.")] = None,
+    count: Annotated[int, typer.Option(help="Masks to draw for each family.")] = 1000,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+) -> None:
+    """Print the distribution of hole ratios, in percent of the photo."""
+    from dpsdata.masks import MASK_FAMILIES
+    from dpsdata.masks.statistics import mask_statistics
+
+    table = mask_statistics(families or MASK_FAMILIES, count, size, seed)
+    percent = table.set_index("family") * 100
+    typer.echo(percent.to_string(float_format=lambda value: f"{value:.2f}"))
+
+
+@masks_app.command("list")
+def mask_list() -> None:
+    """Print the names of the mask families."""
+    from dpsdata.masks import MASK_FAMILIES
+
+    typer.echo("\n".join([*MASK_FAMILIES, "files:DIR"]))
+
+
+def spread_masks(words: list[str]) -> list[str]:
+    """`--masks A B C` as `--masks A --masks B --masks C`: people give several families at once."""
+    if "--masks" not in words:
+        return words
+    from dpsdata.masks import MASK_FAMILIES
+
+    spread: list[str] = []
+    is_list = False
+    for word in words:
+        follows = is_list and spread[-2] == "--masks" and (word in MASK_FAMILIES or word.startswith("files:"))
+        if follows and spread[-1] != "--masks":
+            spread.append("--masks")
+        spread.append(word)
+        is_list = word == "--masks" or (is_list and not word.startswith("-"))
+    return spread
+
+
+def main() -> None:
+    """Entry point of `dpsdata`."""
+    run_and_exit(app, spread_masks(sys.argv[1:]))

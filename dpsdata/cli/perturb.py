@@ -1,0 +1,43 @@
+"""The command `dpsdata disturb`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from dpsdata.contracts import FindingsError
+
+
+def register_disturb(app: typer.Typer) -> None:
+    """Add `disturb` to the app of the room."""
+    app.command("disturb")(disturb_command)
+
+
+def disturb_command(
+    built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of ID.png to write; a run there goes on.")],
+    fault: Annotated[str, typer.Option(metavar="NAME", help="displaced, deformed or dropped.")],
+    amount: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER",
+            help="px of these sketches that they are moved by (deformed: root mean square), or the share of the ink "
+            "that is dropped.",
+        ),
+    ],
+    split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "all",
+    seed: Annotated[int, typer.Option(help="Of the draws, which are keyed by the photo's id.")] = 0,
+) -> None:
+    """Make the sketches of a dataset poor in one stated way, to see what methods do with poor sketches."""
+    from dpsdata.dataset.perturb import disturb_folder
+    from dpsdata.sketch.perturb import Disturbance, Fault
+
+    counts = disturb_folder(built, out, Disturbance(cast("Fault", fault), amount, seed), split)
+    typer.echo(f"{counts.done_count} sketches {fault}, {counts.kept_count} were there")
+    for name, reason in counts.failures:
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    typer.echo(f"next: dpseval run {built} --masks dps --sketches {out} --split {split} -o REPORT")
+    if counts.failures:
+        raise FindingsError(f"{len(counts.failures)} sketches could not be read; they are named above")

@@ -1,0 +1,188 @@
+"""`build_dataset`: runs a plan over the samples, resumes, quarantines, and writes the manifest."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dpsdata.contracts import FindingsError, level_folder
+from dpsdata.dataset.config import BuildConfig
+from dpsdata.dataset.journal import UNFINISHED, Journal, build_lock, read_journal, remove_temporaries, state_folder
+from dpsdata.dataset.manifest import ManifestRow, write_dataset, write_errors
+from dpsdata.dataset.plan import BuildPlan, plan_build
+from dpsdata.dataset.stages import SampleRecord
+from dpsdata.dataset.workers import Task, WorkerSetup, build_samples
+from dpsdata.masks import mask_folder
+from dpsdata.runtime.files import write_failure
+from dpsdata.sources.layouts import sample_stamp
+from dpsdata.sources.splits import hash_ids
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did.
+
+    Attributes:
+        out: the built folder.
+        count: samples in the dataset.
+        reused_count: samples of which every file was there already.
+        errors: (path, reason) of everything in the source that is not in the dataset.
+        root_hash: hash of the manifest.
+        seconds: wall time.
+    """
+
+    out: Path
+    count: int
+    reused_count: int
+    errors: tuple[tuple[str, str], ...]
+    root_hash: str
+    seconds: float
+
+
+def worker_count(config: BuildConfig) -> int:
+    """Processes to use: as asked for, or one a core."""
+    if config.workers:
+        return config.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_dataset(config: BuildConfig) -> BuildResult:
+    """Build or finish the dataset of a config.
+
+    Everything is made under a temporary name first and renamed; what an earlier or a killed build
+    made is reused where its inputs and options are the same. The same source, options and seed give
+    the same bytes for any number of workers.
+
+    Args:
+        config: what to build.
+
+    Returns:
+        Counts, errors and the root hash. Broken photos are in `errors` and do not stop the build.
+
+    Raises:
+        MissingError: no photos, or weights are missing.
+        UsageError: an option that does not fit, or `out` is not a folder that a build made.
+        EnvironmentFailure: disk full, no permission, another build in this folder, a worker died.
+        FindingsError: more broken photos than `max_errors`.
+    """
+    return run_plan(plan_build(config))
+
+
+def run_plan(plan: BuildPlan) -> BuildResult:
+    """Carry out a plan, see `build_dataset`."""
+    started = time.perf_counter()
+    config, out = plan.config, plan.config.out
+    with build_lock(out):
+        remove_temporaries(out)
+        records = read_journal(out)
+        _make_folders(plan)
+        tasks = _tasks(plan, records)
+        before = {sample.id: records.get(sample.id) for sample in plan.samples}
+        reused = 0
+        tried = {task.sample.id for task in tasks}
+        errors = sum(bool(before_error(before[name])) for name in before if name not in tried)
+        if config.max_errors is not None and errors > config.max_errors:
+            raise FindingsError(
+                f"{out}: {errors} photos were broken in an earlier build, more than --max-errors {config.max_errors}; "
+                "repair them or run it again with --retry-failed"
+            )
+        (state_folder(out) / UNFINISHED).touch()
+        with Journal(out, records) as journal:
+            setup = WorkerSetup(out, plan.options, config.edges, config.variant, config.device)
+            done = build_samples(setup, tasks, min(worker_count(config), max(1, len(tasks))))
+            for record in tqdm(done, total=len(tasks), desc="samples", unit="sample", disable=None):
+                reused += record == before[record.id]
+                if record != before[record.id]:
+                    journal.append(record)
+                records[record.id] = record
+                errors += bool(record.error)
+                if record.error and config.max_errors is not None and errors > config.max_errors:
+                    raise FindingsError(
+                        f"{record.source}: {record.error}. This is broken photo number {errors}, more than "
+                        f"--max-errors {config.max_errors}; what is built is kept"
+                    )
+        result = _publish(plan, records, started, reused)
+        (state_folder(out) / UNFINISHED).unlink(missing_ok=True)
+    return result
+
+
+def before_error(record: SampleRecord | None) -> str:
+    """Reason why a sample failed earlier; empty when it did not."""
+    return record.error if record else ""
+
+
+def _make_folders(plan: BuildPlan) -> None:
+    folders = ["images", "edges", "sketches"]
+    folders += [f"masks/{mask_folder(family)}" for family in plan.config.masks]
+    folders += [f"levels/{level_folder(level)}" for level in plan.config.levels]
+    try:
+        for folder in folders:
+            (plan.config.out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_failure(plan.config.out, error) from error
+
+
+def _tasks(plan: BuildPlan, records: dict[str, SampleRecord]) -> list[Task]:
+    """Every sample, but for those whose photo failed before and has not changed."""
+    tasks = []
+    for sample in plan.samples:
+        stamp = sample_stamp(sample)
+        record = records.get(sample.id)
+        if record is None or record.stamp != stamp:
+            # Another time stamp: the photo is read again, and kept where its content is the same.
+            keys, files, facts = (record.keys, record.files, record.facts) if record else ({}, {}, {})
+            record = SampleRecord(sample.id, sample.relative_path, stamp, keys=keys, files=files, facts=facts)
+        elif record.error and not plan.config.retry_failed:
+            continue
+        tasks.append(Task(sample, record))
+    return tasks
+
+
+def _publish(plan: BuildPlan, records: dict[str, SampleRecord], started: float, reused: int) -> BuildResult:
+    rows, errors = [], list(plan.listing.skipped)
+    for sample in plan.samples:
+        record = records[sample.id]
+        split = plan.splits.split_of(sample.id)
+        rows.append(_row(plan, record, split))
+        if record.error:
+            errors.append((record.source, record.error))
+    good = {row.id for row in rows if row.status == "ok"}
+    splits = {
+        name: {"count": len(kept), "sha256": hash_ids(kept)}
+        for name, ids in plan.splits.items()
+        for kept in [[sample_id for sample_id in ids if sample_id in good]]
+    }
+    description = {"size": plan.config.size, "splits": splits, **plan.describe()}
+    root = write_dataset(plan.config.out, rows, description)
+    write_errors(plan.config.out, errors)
+    seconds = time.perf_counter() - started
+    return BuildResult(plan.config.out, len(good), reused, tuple(errors), root, seconds)
+
+
+def _row(plan: BuildPlan, record: SampleRecord, split: str) -> ManifestRow:
+    name = f"{record.id}.png"
+    common = {"id": record.id, "split": split, "source": record.source}
+    if record.error:
+        return ManifestRow(
+            **common, source_sha256="", width=0, height=0, image_sha256="", edges_sha256="", sketch_sha256="",
+            masks={}, levels={}, status="failed",
+        )  # fmt: skip
+
+    def digest(folder: str) -> str:
+        return record.files[f"{folder}/{name}"][0]
+
+    return ManifestRow(
+        **common,
+        source_sha256=record.source_sha256,
+        width=record.width,
+        height=record.height,
+        image_sha256=digest("images"),
+        edges_sha256=digest("edges"),
+        sketch_sha256=digest("sketches"),
+        masks={folder: digest(f"masks/{folder}") for folder in map(mask_folder, plan.config.masks)},
+        levels={folder: digest(f"levels/{folder}") for folder in map(level_folder, plan.config.levels)},
+    )

@@ -1,0 +1,175 @@
+"""The files that describe a built folder: `manifest.csv`, `dataset.json`, `errors.csv`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dpsdata.contracts import MissingError
+from dpsdata.runtime.files import write_text_atomic
+
+SCHEMA_VERSION = 1
+COLUMNS = (
+    "id",
+    "split",
+    "source",
+    "source_sha256",
+    "width",
+    "height",
+    "image_sha256",
+    "edges_sha256",
+    "sketch_sha256",
+    "masks_sha256",
+    "status",
+    "levels_sha256",
+)
+_KINDS = {"root_hash": str, "size": int, "seed": int, "config": dict, "stages": list, "splits": dict}
+LICENCE_NOTE = (
+    "Derived from the photos of the source folder: their licence and terms apply to every file here. "
+    "CelebA-HQ is for non-commercial research; its images and what is derived from them may not be redistributed."
+)
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One sample. `masks` and `levels` map folder names to hashes; width and height are those of the source."""
+
+    id: str
+    split: str
+    source: str
+    source_sha256: str
+    width: int
+    height: int
+    image_sha256: str
+    edges_sha256: str
+    sketch_sha256: str
+    masks: Mapping[str, str]
+    levels: Mapping[str, str]
+    status: str = "ok"
+
+    def files(self) -> dict[str, str]:
+        """Relative path and SHA-256 of every file of the sample."""
+        if self.status != "ok":
+            return {}
+        name = f"{self.id}.png"
+        return {
+            f"images/{name}": self.image_sha256,
+            f"edges/{name}": self.edges_sha256,
+            f"sketches/{name}": self.sketch_sha256,
+            **{f"masks/{family}/{name}": digest for family, digest in self.masks.items()},
+            **{f"levels/{level}/{name}": digest for level, digest in self.levels.items()},
+        }
+
+
+def _pack(hashes: Mapping[str, str]) -> str:
+    return ";".join(f"{name}={hashes[name]}" for name in sorted(hashes))
+
+
+def _unpack(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(";") if part)
+
+
+def manifest_text(rows: Iterable[ManifestRow]) -> str:
+    """`manifest.csv` as text; its SHA-256 is the root hash of the dataset."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        digests = (row.image_sha256, row.edges_sha256, row.sketch_sha256)
+        size = (row.width, row.height)
+        head = (row.id, row.split, row.source, row.source_sha256, *size, *digests)
+        writer.writerow((*head, _pack(row.masks), row.status, _pack(row.levels)))
+    return buffer.getvalue()
+
+
+def root_hash(text: str) -> str:
+    """Root hash of a dataset: the SHA-256 of its manifest, which holds the hash of every file."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_errors(out: Path, errors: Iterable[tuple[str, str]]) -> None:
+    """Write `errors.csv`: path and reason of everything in the source that is not in the dataset."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("path", "reason"))
+    writer.writerows(errors)
+    write_text_atomic(out / "errors.csv", buffer.getvalue())
+
+
+def write_dataset(out: Path, rows: list[ManifestRow], description: Mapping[str, Any]) -> str:
+    """Write `manifest.csv` and `dataset.json`; returns the root hash."""
+    text = manifest_text(rows)
+    digest = root_hash(text)
+    write_text_atomic(out / "manifest.csv", text)
+    head = {"schema_version": SCHEMA_VERSION, "root_hash": digest, "count": sum(row.status == "ok" for row in rows)}
+    body = {**head, **description, "licence_note": LICENCE_NOTE}
+    write_text_atomic(out / "dataset.json", json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+    return digest
+
+
+def read_dataset(folder: Path) -> dict[str, Any]:
+    """`dataset.json` of a built folder.
+
+    Raises:
+        MissingError: the folder is no built dataset, or of an unknown schema.
+    """
+    path = folder / "dataset.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingError(
+            f"{folder}: no built dataset here (no dataset.json); run `dpsdata build SRC {folder}`"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
+    if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
+        raise MissingError(
+            f"{path}: expected schema_version {SCHEMA_VERSION}; build the dataset again with this version"
+        )
+    config = description.get("config")
+    facts = {**description, "seed": config.get("seed") if isinstance(config, dict) else None}
+    damaged = [name for name, kind in _KINDS.items() if not isinstance(facts.get(name), kind)]
+    if damaged:
+        raise MissingError(f"{path}: {damaged[0]} is missing or damaged; run `dpsdata build` again to rewrite it")
+    return description
+
+
+def read_manifest(folder: Path) -> list[ManifestRow]:
+    """The rows of `manifest.csv`, in the order of the dataset.
+
+    Raises:
+        MissingError: the file is missing or has other columns.
+    """
+    path = folder / "manifest.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise MissingError(f"{path}: expected the columns {','.join(COLUMNS)}; run `dpsdata build` again")
+            return [_row(cells) for cells in reader]
+    except FileNotFoundError:
+        raise MissingError(
+            f"{folder}: no built dataset here (no manifest.csv); run `dpsdata build SRC {folder}`"
+        ) from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
+
+
+def _row(cells: Mapping[str, str]) -> ManifestRow:
+    if any(cells.get(column) is None for column in COLUMNS):
+        raise ValueError(f"a line has too few cells: {list(cells.values())[:3]}")
+    return ManifestRow(
+        **{key: cells[key] for key in ("id", "split", "source", "source_sha256", "image_sha256", "edges_sha256")},
+        sketch_sha256=cells["sketch_sha256"],
+        width=int(cells["width"]),
+        height=int(cells["height"]),
+        masks=_unpack(cells["masks_sha256"]),
+        levels=_unpack(cells["levels_sha256"]),
+        status=cells["status"],
+    )

@@ -1,0 +1,168 @@
+"""What a build is going to do: the samples found, their splits, the options resolved, and the costs of a dry run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsdata.contracts import BrokenImageError, EnvironmentFailure, level_folder
+from dpsdata.dataset.config import BuildConfig
+from dpsdata.dataset.stages import SampleBuilder, SampleRecord, StageOptions
+from dpsdata.hed import HED, load_hed
+from dpsdata.images.codec import read_photo
+from dpsdata.images.faces import check_alignment, choose_probes
+from dpsdata.runtime.device import keyed_generator
+from dpsdata.sources.layouts import SourceListing, SourceSample, find_samples, read_sample
+from dpsdata.sources.splits import Splits, make_splits
+
+PROBE_COUNT = 96
+PROBE_SECONDS = 45.0
+FEWEST_PROBES = 8
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """A resolved build: nothing has been written yet."""
+
+    config: BuildConfig
+    listing: SourceListing
+    samples: tuple[SourceSample, ...]
+    splits: Splits
+    options: StageOptions
+    hed_description: str
+
+    def describe(self) -> dict[str, Any]:
+        """The part of `dataset.json` that does not depend on which photos were readable."""
+        config = self.config
+        return {
+            "layout": self.listing.layout,
+            "config": {
+                "source": config.source.name,
+                "size": config.size,
+                "resampler": config.resampler,
+                "split": self.splits.rule,
+                "seed": config.seed,
+                "edges": config.edges,
+                "precision": config.precision,
+                "border": config.border,
+                "masks": list(config.masks),
+                "levels": list(config.levels),
+                "limit": config.limit,
+            },
+            "stages": self.options.describe(),
+        }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a dry run tells: exact counts, measured bytes and seconds of a few samples made in memory."""
+
+    sample_count: int
+    file_count: int
+    byte_count: int
+    seconds: float
+    broken: tuple[tuple[str, str], ...] = field(default=())
+
+
+def plan_build(config: BuildConfig) -> BuildPlan:
+    """Find the samples, load the HED weights and resolve every option.
+
+    Raises:
+        MissingError: no photos, or weights are missing.
+        UsageError: an option that does not fit.
+    """
+    listing = find_samples(config.source, exclude=config.out)
+    # Splits are those of the whole source, so that `limit` moves no photo from one to another.
+    splits = make_splits(listing.samples, config.split, config.seed, listing.root)
+    samples = listing.samples[: config.limit]
+    net = load_hed(config.edges, config.variant, precision=config.precision, border=config.border, device=config.device)
+    options = StageOptions.resolve(config, net)
+    return BuildPlan(config, listing, samples, splits, options, net.origin.description)
+
+
+def estimate_build(plan: BuildPlan, workers: int) -> Estimate:
+    """Make a few samples in memory and scale their bytes and seconds; writes nothing.
+
+    Args:
+        plan: from `plan_build`.
+        workers: processes that the build would use.
+    """
+    config = plan.config
+    net = load_hed(config.edges, config.variant, precision=config.precision, border=config.border, device=config.device)
+    # In an order that covers the whole source however early the time runs out.
+    order = keyed_generator(0, "", "dry-run").permutation(len(plan.samples))[:PROBE_COUNT].tolist()
+    broken: list[tuple[str, str]] = []
+    sizes: list[int] = []
+    started = time.perf_counter()
+    for number, index in enumerate(order):
+        if number >= FEWEST_PROBES and time.perf_counter() - started > PROBE_SECONDS:
+            break
+        sample = plan.samples[index]
+        try:
+            sizes.append(_sample_bytes(plan, net, sample))
+        except BrokenImageError as error:
+            broken.append((sample.relative_path, str(error)))
+    probe_count = len(sizes) + len(broken)
+    seconds = time.perf_counter() - started
+    good_share = len(sizes) / probe_count
+    count = len(plan.samples) if good_share == 1 else round(len(plan.samples) * good_share)
+    file_count = 3 + len(config.masks) + len(config.levels)
+    return Estimate(
+        sample_count=count,
+        file_count=count * file_count,
+        byte_count=round(sum(sizes) / max(1, len(sizes)) * count),
+        seconds=seconds / probe_count * len(plan.samples) / workers,
+        broken=tuple(broken),
+    )
+
+
+def _sample_bytes(plan: BuildPlan, net: HED, sample: SourceSample) -> int:
+    files: dict[str, bytes] = {}
+
+    def locate(path: str) -> Path:
+        raise EnvironmentFailure(f"{path}: a dry run keeps no files")
+
+    builder = SampleBuilder(plan.options, net, lambda path, size: False, locate, files.__setitem__)
+    builder.run(SampleRecord(sample.id, sample.relative_path, ""), lambda: read_sample(sample))
+    return sum(len(data) for data in files.values())
+
+
+def describe_plan(plan: BuildPlan) -> list[str]:
+    """What the build will do, in a few lines for people; warns when the photos do not look aligned."""
+    config, listing = plan.config, plan.listing
+    counts = ", ".join(f"{name} {count:,}" for name, count in plan.splits.counts().items())
+    lines = [
+        f"source: {config.source} ({listing.layout}), {len(listing.samples):,} photos, {len(plan.samples):,} to use; "
+        f"{len(listing.skipped):,} passed over",
+        f"splits of the source ({plan.splits.rule}): {counts}",
+        f"edges: {plan.hed_description}, {plan.options.hed['precision']}, {plan.options.hed['engine']}",
+        f"masks: {', '.join(config.masks) or 'none'}; levels: {', '.join(map(level_folder, config.levels)) or 'none'}; "
+        f"size {config.size} px by {config.resampler}",
+    ]
+    if plan.splits.missing:
+        lines.append(
+            f"warning: {len(plan.splits.missing):,} names of the split list are not in the source, "
+            f"such as {plan.splits.missing[0]}"
+        )
+    check = check_alignment(_probe_photos(plan))
+    if check.checked_count and not check.is_aligned:
+        lines.append(
+            f"warning: only {check.aligned_count} of {check.checked_count} photos looked at have the face where "
+            "CelebA-HQ has it; the networks expect aligned faces"
+        )
+    return lines
+
+
+def _probe_photos(plan: BuildPlan) -> Iterator[NDArray[np.uint8]]:
+    by_id = {sample.id: sample for sample in plan.samples}
+    for name in choose_probes(list(by_id)):
+        try:
+            yield read_photo(read_sample(by_id[name]))
+        except BrokenImageError:
+            continue

@@ -1,0 +1,160 @@
+"""`dpsdata preview`: one self-contained page that shows a built folder."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
+from dpsdata.dataset.statistics import sample_statistics, summarise
+from dpsdata.images.codec import encode_jpeg, encode_png, read_edges, read_mask, read_photo, read_sketch, write_photo
+from dpsdata.runtime.device import keyed_generator
+from dpsdata.runtime.files import write_text_atomic
+from dpsdata.sketch import dilate_sketch_array, smooth_sketch
+
+SHOWN_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def write_preview(folder: Path, count: int = 24) -> Path:
+    """Write `preview.html` into a built folder: photo, edges, sketch, five levels, masks, counts and plots.
+
+    Args:
+        folder: a built folder.
+        count: samples to show, spread over the dataset by a draw that is always the same.
+
+    Returns:
+        Path of the page; it needs no other file and no network.
+
+    Raises:
+        MissingError: no built dataset there.
+        BrokenImageError: a file is missing or broken.
+    """
+    if count < 1:
+        raise UsageError(f"count: expected at least 1 sample to show, got {count}")
+    description = read_dataset(folder)
+    rows = read_manifest(folder)
+    good = [row for row in rows if row.status == "ok"]
+    chosen = sorted(keyed_generator(0, "", "preview").permutation(len(good))[:count].tolist())
+    table = sample_statistics(folder) if good else pd.DataFrame()
+    stages = {stage["name"]: stage for stage in description["stages"]}
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        resources.files("dpsdata.dataset").joinpath("preview.html").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        name=folder.resolve().name,
+        dataset=description,
+        edges=stages["edges"],
+        splits={name: facts["count"] for name, facts in description["splits"].items()},
+        failed=[row for row in rows if row.status != "ok"],
+        levels=[f"{level:g}" for level in SHOWN_LEVELS],
+        families=sorted(good[0].masks) if good else [],
+        samples=[_cells(folder, good[index]) for index in chosen],
+        plots=_plots(table) if good else [],
+        summary=summarise(table).round(2).to_dict("records") if good else [],
+    )
+    path = folder / "preview.html"
+    write_text_atomic(path, page)
+    return path
+
+
+def write_sheet(folder: Path, path: Path, count: int = 6) -> Path:
+    """Write a contact sheet: one row a sample with its photo, edges, sketch, three levels and cut photos.
+
+    Args:
+        folder: a built folder.
+        path: `.png` or `.jpg` file to write.
+        count: rows, from the start of the dataset.
+    """
+    rows = [row for row in read_manifest(folder) if row.status == "ok"][:count]
+    if not rows:
+        raise MissingError(f"{folder}: no samples to show; look at errors.csv")
+    lines = []
+    for row in rows:
+        name = f"{row.id}.png"
+        photo, edges = read_photo(folder / "images" / name), read_edges(folder / "edges" / name)
+        sketch = read_sketch(folder / "sketches" / name)
+        grey = [255 - (edges >> 8).astype(np.uint8), 255 - 255 * sketch, *_drawn(sketch, (0.0, 0.5, 1.0))]
+        masks = [read_mask(folder / "masks" / family / name) for family in sorted(row.masks)]
+        cells = [photo, *(np.repeat(map_[..., None], 3, axis=2) for map_ in grey), *(_cut(photo, m) for m in masks)]
+        lines.append(np.concatenate([np.pad(cell, ((3, 3), (3, 3), (0, 0)), constant_values=255) for cell in cells], 1))
+    write_photo(path, np.concatenate(lines))
+    return path
+
+
+def _drawn(sketch: NDArray[np.uint8], levels: Sequence[float]) -> list[NDArray[np.uint8]]:
+    """The smoothed and dilated sketch at each level, black on white."""
+    smooth = smooth_sketch(torch.from_numpy(sketch.astype(np.float32))[None, None]).numpy()[0, 0]
+    return [255 - np.rint(255 * ink).astype(np.uint8) for ink in dilate_sketch_array(smooth, levels)]
+
+
+def _cells(folder: Path, row: ManifestRow) -> dict[str, Any]:
+    name = f"{row.id}.png"
+    photo = read_photo(folder / "images" / name)
+    edges = read_edges(folder / "edges" / name)
+    sketch = read_sketch(folder / "sketches" / name)
+    return {
+        "id": row.id,
+        "split": row.split,
+        "photo": _jpeg(photo),
+        "edges": _png(255 - (edges >> 8).astype(np.uint8)),
+        "sketch": _png(255 - 255 * sketch),
+        "levels": [_png(drawn) for drawn in _drawn(sketch, SHOWN_LEVELS)],
+        "masks": [_jpeg(_cut(photo, read_mask(folder / "masks" / family / name))) for family in sorted(row.masks)],
+    }
+
+
+def _cut(photo: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(mask[..., None] == 1, np.uint8(255), photo)
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(pixels)).decode()
+
+
+def _png(pixels: NDArray[np.uint8]) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
+
+
+def _plots(table: pd.DataFrame) -> list[dict[str, str]]:
+    plots = [_histogram(table, ["line_density"], "Line density of the thin sketches", "line pixels, % of the photo")]
+    holes = [name for name in table.columns if name.startswith("hole_")]
+    if holes:
+        plots.append(_histogram(table, holes, "Hole ratio of the masks", "hole, % of the photo"))
+    return plots
+
+
+def _histogram(table: pd.DataFrame, columns: list[str], title: str, label: str) -> dict[str, str]:
+    figure = Figure(figsize=(5.2, 2.6), layout="constrained")
+    axes = figure.subplots()
+    values = [table[name].to_numpy() * 100 for name in columns]
+    bins = np.histogram_bin_edges(np.concatenate(values), bins=24).tolist()
+    for name, column in zip(columns, values, strict=True):
+        axes.hist(
+            column,
+            bins,
+            histtype="stepfilled",
+            alpha=0.5,
+            label=f"{name.removeprefix('hole_')}, mean {column.mean():.1f} %",
+        )
+    axes.set(xlabel=label, ylabel="samples")
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    data = base64.b64encode(buffer.getvalue().encode()).decode()
+    means = ", ".join(
+        f"{name.removeprefix('hole_')} {column.mean():.1f} %" for name, column in zip(columns, values, strict=True)
+    )
+    return {"title": title, "alt": f"Histogram: {title}; means: {means}", "data": f"data:image/svg+xml;base64,{data}"}

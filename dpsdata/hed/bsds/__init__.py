@@ -1,0 +1,1 @@
+"""Training and evaluating HED networks on BSDS500."""

@@ -1,0 +1,1 @@
+"""Photos, edge maps and masks as files and as arrays."""

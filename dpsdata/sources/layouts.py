@@ -1,0 +1,216 @@
+"""CelebA-HQ layouts found on disk -> an ordered list of samples with stable IDs.
+
+| layout          | shape                                                                      | split hint  |
+|-----------------|----------------------------------------------------------------------------|-------------|
+| `celebamask-hq` | `CelebA-HQ-img/{0..29999}.jpg` with its mapping or its label folder beside | none        |
+| `data-pack`     | `00001.jpg` ... `30000.jpg` in one folder, counted from 1                  | none        |
+| `stargan-v2`    | `{train,val}/{female,male}/*.jpg`                                          | train, val  |
+| `flat-256`      | `celeba_hq_256/*.jpg`                                                      | none        |
+| `folder`        | any folder of photos, read with all below it                               | see below   |
+
+Each may lie in a zip too, given itself or alone in a folder. In `folder`, photos that all lie below top
+folders named train, val (valid, validation) and test take these as their split hint.
+
+An ID is the path below the source without its suffix, `/` as `__`, in Unicode NFC. Where several files
+come to one ID (`x.jpg` and `x.png`), each of them gets `-` and the first 8 hex digits of the SHA-256 of
+its content, so that no ID depends on the order in which files are found. Files of one ID that have the
+same content too are taken once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dpsdata.contracts import BrokenImageError, MissingError, UsageError, sample_id
+from dpsdata.sources.read import SourceSample, read_place, read_sample, sample_stamp
+from dpsdata.sources.scan import BUILT_MARKS, MAPPING_NAME, Entry, Scan, scan_folder, scan_zip
+
+__all__ = [
+    "LAYOUTS_SENTENCE",
+    "SourceListing",
+    "SourceSample",
+    "find_samples",
+    "natural_key",
+    "read_sample",
+    "sample_stamp",
+]
+
+LAYOUTS_SENTENCE = (
+    "dpsdata reads image files in folders or zips: CelebAMask-HQ, data packs 00001.jpg to 30000.jpg, "
+    "StarGAN v2 trees, celeba_hq_256, or any folder of faces"
+)
+_FOREIGN_SUFFIXES = frozenset(
+    {".parquet", ".arrow", ".tfrecord", ".tfrecords", ".h5", ".hdf5", ".npy", ".npz", ".mdb", ".tar", ".tgz", ".gz",
+     ".7z", ".rar", ".dat", ".beton", ".mds"}
+)  # fmt: skip
+_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """What was found in a source.
+
+    Attributes:
+        layout: name of the layout.
+        root: the folder or zip that was listed.
+        samples: all photos in natural order of their paths.
+        skipped: (path, reason) of what looks like a photo by its name but is not taken.
+    """
+
+    layout: str
+    root: Path
+    samples: tuple[SourceSample, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def natural_key(path: str) -> tuple[object, ...]:
+    """Sort key that counts numbers as numbers: 2.jpg before 10.jpg, folder by folder."""
+    parts = unicodedata.normalize("NFC", path).split("/")
+    pieces = tuple(
+        tuple(int(piece) if number % 2 else piece for number, piece in enumerate(re.split("([0-9]+)", part)))
+        for part in parts
+    )
+    return (pieces, path)
+
+
+def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan]:
+    if not source.exists():
+        raise MissingError(f"{source}: no such folder or zip; give the folder of your photos")
+    if source.is_file():
+        if source.suffix.lower() == ".zip":
+            return source, scan_zip(source)
+        if source.suffix.lower() in _FOREIGN_SUFFIXES:
+            raise MissingError(f"{source}: {source.suffix} files are not read; unpack it first. {LAYOUTS_SENTENCE}")
+        raise UsageError(f"{source}: a single file; give its folder, or a zip. {LAYOUTS_SENTENCE}")
+    if not source.is_dir():
+        raise UsageError(f"{source}: expected a folder or a zip. {LAYOUTS_SENTENCE}")
+    if exclude is not None and exclude.resolve() == source.resolve():
+        raise UsageError(f"{source}: the source and the folder to build are the same; choose another folder to build")
+    if all((source / mark).is_file() for mark in BUILT_MARKS):
+        raise UsageError(f"{source}: a folder that `dpsdata build` made; give {source / 'images'} to use its photos")
+    scan = scan_folder(source, exclude)
+    if scan.entries or not scan.zips:
+        return source, scan
+    if len(scan.zips) == 1:
+        return scan.zips[0].file, scan_zip(scan.zips[0].file)
+    for entry in sorted(scan.zips, key=lambda entry: natural_key(entry.relative_path)):
+        try:
+            inner = scan_zip(entry.file, f"{entry.relative_path}/")
+        except MissingError as error:
+            scan.skipped.append((entry.relative_path, str(error)))
+            continue
+        scan.entries += inner.entries
+        scan.skipped += inner.skipped
+        scan.marks |= inner.marks
+        scan.other_suffixes |= inner.other_suffixes
+    return source, scan
+
+
+def _detect(root: Path, scan: Scan) -> tuple[str, list[Entry]]:
+    """The layout's name and the entries that belong to it."""
+    paths = {entry: PurePosixPath(entry.relative_path) for entry in scan.entries}
+    images = [entry for entry, path in paths.items() if path.parent.name == "CelebA-HQ-img"]
+    if images and scan.marks:
+        return "celebamask-hq", images
+    beside = root.parent / MAPPING_NAME
+    if root.name == "CelebA-HQ-img" and beside.is_file():
+        return "celebamask-hq", [entry for entry, path in paths.items() if len(path.parts) == 1]
+    everything = list(scan.entries)
+    if all(re.search(r"(^|/)(train|val)/(female|male)/[^/]+$", entry.relative_path) for entry in everything):
+        return "stargan-v2", everything
+    folders = {path.parent for path in paths.values()}
+    if len(folders) == 1:
+        folder = folders.pop()
+        stems = [path.stem for path in paths.values()]
+        if all(re.fullmatch("[0-9]{5}", stem) and 1 <= int(stem) <= 30000 for stem in stems):
+            return "data-pack", everything
+        if "celeba_hq_256" in (folder.name or root.stem, root.stem):
+            return "flat-256", everything
+    return "folder", everything
+
+
+def _split_hints(layout: str, entries: list[Entry]) -> dict[Entry, str]:
+    if layout == "stargan-v2":
+        return {entry: PurePosixPath(entry.relative_path).parts[-3] for entry in entries}
+    tops = {entry: PurePosixPath(entry.relative_path).parts for entry in entries}
+    if layout == "folder" and all(len(parts) > 1 and parts[0].lower() in _SPLIT_NAMES for parts in tops.values()):
+        return {entry: _SPLIT_NAMES[parts[0].lower()] for entry, parts in tops.items()}
+    return {}
+
+
+def _assign_ids(entries: list[Entry], skipped: list[tuple[str, str]]) -> dict[Entry, str]:
+    """IDs of all entries; files whose ID cannot be told apart go to `skipped`."""
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[sample_id(entry.relative_path)].append(entry)
+    ids = {group[0]: name for name, group in groups.items() if len(group) == 1}
+    taken = {name: entry.relative_path for entry, name in ids.items()}
+    for name, group in groups.items():
+        if len(group) == 1:
+            continue
+        for entry in group:
+            try:
+                digest = hashlib.sha256(read_place(entry.file, entry.member)).hexdigest()[:8]
+            except BrokenImageError as error:
+                skipped.append((entry.relative_path, str(error)))
+                continue
+            full = f"{name}-{digest}"
+            if full in taken:
+                skipped.append((entry.relative_path, f"the same name and the same content as {taken[full]}"))
+                continue
+            ids[entry], taken[full] = full, entry.relative_path
+    return ids
+
+
+def _nothing_found(source: Path, scan: Scan) -> MissingError:
+    foreign = sorted(scan.other_suffixes & _FOREIGN_SUFFIXES)
+    if foreign:
+        return MissingError(
+            f"{source}: it holds {', '.join(foreign)} files, not image files; "
+            f"export them as PNG or JPEG first. {LAYOUTS_SENTENCE}"
+        )
+    if scan.skipped:
+        path, reason = scan.skipped[0]
+        return MissingError(
+            f"{source}: no photo can be taken; {len(scan.skipped)} were skipped, such as {path}: {reason}"
+        )
+    return MissingError(f"{source}: no image files in it. {LAYOUTS_SENTENCE}")
+
+
+def find_samples(source: Path | str, exclude: Path | None = None) -> SourceListing:
+    """List the photos of a folder or zip in natural order, with stable IDs and the layout's name.
+
+    Args:
+        source: the folder or zip.
+        exclude: folder that is left out, since it is the one to build.
+
+    Returns:
+        Samples and skipped paths. Nothing is decoded: a name decides here, the content later.
+
+    Raises:
+        MissingError: no such source, or no photo in it; says what is read instead.
+        UsageError: a single file that is no zip, or `exclude` is the source itself.
+    """
+    root, scan = _scan_source(Path(source), exclude)
+    if not scan.entries:
+        raise _nothing_found(root, scan)
+    layout, entries = _detect(root, scan)
+    entries.sort(key=lambda entry: natural_key(entry.relative_path))
+    hints = _split_hints(layout, entries)
+    skipped = list(scan.skipped)
+    ids = _assign_ids(entries, skipped)
+    samples = tuple(
+        SourceSample(ids[entry], entry.relative_path, entry.file, entry.member, hints.get(entry))
+        for entry in entries
+        if entry in ids
+    )
+    if not samples:
+        scan.skipped = skipped
+        raise _nothing_found(root, scan)
+    skipped.sort(key=lambda item: (natural_key(item[0]), item[1]))
+    return SourceListing(layout, root, samples, tuple(skipped))

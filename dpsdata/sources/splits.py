@@ -1,0 +1,200 @@
+"""Named splits, by ID, with the hash of each ID list.
+
+| rule                          | what it gives                                                                |
+|-------------------------------|------------------------------------------------------------------------------|
+| `auto`                        | the layout's own split where every photo has one, else `ratio`               |
+| `layout`                      | the layout's own split                                                       |
+| `ratio`, `ratio:0.9,0.05,0.05`| train, val, test (two numbers: train, test) in the order of a hash of (seed, ID) |
+| `last-2000`                   | the last 2000 in natural order are test, the rest train                      |
+| `celeba-partition[:MAPPING]`  | CelebA's own partition, through `CelebA-HQ-to-CelebA-mapping.txt`            |
+| `file:LIST`                   | a list with `NAME SPLIT` on each line                                        |
+| `file:test=LIST,train=LIST2`  | lists of names, one a split; `train=rest` takes what no list names           |
+
+`ratio` gives exact counts (largest remainders; one photo at least for a share above zero where there are
+enough). A photo that is added moves at most one other across each border.
+The SHA-256 of a list is that of its IDs in code point order, each with a line feed after it, in UTF-8.
+Photos that a rule says nothing about are in the split `unlisted`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import ItemsView, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from dpsdata.contracts import UsageError
+from dpsdata.runtime.device import keyed_seed
+from dpsdata.sources.celeba_mapping import read_mapping
+from dpsdata.sources.read import SourceSample
+from dpsdata.sources.split_lists import match_list, read_split_list
+
+UNLISTED = "unlisted"
+_ORDER = ("train", "val", "test")
+_DEFAULT_SHARES = (0.9, 0.05, 0.05)
+_RULES = "auto, layout, ratio:TRAIN,VAL,TEST, last-N, celeba-partition[:MAPPING], file:LIST or file:SPLIT=LIST,..."
+# CelebA's list_eval_partition: 000001.jpg to 162770.jpg train, to 182637.jpg validation, to 202599.jpg test.
+_LAST_TRAIN, _LAST_VAL = 162770, 182637
+
+
+def hash_ids(ids: Iterable[str]) -> str:
+    """SHA-256 of the sorted IDs, each followed by a line feed, in UTF-8; the order given does not matter."""
+    return hashlib.sha256("".join(f"{name}\n" for name in sorted(ids)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """IDs of every split, in the order of the samples.
+
+    Attributes:
+        rule: the rule that was carried out, with its defaults filled in.
+        parts: split name -> IDs; every sample is in exactly one.
+        missing: names of a published list that the source does not have.
+    """
+
+    rule: str
+    parts: Mapping[str, tuple[str, ...]]
+    missing: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def _by_id(self) -> dict[str, str]:
+        return {name: split for split, ids in self.parts.items() for name in ids}
+
+    def items(self) -> ItemsView[str, tuple[str, ...]]:
+        """Pairs of split name and IDs: train, val, test, then others."""
+        return self.parts.items()
+
+    def split_of(self, sample_id: str) -> str:
+        """The split of an ID; `unlisted` for one that no rule has placed."""
+        return self._by_id.get(sample_id, UNLISTED)
+
+    def counts(self) -> dict[str, int]:
+        """Number of IDs in each split."""
+        return {split: len(ids) for split, ids in self.parts.items()}
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each ID list, see `hash_ids`."""
+        return {split: hash_ids(ids) for split, ids in self.parts.items()}
+
+
+def _gather(
+    rule: str, samples: Sequence[SourceSample], placed: Mapping[str, str], missing: Iterable[str] = ()
+) -> Splits:
+    parts: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        parts[placed.get(sample.id, UNLISTED)].append(sample.id)
+    rank = {name: number for number, name in enumerate((*_ORDER, UNLISTED))}
+    names = sorted(parts, key=lambda name: (rank.get(name, len(_ORDER) - 0.5), name))
+    return Splits(rule, {name: tuple(parts[name]) for name in names}, tuple(missing))
+
+
+def _by_layout(samples: Sequence[SourceSample]) -> Splits:
+    placed = {sample.id: sample.split_hint for sample in samples if sample.split_hint}
+    if not placed:
+        raise UsageError("split: this source has no split of its own; use ratio, last-N or file:LIST")
+    return _gather("layout", samples, placed)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) not in (2, 3) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise UsageError(f"split: expected ratio:TRAIN,VAL,TEST with numbers that add up to 1, got ratio:{text}")
+    return shares
+
+
+def _share_counts(count: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers that add up to `count`, by largest remainders, with none of a share above zero empty."""
+    exact = [count * share for share in shares]
+    counts = [int(value + 1e-9) for value in exact]
+    for place in sorted(range(len(shares)), key=lambda place: counts[place] - exact[place])[: count - sum(counts)]:
+        counts[place] += 1
+    wanted = [place for place, share in enumerate(shares) if share > 0]
+    if count >= len(wanted):
+        for place in wanted:
+            if counts[place] == 0:
+                counts[counts.index(max(counts))] -= 1
+                counts[place] = 1
+    return counts
+
+
+def _by_ratio(samples: Sequence[SourceSample], text: str, seed: int) -> Splits:
+    shares = _shares(text) if text else _DEFAULT_SHARES
+    names = _ORDER if len(shares) == 3 else ("train", "test")
+    order = sorted((sample.id for sample in samples), key=lambda name: (keyed_seed(seed, name, "split"), name))
+    placed: dict[str, str] = {}
+    start = 0
+    for name, count in zip(names, _share_counts(len(order), shares), strict=True):
+        placed.update(dict.fromkeys(order[start : start + count], name))
+        start += count
+    return _gather("ratio:" + ",".join(f"{share:g}" for share in shares), samples, placed)
+
+
+def _by_last(samples: Sequence[SourceSample], count: int) -> Splits:
+    if not 1 <= count < len(samples):
+        raise UsageError(
+            f"split: last-{count} needs more than {count} photos, and at least 1; there are {len(samples)}"
+        )
+    placed = {sample.id: "train" if place < len(samples) - count else "test" for place, sample in enumerate(samples)}
+    return _gather(f"last-{count}", samples, placed)
+
+
+def _by_celeba_partition(samples: Sequence[SourceSample], mapping_file: str, root: Path) -> Splits:
+    mapping = read_mapping(Path(mapping_file) if mapping_file else None, root)
+    placed = {}
+    for sample in samples:
+        stem = PurePosixPath(sample.relative_path).stem
+        if not re.fullmatch("0|[1-9][0-9]{0,4}", stem):
+            # 00001.jpg of a data pack counts from 1, other sets count anew: nothing is guessed
+            raise UsageError(
+                f"{sample.relative_path}: celeba-partition needs the file names of CelebAMask-HQ, 0.jpg to 29999.jpg; "
+                "use ratio, last-N or file:LIST for this source"
+            )
+        number = mapping.get(int(stem))
+        if number is not None:
+            placed[sample.id] = "train" if number <= _LAST_TRAIN else "val" if number <= _LAST_VAL else "test"
+    return _gather("celeba-partition", samples, placed)
+
+
+def _by_lists(samples: Sequence[SourceSample], text: str) -> Splits:
+    listed = read_split_list(text)
+    placed, missing = match_list(samples, listed.names)
+    if listed.rest:
+        placed = {sample.id: placed.get(sample.id, listed.rest) for sample in samples}
+    return _gather(f"file:{listed.label}", samples, placed, missing)
+
+
+def make_splits(samples: Sequence[SourceSample], rule: str, seed: int, root: Path) -> Splits:
+    """Put every sample into a split.
+
+    Args:
+        samples: all samples in natural order (all of the source, not a `--limit` of it).
+        rule: one of the rules above.
+        seed: used by `ratio`.
+        root: source folder or zip, where `celeba-partition` looks for the mapping.
+
+    Raises:
+        UsageError: no such rule, or one that does not fit the samples.
+        MissingError: a list or the mapping is not there or cannot be read, or not one of its names is in the source.
+    """
+    name, _, argument = rule.partition(":")
+    last = re.fullmatch("last-([0-9]{1,9})", rule)
+    if name == "auto" and not argument:
+        hinted = bool(samples) and all(sample.split_hint for sample in samples)
+        return _by_layout(samples) if hinted else _by_ratio(samples, "", seed)
+    if name == "layout" and not argument:
+        return _by_layout(samples)
+    if name == "ratio":
+        return _by_ratio(samples, argument, seed)
+    if last:
+        return _by_last(samples, int(last[1]))
+    if name == "celeba-partition":
+        return _by_celeba_partition(samples, argument, root)
+    if name == "file" and argument:
+        return _by_lists(samples, argument)
+    raise UsageError(f"split: expected {_RULES}, got {rule!r}")

@@ -1,0 +1,105 @@
+"""The command `dpseval run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsdata.contracts import UsageError
+from dpsdata.runtime.arguments import parse_levels, split_words
+from dpseval.cli import options as options
+
+
+def register_run(app: typer.Typer) -> None:
+    """Add `run` to the app of the room."""
+    app.command("run")(run_command)
+
+
+def run_command(
+    built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
+    report: options.Report,
+    masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
+    methods: Annotated[
+        str, typer.Option(help="With commas between, such as dps,deepfillv2,scfegan,telea; `dps predict --help`.")
+    ] = "dps",
+    levels: Annotated[
+        str, typer.Option(help="Refinement levels in [0, 1], of the methods that have them.")
+    ] = "0,0.25,0.5,0.75,1",
+    sketches: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "test",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: what there is]"),
+    ] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of outputs; it goes on there. [default: REPORT/../outputs]"),
+    ] = None,
+    require_methods: Annotated[
+        bool, typer.Option("--require-methods", help="Exit 5 where a method has no weights.")
+    ] = False,
+    batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
+    prep: options.Prep = "pytorch-fid",
+    lpips: options.LpipsNets = "alex",
+    require: options.Require = "",
+    allow: options.Allow = None,
+    device: options.Device = "auto",
+    workers: options.Workers = 0,
+    seed: Annotated[int, typer.Option(help="Of noise that a method reads, of intervals and of samples.")] = 0,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+) -> None:
+    """Make the outputs of several methods and levels, and score all in one report.
+
+    A method without weights is named in the report with the reason; the others are compared. The same command goes on
+    where an interrupted one stopped.
+    """
+    from dpseval.pairing.findings import PairingError
+    from dpseval.scoring.config import ScoreConfig
+    from dpseval.sweep import SweepConfig, run_sweep
+
+    config = SweepConfig(
+        built=built,
+        report=report,
+        methods=split_words(methods),
+        masks=masks,
+        levels=parse_levels(levels),
+        outputs=outputs,
+        sketches=sketches,
+        split=split,
+        weights=dict(parse_weights(text) for text in weights or ()),
+        batch_size=batch,
+        seed=seed,
+        require_methods=require_methods,
+        score=ScoreConfig(
+            prep=prep,
+            require=split_words(require),
+            lpips_nets=split_words(lpips),
+            device=device,
+            workers=workers,
+            seed=seed,
+            cache=cache,
+            use_cache=not no_cache,
+            allow=options.split_kinds(allow),
+        ),
+    )
+    try:
+        result = run_sweep(config, typer.echo)
+    except PairingError as error:
+        options.list_findings(error.findings)
+        raise
+    for warning in result.scores.run["warnings"]:
+        typer.echo(f"note: {warning}", err=True)
+    typer.echo(f"open {(report / 'index.html').resolve()}")
+
+
+def parse_weights(text: str) -> tuple[str, str]:
+    """Read METHOD=PATH; raise UsageError for anything else."""
+    name, _, path = text.partition("=")
+    if not name.strip() or not path.strip():
+        raise UsageError(f"weights: expected METHOD=PATH, such as scfegan=run/weights, got {text!r}")
+    return name.strip(), path.strip()

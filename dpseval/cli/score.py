@@ -1,0 +1,163 @@
+"""The commands `dpseval score` and `dpseval compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dpsdata.contracts import MissingError, ToleranceError, UsageError
+from dpsdata.runtime.arguments import parse_levels, split_words
+from dpseval.cli import options as options
+
+if TYPE_CHECKING:
+    from dpseval.scoring.config import ScoreConfig
+
+
+def register_score(app: typer.Typer) -> None:
+    """Add `score` to the app of the room."""
+    app.command("score")(score_command)
+
+
+def register_compare(app: typer.Typer) -> None:
+    """Add `compare` to the app of the room."""
+    app.command("compare")(compare_command)
+
+
+def score_command(
+    outputs: Annotated[Path, typer.Argument(metavar="OUTPUTS", help="Folder of METHOD/l0.25/ID.png, or METHOD/none/.")],
+    data: Annotated[Path, typer.Option("--data", metavar="BUILT", help="Folder that `dpsdata build` made.")],
+    out: options.Report,
+    masks: Annotated[
+        str | None, typer.Option(metavar="FAMILY", help="Mask family, or folder of ID.png. [default: of run.json]")
+    ] = None,
+    sketches: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: of run.json, or the stored ones]")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A split, or all. [default: of run.json, or the one that the outputs are of]")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="Only these, with commas between. [default: all]")] = "",
+    levels: Annotated[str, typer.Option(help="Only these, besides methods without a level. [default: all]")] = "",
+    prep: options.Prep = "pytorch-fid",
+    lpips: options.LpipsNets = "alex",
+    require: options.Require = "",
+    allow: options.Allow = None,
+    device: options.Device = "auto",
+    workers: options.Workers = 0,
+    seed: Annotated[int, typer.Option(help="Of intervals and samples.")] = 0,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Pair and check all files; write nothing.")] = False,
+) -> None:
+    """Score outputs of any methods and levels in one pass, and write tables, plots and one HTML page.
+
+    Everything is paired by id. What does not fit is listed, and ends with exit 3.
+    """
+    from dpseval.scoring.config import ScoreConfig
+
+    config = ScoreConfig(
+        out=out,
+        methods=split_words(methods),
+        levels=parse_levels(levels) if levels else (),
+        masks=masks,
+        sketches=sketches,
+        split=split,
+        prep=prep,
+        require=split_words(require),
+        lpips_nets=split_words(lpips),
+        device=device,
+        workers=workers,
+        seed=seed,
+        cache=cache,
+        use_cache=not no_cache,
+        allow=options.split_kinds(allow),
+    )
+    from dpseval.pairing.findings import PairingError
+
+    try:
+        _score(outputs, data, config, dry_run)
+    except PairingError as error:
+        options.list_findings(error.findings)
+        raise
+
+
+def _score(outputs: Path, data: Path, config: ScoreConfig, dry_run: bool) -> None:
+    from dpseval.scoring.score import plan_score, score
+
+    if dry_run:
+        plan = plan_score(outputs, data, config)
+        options.list_findings(plan.findings)
+        for key in plan.pairing.keys:
+            count = sum(item.key == key for photo in plan.pairing.photos for item in photo.outputs)
+            typer.echo(f"{key}: {count:,} photos")
+        for metric, note in plan.missing.items():
+            typer.echo(f"{metric}: {note}")
+        pairing = plan.pairing
+        typer.echo(
+            f"would score {len(pairing.photos):,} photos of {pairing.split} with the masks {pairing.masks}; "
+            "nothing was written"
+        )
+        return
+    scores = score(outputs, data, config, announce=typer.echo)
+    for warning in scores.run["warnings"]:
+        typer.echo(f"note: {warning}", err=True)
+    forwards = ", ".join(f"{name} {count:,}" for name, count in scores.run["forwards"].items())
+    typer.echo(f"{scores.run['seconds']:.1f} s; photos forwarded: {forwards}")
+    if config.out is not None:
+        typer.echo(f"open {(config.out / 'index.html').resolve()}")
+
+
+def compare_command(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="scores.json of a report, or the report.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Likewise; deltas are B minus A.")],
+    tolerance: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC=VALUE", help="Exit 4 where a delta is larger.")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(metavar="'SET=SET'", help="Sets of A and B, such as 'dps 0.5=lama'.")
+    ] = None,
+    region: Annotated[str, typer.Option(help="Show only full, hole or ring. [default: all]")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+) -> None:
+    """Print paired deltas of two reports with 95 % intervals.
+
+    Refuses, with exit 2, reports of other photos, masks, sketches, preprocessing or weights.
+    """
+    limits = dict(_limit(text) for text in tolerance or ())
+    pairs = [_pair(text) for text in pair or ()]
+    if region not in ("", "full", "hole", "ring"):
+        raise UsageError(f"region: expected full, hole or ring, got {region!r}")
+    for path in (first, second):
+        if not path.exists():
+            raise MissingError(f"{path}: there is no such file; `dpseval score` writes scores.json into its report")
+    from dpseval.scoring.compare import compare_reports
+
+    found = compare_reports(first, second, limits, pairs, seed)
+    table = found.table()
+    table = table[table["region"] == region] if region else table
+    if as_csv:
+        typer.echo(table.to_csv(index=False), nl=False)
+    else:
+        typer.echo(table.to_string(index=False, float_format=lambda value: f"{value:.5g}", na_rep=""))
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    if found.outside:
+        raise ToleranceError(f"{len(found.outside)} deltas are outside of their tolerance: {'; '.join(found.outside)}")
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise UsageError(f"tolerance: expected METRIC=VALUE, such as psnr=0.1, got {text!r}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, _, second = text.partition("=")
+    if not first.strip() or not second.strip():
+        raise UsageError(f"pair: expected two sets, such as 'dps 0.5=lama', got {text!r}")
+    return first, second

@@ -1,1 +1,0 @@
-"""Distances between sets of images: Inception features, Frechet distance, kernel distance, the cache of features."""

@@ -1,0 +1,1 @@
+"""Metrics of pairs and of sets of photos."""

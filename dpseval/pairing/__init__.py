@@ -1,0 +1,1 @@
+"""Which output belongs to which truth."""

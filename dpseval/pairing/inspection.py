@@ -1,0 +1,147 @@
+"""Checks before the long work: headers of all pictures, and the values of all mask files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dpsdata.contracts import BrokenImageError, MissingError
+from dpsdata.images.codec import probe_image, read_grey
+from dpsdata.images.header import MAX_PIXELS, open_header, open_source, read_orientation
+from dpseval.pairing.files import PhotoFiles, SetKey
+from dpseval.pairing.findings import Finding
+from dpseval.pairing.pairs import Pairing
+
+_ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+_PNG_BITS_OFFSET = 24
+_TIFF_BITS_TAG = 258
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the header of a picture says; width and height in px, upright."""
+
+    width: int
+    height: int
+    mode: str
+    has_alpha: bool
+    bits: int
+    orientation: int
+
+
+def read_facts(path: Path) -> ImageFacts:
+    """Read the header of a picture, and none of its pixels.
+
+    Raises:
+        BrokenImageError: no picture, or damaged in its header.
+    """
+    with open_source(path) as stream:
+        head = stream.read(_PNG_BITS_OFFSET + 1)
+        stream.seek(0)
+        image = open_header(stream, MAX_PIXELS)
+        bits = 8
+        if image.format == "PNG" and len(head) > _PNG_BITS_OFFSET:
+            bits = head[_PNG_BITS_OFFSET]
+        elif image.format == "TIFF":
+            value = getattr(image, "tag_v2", {}).get(_TIFF_BITS_TAG, 8)
+            bits = max(value) if isinstance(value, tuple) else int(value)
+        has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
+        width, height = image.size
+        orientation = 1 if image.format == "TIFF" else read_orientation(image, stream)
+        if orientation >= 5:
+            width, height = height, width
+        return ImageFacts(width, height, image.mode, has_alpha, bits, orientation)
+
+
+def inspect_pairs(pairing: Pairing) -> tuple[Pairing, tuple[Finding, ...]]:
+    """Look at every picture without decoding photos; mask files are read and kept.
+
+    Args:
+        pairing: what belongs together.
+
+    Returns:
+        The pairs with the pixels of mask files, and what is wrong: `wrong-size`, `unreadable`, `16-bit`, `alpha`,
+        `color-mode`, `exif-rotated`, `soft-mask`, `empty-mask`.
+
+    Raises:
+        MissingError: a photo of the dataset is missing or damaged.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        done = list(pool.map(_inspect_photo, pairing.photos))
+    photos = tuple(photo for photo, _ in done)
+    return replace(pairing, photos=photos), tuple(finding for _, found in done for finding in found)
+
+
+def _inspect_photo(photo: PhotoFiles) -> tuple[PhotoFiles, list[Finding]]:
+    findings: list[Finding] = []
+    try:
+        width, height = probe_image(photo.truth)
+    except BrokenImageError as error:
+        raise MissingError(f"{photo.truth}: {error}; `dpsdata verify` checks the dataset") from None
+    if (width, height) != (photo.size, photo.size):
+        raise MissingError(
+            f"{photo.truth}: {width} x {height} px, expected {photo.size} x {photo.size}; "
+            "`dpsdata verify` checks the dataset"
+        )
+    for output in photo.outputs:
+        findings += _check_header(output.path, photo, output.key, ("RGB",))
+        if output.refined is not None:
+            findings += _check_header(output.refined, photo, output.key, ("RGB", "L", "1", "P"))
+    if photo.sketch is not None and photo.sketch.exists():
+        findings += _check_header(photo.sketch, photo, None, None)
+    if photo.mask.path is not None:
+        found = list(_check_header(photo.mask.path, photo, None, ("RGB", "L", "1", "P")))
+        if not found:
+            photo, found = _read_mask(photo)
+        findings += found
+    return photo, findings
+
+
+def _check_header(
+    path: Path, photo: PhotoFiles, key: SetKey | None, modes: tuple[str, ...] | None
+) -> Iterable[Finding]:
+    """Findings of one header; `modes` None for a drawn sketch, which may be of any kind that can be read."""
+
+    def finding(kind: str, reason: str) -> Finding:
+        return Finding(kind, str(path), reason, photo.id, key)
+
+    try:
+        facts = read_facts(path)
+    except BrokenImageError as error:
+        yield finding("unreadable", str(error))
+        return
+    if (facts.width, facts.height) != (photo.size, photo.size):
+        yield finding("wrong-size", f"{facts.width} x {facts.height} px, expected {photo.size} x {photo.size}")
+    if modes is None:
+        return
+    if facts.orientation != 1:
+        yield finding("exif-rotated", f"EXIF orientation {facts.orientation}; store it upright")
+    if facts.bits > 8:
+        yield finding("16-bit", f"{facts.bits} bits a channel; round it to 8 bits")
+    elif facts.has_alpha:
+        yield finding("alpha", f"mode {facts.mode} with transparency; store it as RGB")
+    elif facts.mode not in modes:
+        yield finding("color-mode", f"mode {facts.mode}; store it as RGB")
+
+
+def _read_mask(photo: PhotoFiles) -> tuple[PhotoFiles, list[Finding]]:
+    path = photo.mask.path
+    if path is None:
+        return photo, []
+    try:
+        grey = read_grey(path)
+    except BrokenImageError as error:
+        return photo, [Finding("unreadable", str(path), str(error), photo.id)]
+    soft_count = int(((grey != 0) & (grey != 255)).sum())
+    hole = grey > 127
+    if soft_count:
+        reason = f"{soft_count} pixels between black and white; store only 0 and 255"
+        return photo, [Finding("soft-mask", str(path), reason, photo.id)]
+    if not hole.any():
+        return photo, [Finding("empty-mask", str(path), "black all over; the hole is white", photo.id)]
+    return replace(photo, mask=replace(photo.mask, packed=np.packbits(hole))), []

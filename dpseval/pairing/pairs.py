@@ -1,0 +1,250 @@
+"""Strict pairing by id: outputs of every set with truth, mask and sketch of the built folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dpsdata.contracts import UsageError
+from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
+from dpsdata.masks import check_family, mask_folder
+from dpseval.pairing.files import MaskSource, OutputFile, PhotoFiles, SetKey
+from dpseval.pairing.findings import Finding
+from dpseval.pairing.mask_sources import FILES, find_masks
+from dpseval.pairing.output_sets import OutputSet, find_sets
+from dpseval.scoring.config import ScoreConfig, check_masks
+
+RUN_FILE = "run.json"
+ALL = "all"
+_MOST_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What belongs together.
+
+    Attributes:
+        outputs: the folder of outputs.
+        dataset: the built folder.
+        root_hash: of the dataset.
+        size: sides of its photos in px.
+        split: the split that is scored, or `all`.
+        masks: mask family.
+        sketches: folder of drawn sketches; None for the stored ones.
+        keys: all sets, sorted.
+        photos: in the order of the dataset.
+        findings: what is wrong so far.
+    """
+
+    outputs: Path
+    dataset: Path
+    root_hash: str
+    size: int
+    split: str
+    masks: str
+    sketches: Path | None
+    keys: tuple[SetKey, ...]
+    photos: tuple[PhotoFiles, ...]
+    findings: tuple[Finding, ...]
+
+
+def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
+    """Pair by id; lists folders and opens no picture.
+
+    Args:
+        outputs: folder of outputs, in the layout METHOD/l0.25/ID.png or METHOD/none/ID.png.
+        dataset: folder that `dpsdata build` made.
+        config: what to score.
+
+    Returns:
+        The pairs with all findings of the listing; nothing is left out yet.
+
+    Raises:
+        MissingError: no outputs, or no built dataset.
+        UsageError: an unknown split, method or level, or no way to know the masks.
+    """
+    description = read_dataset(dataset)
+    rows = [row for row in read_manifest(dataset) if row.status == "ok"]
+    sets, findings = find_sets(outputs, config.methods, config.levels)
+    run = read_run(outputs)
+    made_from = run.get("dataset_root_hash")
+    if made_from is not None and made_from != description["root_hash"]:
+        reason = f"made from the dataset {str(made_from)[:16]}..., but {dataset} is {description['root_hash'][:16]}..."
+        findings.append(Finding("other-dataset", str(outputs / RUN_FILE), reason))
+    split = _choose_split(rows, sets, config.split or run.get("split"))
+    chosen = [row for row in rows if split in (ALL, row.split)]
+    family = _choose_masks(rows, config.masks, run, dataset)
+    sketches = _choose_sketches(config.sketches, run)
+    ids = [row.id for row in chosen]
+    findings += _pair_ids(sets, ids, {row.id: row.split for row in rows}, dataset)
+    seed = int(description["config"]["seed"])
+    masks, lacking = find_masks(chosen, dataset, family, seed, str(run.get("masks")).startswith(FILES))
+    findings += lacking
+    size = int(description["size"])
+    photos = tuple(_gather(row.id, sets, dataset, size, masks[row.id], sketches) for row in chosen)
+    findings += [
+        Finding("missing", str(photo.sketch), "this photo has no drawn sketch", photo.id)
+        for photo in photos
+        if photo.sketch is not None and not photo.sketch.exists()
+    ]
+    return Pairing(
+        outputs,
+        dataset,
+        description["root_hash"],
+        size,
+        split,
+        family,
+        sketches,
+        tuple(item.key for item in sets),
+        photos,
+        tuple(findings),
+    )
+
+
+def leave_out(pairing: Pairing, findings: Iterable[Finding], allowed: Sequence[str]) -> Pairing:
+    """Drop what the allowed findings concern.
+
+    A photo is left out of every set, so that sets are compared on the same photos; where `unequal-ids` is allowed,
+    each set keeps all that it has.
+
+    Args:
+        pairing: all pairs.
+        findings: with the ids and sets that they concern.
+        allowed: kinds that are tolerated.
+
+    Returns:
+        The pairs that are scored; a photo without any output is gone, and so is a set without any photo.
+    """
+    own_ids = "unequal-ids" in allowed
+    everywhere = {item.id for item in findings if item.id and (item.key is None or not own_ids)}
+    in_one_set = {(item.id, item.key) for item in findings if item.id}
+    photos = []
+    for photo in pairing.photos:
+        kept = tuple(item for item in photo.outputs if (photo.id, item.key) not in in_one_set)
+        if photo.id not in everywhere and kept:
+            photos.append(replace(photo, outputs=kept))
+    there = {item.key for photo in photos for item in photo.outputs}
+    return replace(pairing, photos=tuple(photos), keys=tuple(key for key in pairing.keys if key in there))
+
+
+def refused_findings(pairing: Pairing, findings: Iterable[Finding], allowed: Sequence[str]) -> list[Finding]:
+    """The findings that no allowed kind tolerates; `missing` and `unequal-ids` are two views of the same gap.
+
+    Args:
+        pairing: all pairs, before anything is left out.
+        findings: of the listing and of later checks.
+        allowed: kinds that are tolerated.
+    """
+    present = {photo.id for photo in pairing.photos if photo.outputs}
+    refused = []
+    for item in findings:
+        partly = item.kind == "missing" and item.key is not None and item.id in present
+        implied = (item.kind == "unequal-ids" and "missing" in allowed) or (partly and "unequal-ids" in allowed)
+        if item.kind not in allowed and not implied:
+            refused.append(item)
+    return refused
+
+
+def read_run(outputs: Path) -> dict[str, Any]:
+    """`run.json` of a folder of outputs; empty where there is none, as with a rival's pictures.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    path = outputs / RUN_FILE
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b"")
+    except (OSError, ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise UsageError(f"{path}: damaged, expected a JSON object; delete it and say --masks and --sketches yourself")
+    wrong = [name for name in ("split", "masks", "sketches") if not isinstance(stored.get(name), str | None)]
+    if wrong:
+        raise UsageError(f"{path}: damaged, expected a text as {wrong[0]!r}; delete it and say --{wrong[0]} yourself")
+    return stored
+
+
+def _choose_split(rows: list[ManifestRow], sets: list[OutputSet], wanted: str | None) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.split] = counts.get(row.split, 0) + 1
+    if wanted is not None:
+        if wanted != ALL and wanted not in counts:
+            raise UsageError(f"split: expected all or one of {', '.join(sorted(counts))}, got {wanted!r}")
+        return wanted
+    found = {name for item in sets for name in item.files}
+    splits = {row.split for row in rows if row.id in found}
+    return next(iter(splits)) if len(splits) == 1 and len(counts) > 1 else ALL
+
+
+def _choose_masks(rows: list[ManifestRow], wanted: str | None, run: dict[str, Any], dataset: Path) -> str:
+    made_with = run.get("masks")
+    moved = str(wanted).startswith(FILES) and str(made_with).startswith(FILES)
+    if wanted is not None and made_with is not None and wanted != made_with and not moved:
+        raise UsageError(f"masks: the outputs were made with {made_with}, got {wanted}; leave --masks out")
+    if wanted or made_with:
+        family = check_family(wanted or str(made_with))
+        is_stored = all(mask_folder(family) in row.masks for row in rows)
+        return family if is_stored else check_masks(family)
+    stored = sorted({family for row in rows for family in row.masks})
+    if len(stored) == 1 and not stored[0].startswith("files-"):
+        return check_masks(stored[0])
+    raise UsageError(
+        f"masks: the outputs have no {RUN_FILE} that tells their masks; say --masks FAMILY or --masks FOLDER "
+        f"({dataset} holds {', '.join(stored) or 'none'})"
+    )
+
+
+def _choose_sketches(wanted: Path | None, run: dict[str, Any]) -> Path | None:
+    folder = wanted if wanted is not None else run.get("sketches")
+    if folder is not None and not Path(folder).is_dir():
+        raise UsageError(f"sketches: {folder}: there is no such folder; say --sketches FOLDER")
+    return None if folder is None else Path(folder)
+
+
+def _pair_ids(sets: list[OutputSet], ids: list[str], splits: dict[str, str], dataset: Path) -> list[Finding]:
+    findings: list[Finding] = []
+    wanted = set(ids)
+    held = {item.key: wanted & item.files.keys() for item in sets}
+    anywhere = set().union(*held.values())
+    unequal = any(ids_of_set != anywhere for ids_of_set in held.values())
+    for item in sets:
+        place = item.folder
+        for name in ids:
+            if name not in item.files:
+                findings.append(Finding("missing", str(place / f"{name}.png"), "no such output", name, item.key))
+            elif item.refined is not None and name not in item.refined:
+                reason = "no refined sketch, which other photos of this set have"
+                findings.append(Finding("missing", str(place / "refined" / f"{name}.png"), reason, name, item.key))
+        for files in (item.files, item.refined or {}):
+            for name, path in files.items():
+                if name not in wanted:
+                    where = f"of the split {splits[name]!r}" if name in splits else f"no id of {dataset}"
+                    findings.append(Finding("extra", str(path), f"{where}; it is not scored"))
+    if unequal:
+        counts = ", ".join(f"{key}: {len(held[key])}" for key in held)
+        findings.append(Finding("unequal-ids", "sets", f"they hold different photos ({counts} of {len(ids)})"))
+    return findings
+
+
+def _gather(
+    identifier: str, sets: list[OutputSet], dataset: Path, size: int, mask: MaskSource, sketches: Path | None
+) -> PhotoFiles:
+    name = f"{identifier}.png"
+    return PhotoFiles(
+        identifier,
+        size,
+        dataset / "images" / name,
+        mask,
+        (sketches or dataset / "sketches") / name,
+        tuple(
+            OutputFile(item.key, item.files[identifier], (item.refined or {}).get(identifier))
+            for item in sets
+            if identifier in item.files
+        ),
+    )

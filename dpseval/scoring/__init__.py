@@ -1,0 +1,1 @@
+"""From folders of outputs to scores."""

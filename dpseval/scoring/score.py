@@ -1,0 +1,191 @@
+"""`score`: outputs of any methods at any levels against the built dataset, in one pass."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dpsdata.contracts import FindingsError, UsageError
+from dpseval.pairing.findings import Finding, PairingError
+from dpseval.pairing.inspection import inspect_pairs
+from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
+from dpseval.report.gallery import FOLDER
+from dpseval.scoring.config import ScoreConfig
+from dpseval.scoring.files import describe_results, describe_run, write_report
+from dpseval.scoring.gallery import GalleryPicker
+from dpseval.scoring.networks import Readers, check_weights, load_readers
+from dpseval.scoring.one_pass import IMAGE_COLUMNS, PassResult, run_pass, stack_vectors
+from dpseval.statistics.summary import SetScore, comparisons, summarise
+
+LEAST_SIDE_PX = 32  # what LPIPS needs
+FID_COUNT = 2048  # images below which the bias of FID shows; also the dimension of its features
+
+Vectors = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `score` found.
+
+    Attributes:
+        summary: the columns of `scores.csv`: method, level, region, metric, bin, n, value, ci_low, ci_high,
+            higher_is_better, note.
+        per_image: the columns of `per_image.csv`.
+        comparisons: paired tests of the best set of each metric against the others.
+        results: what `scores.json` holds.
+        run: what `run.json` holds: counts, times, versions, paths.
+    """
+
+    summary: pd.DataFrame
+    per_image: pd.DataFrame
+    comparisons: pd.DataFrame
+    results: dict[str, Any]
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """What will be scored, after the checks that need no pixels of photos.
+
+    Attributes:
+        pairing: what is left to score.
+        findings: all findings so far, each of an allowed kind.
+        missing: notes of the metrics whose weights are missing.
+    """
+
+    pairing: Pairing
+    findings: tuple[Finding, ...]
+    missing: dict[str, str]
+
+
+def plan_score(outputs: Path, dataset: Path, config: ScoreConfig) -> ScorePlan:
+    """Pair and inspect all files; writes nothing.
+
+    Args:
+        outputs: folder of outputs.
+        dataset: built folder.
+        config: what to score.
+
+    Raises:
+        PairingError: findings that are not allowed.
+        MissingError: no outputs, no dataset, or required weights.
+        UsageError: an option does not fit.
+    """
+    _check_places(outputs, dataset, config)
+    missing = check_weights(config)
+    listed = pair_outputs(outputs, dataset, config)
+    if listed.size < LEAST_SIDE_PX:
+        raise UsageError(f"{dataset}: photos of {listed.size} px; scoring needs at least {LEAST_SIDE_PX} px a side")
+    pairing, seen = inspect_pairs(listed)
+    findings = (*listed.findings, *seen)
+    refused = refused_findings(pairing, findings, config.allow)
+    if refused:
+        raise PairingError(str(outputs), refused)
+    left = leave_out(pairing, findings, config.allow)
+    if not left.photos:
+        raise FindingsError(f"{outputs}: with what was left out, no photo remains to score; see the list of findings")
+    return ScorePlan(left, findings, missing)
+
+
+def score(
+    outputs: str | Path,
+    dataset: str | Path,
+    config: ScoreConfig | None = None,
+    *,
+    announce: Callable[[str], None] | None = None,
+) -> Scores:
+    """Score outputs against the dataset that they were made from.
+
+    Args:
+        outputs: folder in the layout METHOD/l0.25/ID.png, or METHOD/none/ID.png for a method without a level, such as
+            `dps predict` writes, or any rival.
+        dataset: folder that `dpsdata build` made.
+        config: what to score; its `out` is the REPORT folder.
+        announce: called with lines that tell how far the work is.
+
+    Returns:
+        The tables.
+
+    Raises:
+        PairingError: findings that are not allowed; all of them are in its `findings`.
+        MissingError: no outputs, no dataset, or required weights that are missing.
+        UsageError: an option does not fit.
+        EnvironmentFailure: the report cannot be written.
+    """
+    begun = time.time()
+    config = config or ScoreConfig()
+    say = announce or (lambda line: None)
+    plan = plan_score(Path(outputs), Path(dataset), config)
+    pairing = plan.pairing
+    output_count = sum(len(photo.outputs) for photo in pairing.photos)
+    say(f"{len(pairing.photos):,} photos, {len(pairing.keys)} sets, {output_count:,} outputs")
+    readers = load_readers(config, plan.missing)
+    picker = GalleryPicker([photo.id for photo in pairing.photos], config.seed)
+    found = run_pass(pairing, config, readers, picker)
+    refused = refused_findings(pairing, found.findings, config.allow)
+    if refused:
+        raise PairingError(str(outputs), refused)
+    if not found.rows:
+        raise FindingsError(f"{outputs}: with what was left out, no photo remains to score; see the list of findings")
+    findings = (*plan.findings, *found.findings)
+    per_image = _image_table(found, readers)
+    set_scores = list(_set_scores(found, readers, config))
+    summary = summarise(per_image, set_scores, config.seed)
+    tests = comparisons(per_image, config.seed)
+    pairing = replace(pairing, keys=tuple(key for key in pairing.keys if found.hashes[key]))
+    results = describe_results(pairing, config, readers, found, findings, summary, tests)
+    run = describe_run(pairing, config, readers, found, findings, time.time() - begun)
+    if config.out is not None:
+        write_report(config.out, per_image, summary, tests, results, run, picker.items())
+    return Scores(summary, per_image, tests, results, run)
+
+
+def _check_places(outputs: Path, dataset: Path, config: ScoreConfig) -> None:
+    if config.out is not None and config.out.exists() and not config.out.is_dir():
+        raise UsageError(f"{config.out} is a file; -o takes a folder")
+    gallery = None if config.out is None else config.out / FOLDER  # the one folder that a report makes in itself
+    for name, place in (("REPORT", config.out), ("REPORT", gallery), ("the cache", config.cache)):
+        for source in (outputs, dataset):
+            if place is not None and place.resolve().is_relative_to(source.resolve()):
+                raise UsageError(f"{place}: {name} cannot lie in {source}, where nothing is ever written")
+
+
+def _image_table(found: PassResult, readers: Readers) -> pd.DataFrame:
+    measured = [reader.network.name for reader in readers.lpips]
+    extra = [name for name in (*measured, *readers.missing) if name.startswith("lpips_") and name not in IMAGE_COLUMNS]
+    table = pd.DataFrame(found.rows, columns=[*IMAGE_COLUMNS, *sorted(extra)])
+    table["level"] = table["level"].astype(np.float64)
+    return table
+
+
+def _set_scores(found: PassResult, readers: Readers, config: ScoreConfig) -> Iterable[SetScore]:
+    """FID, KID and their kin by the judge, or why they are missing."""
+    from dpseval.metrics.frechet import frechet_distance
+    from dpseval.metrics.kid import kid
+
+    sources: list[tuple[str, str, Vectors]] = [("fd_hed", "kd_hed", found.judge_vectors)]
+    if readers.inception is not None:
+        sources.append(("fid", "kid", readers.inception.vectors))
+    for key, pairs in found.hashes.items():
+        count = len(pairs)
+        if not count:
+            continue
+        for metric, note in readers.missing.items():
+            yield SetScore(*key, metric, 0, math.nan, note)
+        for frechet_name, kernel_name, vectors in sources:
+            for name, measure in ((frechet_name, frechet_distance), (kernel_name, kid)):
+                notes = [f"prep {config.prep}"] if name in ("fid", "kid") else []
+                if count < 2:
+                    yield SetScore(*key, name, count, math.nan, "needs at least 2 photos")
+                    continue
+                if name == "fid" and count < FID_COUNT:
+                    notes.append(f"N < {FID_COUNT}: biased upwards, compare at equal N only")
+                yield SetScore(*key, name, count, measure(*stack_vectors(pairs, vectors)), "; ".join(notes))

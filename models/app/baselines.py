@@ -1,0 +1,124 @@
+"""Methods to compare with: offered where their weights are, loaded at the first edit, one in memory at a time."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsdata.contracts import MissingError
+from models.app.engine import Engine, Placement
+from models.methods.one_photo import FRAME_PX, MethodResult, fill_photo
+from models.methods.predictor import LoadOptions, MethodPredictor, load_method
+from models.methods.registry import METHODS, Method, default_weights
+from models.methods.weights import find_method_weights
+
+RIVALS = ("deepfillv2", "deepfillv2-guided", "scfegan")
+
+
+class RivalSeat:
+    """Room for one loaded rival, which leaves when another one comes.
+
+    Attributes:
+        lock: held as long as the one in the seat is used.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._owner: RivalEngine | None = None
+        self._predictor: MethodPredictor | None = None
+
+    def take(self, owner: RivalEngine) -> MethodPredictor:
+        """The networks of a rival, loaded unless they are here already; the lock must be held."""
+        if self._owner is not owner or self._predictor is None:
+            self._owner, self._predictor = None, None  # before the next one is read, as memory is for one
+            self._predictor = owner.load()
+            self._owner = owner
+        return self._predictor
+
+
+class RivalEngine:
+    """A rival for all tabs of the browser.
+
+    Args:
+        method: its entry of the registry, one without a level.
+        weights: as in `find_method_weights`.
+        seat: shared with the other rivals.
+
+    Raises:
+        MissingError: there are no such weights.
+
+    Attributes:
+        method: its entry of the registry.
+        weights: where they were found.
+    """
+
+    def __init__(self, method: Method, weights: str, seat: RivalSeat) -> None:
+        self.method, self.weights = method, weights
+        self._hashes = find_method_weights(method, weights).sha256
+        self._seat = seat
+
+    def load(self) -> MethodPredictor:
+        """Read the networks.
+
+        Raises:
+            MissingError: the weights are damaged, of another network, or others than at the start.
+        """
+        predictor = load_method(self.method.name, LoadOptions(self.weights))
+        if predictor.facts.weights != self._hashes:
+            raise MissingError(
+                f"{self.method.title}: its weights were changed since the start; stop dps app with Ctrl-C and start it "
+                "again"
+            )
+        return predictor
+
+    def edit(
+        self,
+        photo: NDArray[np.uint8],
+        placement: Placement,
+        sketch: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        level: float | None = None,
+        feather_px: float = 0.0,
+    ) -> MethodResult:
+        """Fill the hole.
+
+        Args:
+            photo: uint8 (H, W, 3).
+            placement: where the face is.
+            sketch: uint8 (H, W), black line on white.
+            mask: uint8 (H, W), white = hole.
+            level: as in `Engine.edit`; it has no meaning here.
+            feather_px: soft transition inside of the hole, px.
+
+        Raises:
+            MissingError: as in `load`.
+            UsageError: the face square lies outside of the photo.
+        """
+        with self._seat.lock:
+            predictor = self._seat.take(self)
+            frame = placement.frame(photo.shape[0], photo.shape[1], predictor.resolution or FRAME_PX)
+            return fill_photo(predictor, photo, sketch, mask, frame=frame, feather_px=feather_px)[0]
+
+
+AnyEngine = Engine | RivalEngine
+
+
+def find_rivals(weights: str | None) -> list[RivalEngine]:
+    """The rivals that have weights here.
+
+    Args:
+        weights: `bundled`, `official` or a folder that is looked into first; None for what there is.
+    """
+    seat, found = RivalSeat(), []
+    for name in RIVALS:
+        method = METHODS[name]
+        places = [default_weights(method), "bundled"]
+        for place in dict.fromkeys(places if weights is None else [weights, *places]):
+            try:
+                found.append(RivalEngine(method, place, seat))
+                break
+            except MissingError:
+                continue
+    return found

@@ -1,0 +1,158 @@
+"""The commands `dps edit` and `dps synthesize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpsdata.contracts import UsageError
+from dpsdata.runtime.arguments import parse_levels, parse_numbers
+from models.editing.request import EditRequest, InputFile, StoredRun, read_input, read_stored_run
+from models.weights.typed import typed_weights
+
+_LEVELS = "0,0.25,0.5,0.75,1"
+
+_Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="OUT", help="Folder for the results; with --from its own folder.")
+]
+_Levels = Annotated[
+    str, typer.Option(help="Refinement levels in [0, 1]: 0 follows the drawing, 1 corrects it the most.")
+]
+_Weights = Annotated[
+    str | None,
+    typer.Option(help="bundled, official (imported by `dps weights import`), or a folder. [default: what there is]"),
+]
+_From = Annotated[
+    Path | None, typer.Option("--from", metavar="RUN.JSON", help="Repeat a run with its own inputs and options.")
+]
+_Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+_Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it.")]
+
+
+def register_edit_commands(app: typer.Typer) -> None:
+    """Add `edit` and `synthesize` to an app."""
+    app.command("edit")(edit_command)
+    app.command("synthesize")(synthesize_command)
+
+
+def edit_command(
+    photo: Annotated[
+        Path | None, typer.Argument(metavar="PHOTO", help="A photo, or one picture of photo, sketch and mask.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="White = edit; or painted on, or cut out of, a transparent layer.")
+    ] = None,
+    sketch: Annotated[Path | None, typer.Option(help="Lines on white, on black or on a transparent layer.")] = None,
+    levels: _Levels = _LEVELS,
+    out: _Out = None,
+    weights: _Weights = None,
+    align: Annotated[str, typer.Option(help="auto finds the face; none takes the whole photo as a crop.")] = "auto",
+    box: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="The square to edit in px, from hair to shoulders.")
+    ] = None,
+    eyes: Annotated[str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="Centres of the eyes in px.")] = None,
+    feather: Annotated[float, typer.Option(metavar="PX", help="Soft transition inside of the mask, px.")] = 0.0,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Edit what is black, not what is white.")] = False,
+    device: _Device = "cpu",
+    precision: _Precision = "fp32",
+    from_run: _From = None,
+) -> None:
+    """Edit a photo by a mask and a rough sketch, at one or several refinement levels.
+
+    No pixel outside of the mask changes.
+    """
+    if from_run is not None:
+        if photo is not None or mask is not None or sketch is not None:
+            raise UsageError("--from reads the inputs of its run; pass no PHOTO, --mask or --sketch beside it")
+        _repeat(from_run, out, weights, "edit")
+        return
+    if photo is None:
+        raise UsageError("a PHOTO is missing; run `dps edit PHOTO --mask MASK --sketch SKETCH -o OUT`")
+    request = EditRequest(
+        "edit",
+        parse_levels(levels),
+        choose_weights(weights, "edit"),
+        align,
+        None if box is None else parse_numbers(box, "--box", 4),
+        None if eyes is None else parse_numbers(eyes, "--eyes", 4),
+        feather,
+        invert_mask,
+        device,
+        precision,
+    )
+    paths = {"photo": photo, "mask": mask, "sketch": sketch}
+    inputs = {role: read_input(role, path) for role, path in paths.items() if path is not None}
+    _run(request, inputs, _check_out(out))
+
+
+def synthesize_command(
+    sketch: Annotated[
+        Path | None, typer.Argument(metavar="SKETCH", help="Lines on white, on black or on a transparent layer.")
+    ] = None,
+    levels: _Levels = _LEVELS,
+    out: _Out = None,
+    weights: _Weights = None,
+    device: _Device = "cpu",
+    precision: _Precision = "fp32",
+    from_run: _From = None,
+) -> None:
+    """Draw a face from a sketch alone, at one or several refinement levels."""
+    if from_run is not None:
+        if sketch is not None:
+            raise UsageError("--from reads the sketch of its run; pass no SKETCH beside it")
+        _repeat(from_run, out, weights, "synthesize")
+        return
+    if sketch is None:
+        raise UsageError("a SKETCH is missing; run `dps synthesize SKETCH -o OUT`")
+    chosen = choose_weights(weights, "synthesis")
+    request = EditRequest("synthesize", parse_levels(levels), chosen, "none", device=device, precision=precision)
+    _run(request, {"sketch": read_input("sketch", sketch)}, _check_out(out))
+
+
+def _check_out(out: Path | None) -> Path:
+    if out is None:
+        raise UsageError("-o OUT is missing: name the folder for the results")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; -o takes a folder")
+    return out
+
+
+def choose_weights(weights: str | None, task: str) -> str:
+    """The name to load by; a folder becomes absolute, so that `--from` finds it from anywhere."""
+    if weights is None:
+        from dpsdata.weights import installed
+        from models.networks.config import check_task
+        from models.weights.official import weight_name
+
+        names = [weight_name(check_task(task), network) for network in ("G64", "G128", "G256", "F256")]
+        return "official" if all(map(installed, names)) else "bundled"
+    return typed_weights(weights)
+
+
+def _repeat(path: Path, out: Path | None, weights: str | None, command: str) -> None:
+    stored: StoredRun = read_stored_run(path)
+    if stored.request.command != command:
+        raise UsageError(f"{path} is a run of `dps {stored.request.command}`; repeat it by that command")
+    moved = None if weights is None else choose_weights(weights, stored.request.task)
+    folder = path if path.is_dir() else path.parent
+    _run(stored.request, stored.inputs, _check_out(folder if out is None else out), stored, moved)
+
+
+def _run(
+    request: EditRequest,
+    inputs: dict[str, InputFile],
+    out: Path,
+    stored: StoredRun | None = None,
+    moved_weights: str | None = None,
+) -> None:
+    from models.editing.run import make_run, versions, write_run
+
+    if stored is not None and stored.versions != versions():
+        typer.echo("note: the run was made by other versions, so its bytes may differ a little", err=True)
+    contents, notes = make_run(request, inputs, None if stored is None else stored.weights_sha256, moved_weights)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    write_run(out, contents)
+    typer.echo(f"{len(request.levels)} levels in {out}; side by side: {out / 'strip.png'}")

@@ -1,0 +1,1 @@
+"""From a person's photo, sketch and mask to the edited photo."""

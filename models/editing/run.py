@@ -1,0 +1,207 @@
+"""One run of `dps edit` or `dps synthesize`: from options and files to a folder of results.
+
+OUT/l0.25.png           results          OUT/refined/l0.25.png   refined sketches
+OUT/refiner/l0.25.png   G's own photos   OUT/strip.png           side by side
+OUT/inputs/             the files as they came, byte for byte
+OUT/run.json            written last: options, hashes and versions, no times
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import dpsdata
+from dpsdata.contracts import MissingError, UsageError, level_folder, parse_level_folder
+from dpsdata.images.codec import encode_png
+from dpsdata.runtime.files import write_bytes_atomic, write_failure
+from dpsdata.weights.store import sha256_file
+from models.editing.editor import Editor, EditResult
+from models.editing.loading import find_sources, load_editor
+from models.editing.request import RUN_FILE, SCHEMA_VERSION, EditRequest, InputFile
+from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs, read_sketch_input
+from models.networks.config import check_task
+
+_STRIP_PX = 512
+_STRIP_GAP_PX = 4
+_HOLE_GREY = 128
+
+# The resolution of the published networks.
+SHARP_PX = 256
+
+
+def hash_weights(weights: str, task: str) -> dict[str, str]:
+    """SHA-256 of the file of each network.
+
+    Raises:
+        MissingError: there are no such weights; the commands that help are named.
+    """
+    return {name: sha256_file(Path(path)) for name, path in sorted(find_sources(weights, check_task(task)).items())}
+
+
+def versions() -> dict[str, str]:
+    """Of all that the pixels depend on."""
+    return {
+        "deep-plastic-surgery": dpsdata.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def make_run(
+    request: EditRequest,
+    inputs: Mapping[str, InputFile],
+    expected_weights: Mapping[str, str] | None = None,
+    moved_weights: str | None = None,
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Do the edit.
+
+    Args:
+        request: the options.
+        inputs: the files by role.
+        expected_weights: SHA-256 by network that the weights must have; None for any.
+        moved_weights: where the weights are now, if not where the request says.
+
+    Returns:
+        The content of each file of the folder, `run.json` as the last; and notes for the person.
+
+    Raises:
+        UsageError: an option or input breaks its contract.
+        MissingError: the weights are missing, or others than expected.
+    """
+    weights = moved_weights or request.weights
+    hashes = hash_weights(weights, request.task)
+    if expected_weights is not None and dict(expected_weights) != hashes:
+        raise MissingError(
+            f"{weights}: these weights are others than those of the run; pass the folder of its weights "
+            "to --weights, or run the command with all options instead"
+        )
+    edit = _read(request, inputs) if request.command == "edit" else None
+    # One photo takes seconds; loading the networks does too, so wrong inputs are found before.
+    sketch = None if edit else read_sketch_input(inputs["sketch"].data)
+    editor = load_editor(weights, request.task, request.device, request.precision)
+    notes: tuple[str, ...]
+    if edit is not None:
+        _set_photo(editor, edit, request, is_panels="mask" not in inputs)
+        results = editor.predict_levels(edit.sketch, edit.mask, request.levels, request.feather_px)
+        notes = (*edit.notes, *_frame_notes(editor, request))
+        first = _marked_photo(edit)
+    else:
+        assert sketch is not None  # noqa: S101 (for the type checker)
+        results = editor.predict_levels(sketch.pixels, None, request.levels)
+        notes = sketch.notes
+        first = np.stack([sketch.pixels] * 3, axis=2)
+    if weights == "bundled" and editor.resolution < SHARP_PX:
+        notes = (*notes, f"the bundled networks work at {editor.resolution} px, so what they paint is soft")
+    notes = (*notes, *editor.notes)
+    contents = {item.name: item.data for item in inputs.values()}
+    contents |= _pictures(results, first)
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "config": asdict(request),
+        "inputs": {role: {"file": item.name, "sha256": item.sha256} for role, item in sorted(inputs.items())},
+        "weights": hashes,
+        "frame": None if editor.frame is None else editor.frame.matrix,
+        "notes": notes,
+        "versions": versions(),
+    }
+    contents[RUN_FILE] = (json.dumps(described, indent=2, sort_keys=True) + "\n").encode()
+    return contents, notes
+
+
+def write_run(out: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files of a run, each atomically and `run.json` last; those of an older run there go.
+
+    Raises:
+        EnvironmentFailure: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        for name in ("inputs", "refined", "refiner"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+        if (out / RUN_FILE).is_file():
+            (out / RUN_FILE).unlink()
+            for path in _own_files(out):
+                if path.relative_to(out).as_posix() not in contents:
+                    path.unlink()
+    except OSError as error:
+        raise write_failure(out, error) from error
+    for name, data in contents.items():
+        write_bytes_atomic(out / name, data)
+
+
+def _read(request: EditRequest, inputs: Mapping[str, InputFile]) -> EditInputs:
+    if "photo" not in inputs:
+        raise UsageError("an edit needs a photo")
+    data = {role: item.data for role, item in inputs.items()}
+    return read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
+
+
+def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels: bool) -> None:
+    box, eyes = request.box, request.eyes
+    editor.set_photo(
+        edit.photo,
+        "none" if is_panels or request.align == "none" else "auto",
+        None if box is None else (box[0], box[1], box[2], box[3]),
+        None if eyes is None else (eyes[0], eyes[1], eyes[2], eyes[3]),
+    )
+
+
+def _pictures(results: list[EditResult], first: NDArray[np.uint8]) -> dict[str, bytes]:
+    contents = {}
+    for result in results:
+        name = f"{level_folder(result.level)}.png"
+        contents[name] = encode_png(result.photo)
+        contents[f"refined/{name}"] = encode_png(result.refined_sketch)
+        contents[f"refiner/{name}"] = encode_png(result.refiner_photo)
+    contents["strip.png"] = encode_png(_strip([first, *(result.photo for result in results)]))
+    return contents
+
+
+def _marked_photo(edit: EditInputs) -> NDArray[np.uint8]:
+    """The photo with its hole grey and the lines in it black."""
+    photo, hole = edit.photo.copy(), find_hole(edit.mask) == 1
+    photo[hole] = _HOLE_GREY
+    photo[hole & (find_lines(edit.sketch)[0] == 1)] = 0
+    return photo
+
+
+def _strip(photos: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    height, width = photos[0].shape[:2]
+    shrink = min(1.0, _STRIP_PX / max(height, width))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    gap = np.full((size[1], _STRIP_GAP_PX, 3), 255, np.uint8)
+    parts: list[NDArray[Any]] = []
+    for photo in photos:
+        parts += [gap, photo if shrink == 1 else cv2.resize(photo, size, interpolation=cv2.INTER_AREA)]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def _frame_notes(editor: Editor, request: EditRequest) -> tuple[str, ...]:
+    frame = editor.frame
+    if frame is None or frame.is_whole or request.box is not None or request.eyes is not None:
+        return ()
+    box = ",".join(f"{value:.0f}" for value in frame.box)
+    return (f"a face was found; its square is --box {box}, which you can change and pass",)
+
+
+def _own_files(out: Path) -> list[Path]:
+    found = [path for role in ("photo", "sketch", "mask") for path in sorted((out / "inputs").glob(f"{role}.*"))]
+    for folder in (out, out / "refined", out / "refiner"):
+        for path in sorted(folder.glob("l*.png")):
+            try:
+                parse_level_folder(path.stem)
+            except UsageError:
+                continue
+            found.append(path)
+    return found

@@ -1,0 +1,1 @@
+"""Every method that fills a hole, behind one registry."""

@@ -1,0 +1,169 @@
+"""The one protocol that every method meets: batches of contract tensors in, photos out; and how to get one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from dpsdata.contracts import UsageError
+from models.methods.registry import Method, default_weights, find_method
+from models.methods.weights import Origin
+
+
+class Painting(NamedTuple):
+    """What a method makes of a batch; nothing is composited yet.
+
+    Attributes:
+        photo: (N, 3, H, W) float32 RGB in [-1, 1].
+        refined_sketch: (N, 1, H, W) in [0, 1], line = 1, of a method that refines.
+        refiner_photo: (N, 3, H, W), the refiner's own photo, of a method that refines.
+    """
+
+    photo: Tensor
+    refined_sketch: Tensor | None = None
+    refiner_photo: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a method.
+
+    Attributes:
+        weights: `bundled`, `official`, or a path; no meaning for a method without weights.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        precision: `fp32` or `bf16`; rivals run in fp32.
+        seed: of noise, keyed by it and the id of the photo.
+    """
+
+    weights: str = "bundled"
+    device: str = "cpu"
+    precision: str = "fp32"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What a comparison states of a method.
+
+    Attributes:
+        origin: of its weights.
+        weights: SHA-256 of its weight files by name.
+        licence: of these weights; "" where unknown.
+        parameter_count: numbers that were learned; 0 without weights.
+        images_seen: in training; None where unknown.
+        width: of the network, and of the published one.
+        reads: how its inputs are made from photo, sketch and mask, in a sentence.
+        depends_on: more that the pixels depend on, such as a seed.
+    """
+
+    origin: Origin
+    weights: Mapping[str, str]
+    licence: str
+    reads: str
+    parameter_count: int = 0
+    images_seen: int | None = None
+    width: tuple[int, int] | None = None
+    depends_on: Mapping[str, Any] | None = None
+
+
+class MethodPredictor(Protocol):
+    """A method that is ready to run."""
+
+    @property
+    def method(self) -> Method:
+        """Its entry of the registry."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+
+    @property
+    def resolution(self) -> int | None:
+        """Side in px that it works at, photos of another size being resampled to it and back; None for any."""
+
+    @property
+    def facts(self) -> MethodFacts:
+        """What a comparison states of it."""
+
+    def predict(self, photo: Tensor, sketch: Tensor, mask: Tensor, ids: Sequence[str], level: float | None) -> Painting:
+        """Fill the hole of each photo; what lies in the hole is not read.
+
+        Args:
+            photo: (N, 3, H, W) float32 RGB in [-1, 1].
+            sketch: (N, 1, H, W) float32 in [0, 1], one-pixel line = 1.
+            mask: (N, 1, H, W) float32 in {0, 1}, hole = 1.
+            ids: of the photos; noise is keyed by them.
+            level: refinement level in [0, 1]; None for a method without one.
+        """
+
+
+def load_method(name: str, options: LoadOptions | None = None) -> MethodPredictor:
+    """Load a method by its name.
+
+    Args:
+        name: one of `models.methods.registry.METHODS`.
+        options: where its weights are and where it runs; None for `default_weights` on the CPU.
+
+    Raises:
+        UsageError: no such method, device or precision; or it is written by another method.
+        MissingError: its weights are missing, damaged or of another network.
+    """
+    method = find_method(name)
+    if method.made_by is not None:
+        raise UsageError(f"{name} is written together with {method.made_by}; run --method {method.made_by}")
+    module, _, function = method.builder.partition(":")
+    build = getattr(import_module(module), function)
+    predictor: MethodPredictor = build(method, options or LoadOptions(default_weights(method)))
+    return predictor
+
+
+def check_rival_precision(method: Method, precision: str) -> None:
+    """Raise UsageError unless the precision is the one that rivals are compared in."""
+    if precision != "fp32":
+        raise UsageError(f"precision: {method.name} runs in fp32 alone, got {precision!r}")
+
+
+def settings_of(predictor: MethodPredictor) -> dict[str, Any]:
+    """What the pixels of a method depend on besides its levels, for `run.json`."""
+    facts = predictor.facts
+    return {"weights": dict(facts.weights), **dict(facts.depends_on or {})}
+
+
+def describe_method(predictor: MethodPredictor) -> dict[str, Any]:
+    """Everything that a comparison states of a method, for `run.json`."""
+    method, facts = predictor.method, predictor.facts
+    return {
+        "title": method.title,
+        "paper": method.paper,
+        "origin": facts.origin,
+        "guided": method.takes_sketch,
+        "takes": list(method.takes),
+        "reads": facts.reads,
+        "images_seen": facts.images_seen,
+        "parameter_count": facts.parameter_count,
+        "width": None if facts.width is None else facts.width[0],
+        "published_width": None if facts.width is None else facts.width[1],
+        "licence": facts.licence or "unknown",
+        "sentence": say_method(predictor),
+    }
+
+
+def say_method(predictor: MethodPredictor) -> str:
+    """The same in one sentence for people, the licence among it."""
+    method, facts = predictor.method, predictor.facts
+    parts = [f"{facts.origin} weights" if method.needs_weights else facts.origin]
+    if facts.parameter_count:
+        parts.append(f"{facts.parameter_count:,} parameters")
+    if facts.width is not None and facts.width[0] != facts.width[1]:
+        parts.append(f"a reduced network of width {facts.width[0]}, where {facts.width[1]} is published")
+    if method.needs_weights:
+        parts.append("images seen: unknown" if facts.images_seen is None else f"images seen: {facts.images_seen:,}")
+    parts.append("guided by a sketch" if method.takes_sketch else "not guided")
+    parts.append(facts.reads)
+    parts.append(f"licence: {facts.licence or 'unknown'}")
+    return f"{method.title}: {'; '.join(parts)}"

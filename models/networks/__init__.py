@@ -1,0 +1,1 @@
+"""G, F and D, their sizes and signs."""

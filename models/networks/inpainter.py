@@ -1,0 +1,101 @@
+"""F, the inpainter: the U-Net that paints a photo from the refined sketch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpsdata.contracts import UsageError
+from models.networks.layers import LEAKY_SLOPE, DownBlock, Norm, UpBlock, children, reflect_conv
+
+PHOTO_CHANNELS = 3
+_NORMS = ("none", "batch")
+
+
+@dataclass(frozen=True)
+class InpainterConfig:
+    """Sizes of F; the defaults are the published ones for editing.
+
+    Attributes:
+        input_channels: 3 for synthesis (sketch), 7 for editing (sketch, photo, mask).
+        width: channels of the first convolution.
+        max_width: no feature map but the joined ones has more channels.
+        resolution: in px, a power of two.
+        norm: `batch` (the editing release) or `none` (the synthesis release).
+    """
+
+    input_channels: int = 7
+    width: int = 64
+    max_width: int = 512
+    resolution: int = 256
+    norm: Literal["none", "batch"] = "batch"
+
+    def __post_init__(self) -> None:
+        if self.input_channels not in (3, 7):
+            raise UsageError(
+                f"input_channels: expected 3 (synthesis) or 7 (editing) for the inpainter, got {self.input_channels}"
+            )
+        if self.width < 1 or self.max_width < self.width:
+            raise UsageError(
+                f"inpainter: expected 1 <= width <= max_width, got width {self.width} and max_width {self.max_width}"
+            )
+        if self.resolution < 16 or self.resolution & (self.resolution - 1):
+            raise UsageError(f"resolution: expected a power of two from 16 px up, got {self.resolution}")
+        if self.norm not in _NORMS:
+            raise UsageError(f"norm: expected one of {', '.join(_NORMS)}, got {self.norm!r}")
+
+    @property
+    def depth(self) -> int:
+        """How many blocks bring the resolution down to 2 px; the bottom convolution makes it 1."""
+        return self.resolution.bit_length() - 2
+
+
+class Inpainter(nn.Module):
+    """F: a U-Net from the resolution down to one pixel and back.
+
+    Args:
+        config: sizes and norm.
+
+    Source: deep_plastic_surgery.md section 2.4.
+    """
+
+    def __init__(self, config: InpainterConfig) -> None:
+        super().__init__()
+        self.config = config
+        norm = partial(Norm, kind=config.norm)
+        widths = [min(config.width * 2**step, config.max_width) for step in range(config.depth + 1)]
+        self.first = reflect_conv(config.input_channels, widths[0])
+        self.downs = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm) for i in range(config.depth))
+        self.bottom = reflect_conv(widths[-1], widths[-1], kernel_size=4, stride=2)
+        joined = [*(2 * width for width in widths), widths[-1]]
+        self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(config.depth + 1)))
+        self.head = reflect_conv(joined[0], PHOTO_CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Paint a photo.
+
+        Args:
+            x: (N, 3 or 7, S, S) in [-1, 1], published signs, S the resolution of the config.
+
+        Returns:
+            (N, 3, S, S) RGB in [-1, 1].
+
+        Raises:
+            UsageError: the input has another size; the deepest maps would not fit.
+        """
+        size = self.config.resolution
+        if x.shape[1:] != (self.config.input_channels, size, size):
+            expected = (self.config.input_channels, size, size)
+            raise UsageError(f"inpainter input: expected shape (N, *{expected}), got {tuple(x.shape)}")
+        skips = [self.first(x)]
+        for down in children(self.downs, DownBlock):
+            skips.append(down(skips[-1], None))
+        out = self.bottom(F.leaky_relu(skips[-1], LEAKY_SLOPE))
+        for up in children(self.ups, UpBlock):
+            out = torch.cat([up(out, None), skips.pop()], dim=1)
+        return torch.tanh(self.head(F.relu(out)))

@@ -1,0 +1,1 @@
+"""A whole split of a built folder by any method."""

@@ -1,0 +1,254 @@
+"""A whole built folder through a method, into the folder of outputs that scoring reads.
+
+OUT/METHOD/l0.25/ID.png        the stored photo, the method's photo in its hole; none/ for a method without a level
+OUT/dps/l0.25/refined/ID.png   G's refined sketch, black line on white
+OUT/dps-g/l0.25/ID.png         the stored photo, G's own photo in its hole
+OUT/run.json                   written first: what the pixels depend on, no times; every method adds its own part
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from dpsdata.contracts import BrokenImageError, MissingError, UsageError, level_folder
+from dpsdata.dataset.torch_dataset import EditDataset, EditSample
+from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
+from dpsdata.runtime.files import write_bytes_atomic, write_failure
+from dpsdata.sketch.thin import thin_lines
+from models.editing.request import RUN_FILE, read_input
+from models.editing.user_inputs import find_lines, read_sketch_input
+from models.methods.predictor import LoadOptions, MethodPredictor, Painting, describe_method, load_method, settings_of
+from models.methods.registry import METHODS, NO_LEVEL
+from models.prediction.settings import PredictConfig, describe_run, merge_run, read_run, written_methods
+
+_REFINED = "refined"
+_MOST_WORKERS = 8
+
+
+class PredictCounts(NamedTuple):
+    """What `FolderPrediction.run` did.
+
+    Attributes:
+        done_count: photos predicted now.
+        kept_count: photos whose outputs were all there.
+        failures: id and reason of each photo that could not be read.
+    """
+
+    done_count: int
+    kept_count: int
+    failures: tuple[tuple[str, str], ...]
+
+
+class _Item(NamedTuple):
+    """A sample, and the sketch that the method reads at each level, (1, H, W)."""
+
+    sample: EditSample
+    sketches: tuple[Tensor, ...]
+
+
+def open_predictor(config: PredictConfig) -> MethodPredictor:
+    """Load the method of a run.
+
+    Raises:
+        UsageError: no such device or precision, or the method is written by another one.
+        MissingError: its weights are missing or damaged, or what it reads of another method is not there.
+    """
+    source = METHODS[config.method].sketch_from
+    for level in config.chosen_levels if source is not None else ():
+        folder = _level_path(config.out, str(source), level) / _REFINED
+        if not folder.is_dir():
+            raise MissingError(
+                f"{config.method} reads the refined sketches of {source}, which are not there ({folder}); run "
+                f"`dps predict` with --method {source} and the same options first"
+            )
+    return load_method(config.method, LoadOptions(config.weights, config.device, config.precision, config.seed))
+
+
+class FolderPrediction:
+    """A run over a built folder; making one reads and checks everything, and writes nothing.
+
+    Args:
+        config: what to run.
+        predictor: the method where it is loaded already; None to load it.
+
+    Raises:
+        UsageError: an option does not fit, or OUT holds another run.
+        MissingError: no dataset or no weights there; the commands that help are named.
+
+    Attributes:
+        predictor: the method.
+        ids: of all photos of the run, in the order of the dataset.
+        pending: indices into the dataset of those whose outputs are not all there.
+    """
+
+    def __init__(self, config: PredictConfig, predictor: MethodPredictor | None = None) -> None:
+        self.config = config
+        self.dataset = EditDataset(config.built, config.split, config.masks)
+        self.predictor = predictor or open_predictor(config)
+        settings = {**settings_of(self.predictor), **self._source_settings()}
+        about = describe_method(self.predictor)
+        self._wanted = describe_run(config, self.dataset, settings, about)
+        self.settings = merge_run(config.out, self._wanted)
+        self.levels = config.chosen_levels
+        method = self.predictor.method
+        refined = ((method.name, _REFINED),) if method.refines else ()
+        # Method and folder below the level of each picture of a sample, as `_pictures` gives them.
+        self._places = ((method.name, ""), *refined, *((other.name, "") for other in written_methods(method)[1:]))
+        self.ids = self.dataset.ids[: config.limit]
+        self.pending = [index for index, name in enumerate(self.ids) if not self._is_complete(name)]
+
+    def run(self) -> PredictCounts:
+        """Predict what is pending, a batch at a time; a photo that cannot be read is counted and left out.
+
+        Returns:
+            What was done.
+
+        Raises:
+            UsageError: OUT holds another run by now.
+            EnvironmentFailure: OUT cannot be written to.
+        """
+        # Again, since another method may have begun in the same folder by now. In this order, since outputs without
+        # settings would be refused after a kill in between.
+        self.settings = merge_run(self.config.out, self._wanted)
+        _make_folders([self.config.out])
+        text = json.dumps(self.settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        write_bytes_atomic(self.config.out / RUN_FILE, text.encode())
+        _make_folders([self._file(*folder, "").parent for folder in self._folders()])
+        failures: list[tuple[str, str]] = []
+        workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+        bar = tqdm(total=len(self.ids), initial=len(self.ids) - len(self.pending), unit="photo", disable=None)
+        with bar, ThreadPoolExecutor(workers) as pool:
+            writing: list[Future[None]] = []
+            for batch in self._batches(pool):
+                items = [item for item in batch if isinstance(item, _Item)]
+                failures += [item for item in batch if not isinstance(item, _Item)]
+                written = self._predict(items, pool) if items else []
+                for future in writing:  # of the batch before, so that at most two are held in memory
+                    future.result()
+                writing = written
+                bar.update(len(batch))
+            for future in writing:
+                future.result()
+        kept_count = len(self.ids) - len(self.pending)
+        return PredictCounts(len(self.pending) - len(failures), kept_count, tuple(failures))
+
+    def _source_settings(self) -> dict[str, Any]:
+        """The weights of the method whose refined sketches this one reads."""
+        source = self.predictor.method.sketch_from
+        if source is None:
+            return {}
+        stored = (read_run(self.config.out) or {"methods": {}})["methods"].get(source)
+        return {"refined_by": stored.get("weights") if isinstance(stored, dict) else None}
+
+    def _batches(self, pool: ThreadPoolExecutor) -> Iterator[list[_Item | tuple[str, str]]]:
+        """The pending samples as they are read, one batch ahead; (id, reason) for one that cannot be."""
+        size = self.config.batch_size
+        parts = [self.pending[start : start + size] for start in range(0, len(self.pending), size)]
+        ahead = [pool.submit(self._read, index) for index in parts[0]] if parts else []
+        for position in range(len(parts)):
+            now = ahead
+            following = parts[position + 1] if position + 1 < len(parts) else []
+            ahead = [pool.submit(self._read, index) for index in following]
+            yield [future.result() for future in now]
+
+    def _read(self, index: int) -> _Item | tuple[str, str]:
+        name = self.ids[index]
+        source = self.predictor.method.sketch_from
+        try:
+            sample = self.dataset[index]
+            if self.config.sketches is not None:
+                sample["sketch"] = _read_drawn(self.config.sketches / f"{name}.png")
+            if source is None:
+                sketches = (sample["sketch"],) * len(self.levels)
+            else:
+                sketches = tuple(_read_refined(self._file(source, level, _REFINED, name)) for level in self.levels)
+        except (BrokenImageError, UsageError) as error:
+            return name, str(error)
+        size = self.dataset.size
+        parts = [("photo", sample["photo"]), ("mask", sample["mask"])]
+        for part, value in (*parts, *(("sketch", sketch) for sketch in sketches)):
+            if tuple(value.shape[1:]) != (size, size):
+                return name, f"its {part} has {value.shape[2]} x {value.shape[1]} px, expected {size} x {size}"
+        return _Item(sample, sketches)
+
+    def _predict(self, items: list[_Item], pool: ThreadPoolExecutor) -> list[Future[None]]:
+        photo = torch.stack([item.sample["photo"] for item in items])
+        mask = torch.stack([item.sample["mask"] for item in items])
+        device = self.predictor.device
+        known, holes = photo.to(device), mask.to(device)
+        ground, hole = tensor_to_photo(photo), mask.permute(0, 2, 3, 1).numpy() == 1
+        ids = [item.sample["id"] for item in items]
+        writing = []
+        for position, level in enumerate(self.levels):
+            sketch = torch.stack([item.sketches[position] for item in items]).to(device)
+            out = self.predictor.predict(known, sketch, holes, ids, level)
+            for name, pictures in zip(ids, _pictures(out, ground, hole), strict=True):
+                writing.append(pool.submit(self._write, name, level, pictures))
+        return writing
+
+    def _write(self, name: str, level: float | None, pictures: tuple[NDArray[np.uint8], ...]) -> None:
+        for (method, sub), pixels in zip(self._places, pictures, strict=True):
+            write_bytes_atomic(self._file(method, level, sub, name), encode_png(pixels))
+
+    def _file(self, method: str, level: float | None, sub: str, name: str) -> Path:
+        return _level_path(self.config.out, method, level) / sub / f"{name}.png"
+
+    def _folders(self) -> list[tuple[str, float | None, str]]:
+        return [(method, level, sub) for level in self.levels for method, sub in self._places]
+
+    def _is_complete(self, name: str) -> bool:
+        return all(self._file(*folder, name).is_file() for folder in self._folders())
+
+
+def _level_path(out: Path, method: str, level: float | None) -> Path:
+    return out / method / (NO_LEVEL if level is None else level_folder(level))
+
+
+def _read_drawn(path: Path) -> Tensor:
+    """Drawn strokes of any width and colour as one-pixel lines, (1, H, W)."""
+    return _thin(find_lines(read_sketch_input(read_input("sketch", path).data).pixels)[0])
+
+
+def _read_refined(path: Path) -> Tensor:
+    """A refined sketch, which is soft, as one-pixel lines where it is over one half, (1, H, W)."""
+    return _thin(read_sketch(path))
+
+
+def _thin(lines: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(thin_lines(lines).astype(np.float32))[None]
+
+
+def _pictures(
+    out: Painting, ground: NDArray[np.uint8], hole: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.uint8], ...]]:
+    """The pictures of each sample: photo, refined sketch, the refiner's photo; known pixels are those of `ground`."""
+    found = [np.where(hole, tensor_to_photo(out.photo), ground)]
+    if out.refined_sketch is not None:
+        found.append(_draw(out.refined_sketch))
+    if out.refiner_photo is not None:
+        found.append(np.where(hole, tensor_to_photo(out.refiner_photo), ground))
+    yield from zip(*found, strict=True)
+
+
+def _draw(sketch: Tensor) -> NDArray[np.uint8]:
+    grey = torch.round((1 - sketch.detach().to("cpu", torch.float32)) * 255).clamp(0, 255)
+    return np.ascontiguousarray(grey.to(torch.uint8)[:, 0].numpy())
+
+
+def _make_folders(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_failure(folder, error) from error

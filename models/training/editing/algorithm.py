@@ -1,0 +1,131 @@
+"""The training of Deep Plastic Surgery: F, then G from coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.networks.discriminator import PatchDiscriminator
+from models.networks.initialisation import initialise_weights
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
+from models.training.editing.config import TrainConfig
+from models.training.editing.differences import list_differences
+from models.training.editing.rough_batch import prepare_batch
+from models.training.editing.schedule import Stage, plan_stages
+from models.training.editing.steps import FrozenNets, train_step
+from models.training.editing.validation import draw_sheet, validate
+from models.training.engine.algorithm import Algorithm
+from models.training.engine.batches import BatchPixels
+from models.training.engine.initial_weights import GivenNetworks, read_editing_weights
+from models.training.engine.losses import PerceptualName, load_perceptual
+from models.training.engine.stage_parts import StageParts
+from models.training.engine.state import export_weights
+from models.training.engine.validation import ValidationSet
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class EditingAlgorithm(Algorithm[Stage]):
+    """Trains F and G.
+
+    Args:
+        config: what is trained and how.
+        device: where.
+
+    Source: deep_plastic_surgery.md section 4.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config = config
+        self.refiner = Refiner(config.networks.refiner)
+        self.inpainter = Inpainter(config.networks.inpainter)
+        initialise_weights(self.refiner, config.seed, "refiner")
+        initialise_weights(self.inpainter, config.seed, "inpainter")
+        super().__init__(device, plan_stages(config), {"refiner": self.refiner, "inpainter": self.inpainter})
+
+    def use_perceptual(self, name: PerceptualName) -> None:
+        """Load the features of the perceptual loss."""
+        losses = self.config.losses
+        loss = load_perceptual(name, losses.perceptual, losses.published_vgg_scaling)
+        self.perceptual = loss.to(self.device)
+
+    def read_weights(self, source: str) -> GivenNetworks:
+        """G and F from exported weights."""
+        return read_editing_weights(source, self.config.task, self.config.resolution)
+
+    def network(self, stage: Stage) -> nn.Module:
+        """F, one resolution of G, or all of them."""
+        if stage.part == "F":
+            return self.inpainter
+        return self.refiner if stage.is_joint else self.refiner.scale(stage.size)
+
+    def idle_parts(self, stage: Stage) -> Sequence[nn.Module]:
+        """The heads of the coarser resolutions, where all are trained by the losses of the finest."""
+        sizes = self.refiner.config.resolutions[:-1] if stage.is_joint else ()
+        return [self.refiner.scale(size).head for size in sizes]
+
+    def make_twin(self, stage: Stage) -> nn.Module:
+        """The same once more."""
+        if stage.part == "F":
+            return Inpainter(self.inpainter.config)
+        twin = Refiner(self.refiner.config)
+        return twin if stage.is_joint else twin.scale(stage.size)
+
+    def make_critic(self, stage: Stage) -> nn.Module:
+        """D at the resolution of a stage."""
+        critic = PatchDiscriminator(self.config.networks.critic_at(stage.size))
+        initialise_weights(critic, self.config.seed, f"critic:{stage.name}")
+        return critic
+
+    def frozen_nets(self, stage: Stage) -> FrozenNets:
+        """The networks that a stage uses and does not train."""
+        is_step = stage.part == "G" and not stage.is_joint
+        sizes = [size for size in self.refiner.config.resolutions if is_step and size < stage.size]
+        coarser = {size: self.refiner.scale(size) for size in sizes}
+        return FrozenNets(coarser, self.inpainter if stage.is_finest else None)
+
+    def step(
+        self, parts: StageParts[Stage], pixels: BatchPixels, step: int, accelerator: Accelerator
+    ) -> dict[str, float]:
+        """Draw the level, make the sketches rough, and train; see `train_step`."""
+        stage = parts.stage
+        batch = prepare_batch(pixels, stage, self.config, stage.level_at(step, self.config.seed), self.device)
+        frozen, losses = self.frozen_nets(stage), self.config.losses
+        return train_step(parts, frozen, batch, losses, self.loaded_perceptual(), accelerator)
+
+    def validate(self, stage: Stage, net: nn.Module, data: ValidationSet) -> dict[str, float]:
+        """Mean PSNR in the hole in dB, by level."""
+        return validate(data, self.config, stage, net, self.frozen_nets(stage), self.device)
+
+    def draw_sheet(self, stage: Stage, net: nn.Module, data: ValidationSet) -> NDArray[np.uint8]:
+        """Truth, what is known, sketch read, sketch refined, photo, F's result."""
+        return draw_sheet(data, self.config, stage, net, self.frozen_nets(stage), self.device)
+
+    def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write G and F as `load_editor` reads them."""
+        licence = (facts.get("begun_with") or {}).get("licence")
+        told = {"preset": self.config.name, "images_seen": facts.get("images_seen"), "licence": licence}
+        known = {key: value for key, value in told.items() if value is not None}
+        export_weights(folder, self.refiner, self.inpainter, known)
+
+    def list_differences(self) -> list[str]:
+        """Every difference from the published recipe."""
+        return list_differences(self.config, self.perceptual_name)
+
+    def describe_images(self, stage: Stage) -> str:
+        """How many images at which levels."""
+        return f", {stage.fixed_images:,} images at level 1, then {stage.random_images:,}"
+
+    def next_command(self, folder: Path) -> str:
+        """How to edit or to paint with the weights."""
+        if self.config.task == "synthesis":
+            return f"dps synthesize SKETCH --weights {folder} -o OUT"
+        return f"dps edit PHOTO --mask MASK --sketch SKETCH --weights {folder} -o OUT"

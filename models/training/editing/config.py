@@ -1,0 +1,153 @@
+"""What one training of F and G does, as frozen configs; every amount of work is counted in images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from dpsdata.contracts import UsageError
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
+from models.networks.config import ModelConfig, PresetName, Task, find_config
+from models.training.engine.config import check_counts, check_loop_config, scale_counts
+from models.training.engine.losses import PerceptualName
+from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig
+
+# CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
+EPOCH_IMAGES = 30_000
+MOST_ROUGH_MOVES = 4  # the limit of a move is then 80 px of 256, a third of the photo
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses; the defaults are the published ones.
+
+    Attributes:
+        hinge_margin: of the critic.
+        adversarial: weight of the critic's verdict.
+        reconstruction: weight of the mean absolute difference.
+        perceptual: weights of the mean squared differences of the finer and the coarser feature map.
+        published_vgg_scaling: feed VGG19 as the published code does (four times too much contrast), not as it wants.
+        own: share of the last two for G's own sketch and photo, where F's photo is judged too. A mean difference of
+            sketches is smallest where doubtful lines are left out, and then F has nothing to paint from.
+        composite: judge F's photo inside of the hole and the truth around it, as it is shown and scored, while G is
+            trained. Outside of the hole F repaints what is known, softly, and deep features mix the two.
+
+    Source: deep_plastic_surgery.md section 4.1.
+    """
+
+    hinge_margin: float = 10.0
+    adversarial: float = 1.0
+    reconstruction: float = 100.0
+    perceptual: tuple[float, float] = (1.0, 0.5)
+    published_vgg_scaling: bool = False
+    own: float = 1.0
+    composite: bool = False
+
+    def __post_init__(self) -> None:
+        weights = (self.hinge_margin, self.adversarial, self.reconstruction, self.own, *self.perceptual)
+        if len(self.perceptual) != 2 or not all(value >= 0 for value in weights):
+            raise UsageError(f"losses: expected weights of 0 or more, two of them for perceptual, got {self}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training, from the first weights of F to the last step of the finest G.
+
+    Attributes:
+        name: of the preset; written into the card.
+        model: preset of the sizes of G, F and D.
+        task: `edit` or `synthesis`.
+        resolution: of the model and of the built folder, in px.
+        inpainter_images: seen by F.
+        fixed_images: seen by G at each resolution at level 1, at first.
+        random_images: seen by G at each resolution at random levels, afterwards.
+        inpainter_batch: images per step of F.
+        refiner_batches: images per step of G, for each resolution.
+        inpainter_masks: how many masks F is trained with.
+        refiner_masks: the same for G at each resolution.
+        joint: train all resolutions of G at once, by the losses of the finest one and with its batch size and masks,
+            and not from coarse to fine with the coarser ones frozen.
+        mask_family: which kind of masks.
+        rough_moves: how far the lines of rough sketches move, as a multiple of the published moves.
+        pen_diameter: of the pen that G's sketches are dilated with at level 1, px of 256; lines move as far with any.
+        learning_rate: of Adam, for all networks.
+        betas: of Adam.
+        losses: weights of the losses.
+        average_halflife_images: the averaged weights forget half of the past in so many images.
+        warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
+        cooldown_images: the learning rate falls towards 0 over the last so many images of each stage.
+        log_images: one line of `stats.jsonl` for about so many images.
+        validation_images: validate after about so many images.
+        validation_count: photos of the fixed validation set.
+        seed: of everything that is drawn.
+        features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
+            otherwise the bundled compact HED.
+        follows: the preset whose networks a run begins with; empty where it begins with first weights.
+        sampling: which photos come how often, and whether mirrored.
+    """
+
+    name: str
+    model: PresetName
+    task: Task
+    resolution: int
+    inpainter_images: int
+    fixed_images: int
+    random_images: int
+    inpainter_batch: int = 4
+    refiner_batches: tuple[int, ...] = (64, 32, 4)
+    inpainter_masks: int = 1024
+    refiner_masks: tuple[int, ...] = (4096, 2048, 1024)
+    joint: bool = False
+    mask_family: str = "dps"
+    rough_moves: float = 1.0
+    pen_diameter: int = PUBLISHED_DIAMETER_PX
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    losses: LossConfig = field(default_factory=LossConfig)
+    average_halflife_images: int = 10_000
+    warmup_images: int = 4_000
+    cooldown_images: int = 0
+    log_images: int = 4_000
+    validation_images: int = 100_000
+    validation_count: int = 64
+    seed: int = 0
+    features: PerceptualName | None = None
+    follows: str = ""
+    sampling: SamplingConfig = AS_PUBLISHED
+
+    def __post_init__(self) -> None:
+        sizes = self.networks.refiner.resolutions
+        if len(self.refiner_batches) != len(sizes) or len(self.refiner_masks) != len(sizes):
+            raise UsageError(
+                f"{self.name}: expected {len(sizes)} refiner_batches and refiner_masks, for {sizes} px, got "
+                f"{self.refiner_batches} and {self.refiner_masks}"
+            )
+        counts = {
+            "random_images": self.random_images,
+            "inpainter_batch": self.inpainter_batch,
+            "inpainter_masks": self.inpainter_masks,
+            "refiner_batches": min(self.refiner_batches),
+            "refiner_masks": min(self.refiner_masks),
+        }
+        check_counts(counts)
+        if min(self.inpainter_images, self.fixed_images) < 0:
+            raise UsageError("inpainter_images and fixed_images: expected 0 or more")
+        if not 0 <= self.rough_moves <= MOST_ROUGH_MOVES:
+            raise UsageError(f"rough_moves: expected a number from 0 to {MOST_ROUGH_MOVES}, got {self.rough_moves}")
+        check_loop_config(self)
+
+    @property
+    def networks(self) -> ModelConfig:
+        """Sizes of G, F and D."""
+        config = find_config(self.model, self.task, self.resolution)
+        return replace(config, refiner=replace(config.refiner, pen_diameter=self.pen_diameter))
+
+    def scaled(self, images_scale: float) -> TrainConfig:
+        """The same training with all counts of images multiplied, for trials.
+
+        Raises:
+            UsageError: `images_scale` is not above 0.
+        """
+        names = ["random_images", "validation_images", "log_images", "average_halflife_images"]
+        may_be_0 = ["fixed_images", "warmup_images", "cooldown_images"]
+        (names if self.inpainter_images else may_be_0).append("inpainter_images")  # a G alone has no stage of F
+        return scale_counts(self, images_scale, names, may_be_0)

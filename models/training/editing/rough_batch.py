@@ -1,0 +1,86 @@
+"""From pixels to what the networks train on, for the whole batch and on the training device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpsdata.sketch import (
+    RoughDraws,
+    dilate_sketch,
+    draw_rough,
+    make_rough_sketch,
+    published_move_px,
+    truth_sketches,
+)
+from models.networks.published_signs import critic_input, network_input, refiner_inputs, resize, shrink_mask
+from models.training.editing.config import TrainConfig
+from models.training.editing.schedule import Stage
+from models.training.engine.batches import BatchPixels
+
+
+@dataclass(frozen=True, eq=False)
+class TrainBatch:
+    """One batch of one stage, by the contract's signs; S is the size of the stage.
+
+    Attributes:
+        inputs: {size in px: (N, 3 or 7, size, size)}, what the network reads: G every size up to S, F its own.
+        sketch: (N, 1, S, S) in [0, 1], line = 1: the ground truth, not masked.
+        photo: (N, 3, S, S) RGB in [-1, 1]: the ground truth.
+        mask: (N, 1, S, S) in {0, 1}, hole = 1; None for synthesis.
+        level: of the whole batch.
+    """
+
+    inputs: dict[int, Tensor]
+    sketch: Tensor
+    photo: Tensor
+    mask: Tensor | None
+    level: float
+
+    def critic_truth(self) -> Tensor:
+        """What D reads as real: (N, 6 or 7, S, S)."""
+        return critic_input(self.sketch, self.photo, self.mask)
+
+
+def prepare_batch(
+    pixels: BatchPixels, stage: Stage, config: TrainConfig, level: float, device: torch.device, is_rough: bool = True
+) -> TrainBatch:
+    """Smooth, deform, discard, dilate and mask a batch, for one stage.
+
+    Args:
+        pixels: photos, thin sketches and masks at the model's resolution.
+        stage: which network is trained.
+        config: its task (synthesis sees neither photo nor mask), the resolutions, and the seed, which with the keys of
+            the batch decides about deforming and discarding.
+        level: refinement level in [0, 1].
+        device: where all of it is done; three arrays of bytes are all that is copied there.
+        is_rough: False neither deforms nor discards, as when a person's sketch is edited.
+
+    Source: deep_plastic_surgery.md sections 4.3 and 4.4.
+    """
+    photo = torch.from_numpy(pixels.photos).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    thin = torch.from_numpy(pixels.sketches).to(device)[:, None].float()
+    mask = torch.from_numpy(pixels.masks).to(device)[:, None].float() if config.task == "edit" else None
+    truths = truth_sketches(thin)
+    side = thin.shape[-1]
+    known = photo if config.task == "edit" else None
+    if stage.part == "F":
+        return TrainBatch({side: network_input(truths[side], known, mask)}, truths[side], photo, mask, level)
+    pen_px = config.networks.refiner.pen_px(side)
+    if is_rough:
+        draws = draw_rough(pixels.keys, side, side, config.seed)
+        draws = RoughDraws(draws.noise, draws.rectangles.to(device))
+        move = published_move_px(side, side)
+        sketch = make_rough_sketch(truths[side], level, draws, pen_px, config.rough_moves, move)
+    else:
+        sketch = dilate_sketch(truths[side], level, pen_px)
+    sizes = [size for size in config.networks.refiner.resolutions if size <= stage.size]
+    return TrainBatch(
+        refiner_inputs(sketch, known, mask, sizes),
+        truths[stage.size],
+        resize(photo, stage.size),
+        None if mask is None else shrink_mask(mask, stage.size),
+        level,
+    )

@@ -1,0 +1,77 @@
+"""The order of a training: F, then G from coarse to fine, each in steps that know their level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from dpsdata.runtime.device import keyed_generator
+from models.training.editing.config import TrainConfig
+
+# The extra 0.025 makes "almost 0" differ from 0: it adds a quarter of a pixel to the radius of the published pen.
+RANDOM_LEVELS = (*(step / 20 for step in range(21)), 0.025)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The training of one network against its critic, with all earlier ones frozen.
+
+    Attributes:
+        name: the network, such as `F256` or `G64`; `G` where all of its resolutions are trained at once.
+        part: `F` or `G`.
+        size: its resolution in px.
+        is_finest: whether F judges G's sketch too, as at the model's own resolution.
+        batch_size: images per step, over all processes.
+        fixed_images: seen at level 1.
+        random_images: seen at random levels after that.
+        mask_count: size of its pool of masks.
+        is_joint: whether all resolutions of G are trained at once, by the losses of this one.
+    """
+
+    name: str
+    part: Literal["F", "G"]
+    size: int
+    is_finest: bool
+    batch_size: int
+    fixed_images: int
+    random_images: int
+    mask_count: int
+    is_joint: bool = False
+
+    @property
+    def fixed_steps(self) -> int:
+        """Steps at level 1."""
+        return math.ceil(self.fixed_images / self.batch_size)
+
+    @property
+    def step_count(self) -> int:
+        """All steps."""
+        return self.fixed_steps + math.ceil(self.random_images / self.batch_size)
+
+    def level_at(self, step: int, seed: int) -> float:
+        """The level of one step, which its whole batch shares: 1 at first, then one of 22 values."""
+        if step < self.fixed_steps:
+            return 1.0
+        drawn = keyed_generator(seed, f"{self.name}:{step}", "train-level").integers(len(RANDOM_LEVELS))
+        return RANDOM_LEVELS[int(drawn)]
+
+
+def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
+    """The stages of a training in their order.
+
+    Source: deep_plastic_surgery.md sections 4.2 and 4.3.
+    """
+    sizes = config.networks.refiner.resolutions
+    size = config.resolution
+    stages = []
+    if config.inpainter_images:
+        images, masks = config.inpainter_images, config.inpainter_masks
+        stages.append(Stage(f"F{size}", "F", size, False, config.inpainter_batch, 0, images, masks))
+    counts = (config.fixed_images, config.random_images)
+    if config.joint:
+        batch_size, masks = config.refiner_batches[-1], config.refiner_masks[-1]
+        return (*stages, Stage("G", "G", size, True, batch_size, *counts, masks, is_joint=True))
+    for side, batch_size, masks in zip(sizes, config.refiner_batches, config.refiner_masks, strict=True):
+        stages.append(Stage(f"G{side}", "G", side, side == size, batch_size, *counts, masks))
+    return tuple(stages)

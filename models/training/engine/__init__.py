@@ -1,0 +1,1 @@
+"""The training loop: batches, checkpoints, resuming, reports; it knows no algorithm."""

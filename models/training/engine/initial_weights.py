@@ -1,0 +1,182 @@
+"""Networks that a run begins with: those of another run, or exported ones, those in the package among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+
+from dpsdata.contracts import MissingError
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
+from dpsdata.weights.store import sha256_file
+from models.editing.loading import find_sources
+from models.networks.config import Task
+from models.networks.refiner import RefinerConfig
+from models.training.engine.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read_light
+from models.weights.checkpoints import read_checkpoint
+from models.weights.official import peek_card
+from models.weights.typed import SOURCES, typed_weights
+
+LIGHT_EXTRAS: Final = ("critic", "average")
+# What people call the groups of tensors.
+_SPOKEN: Final = {"refiner": "G", "inpainter": "F", "network": "a rival's network"}
+_EXPECTED = (
+    f"expected a run folder, its {LIGHT_FILE}, a folder of exported weights, or one of the words {', '.join(SOURCES)}"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenNetworks:
+    """Networks to begin with.
+
+    Attributes:
+        source: what they were read from, for people.
+        groups: tensors by group and key; `critic` and `average` where a run was stopped in the middle of a stage.
+        facts: what is known of their training, see `describe_training`; `stopped_in` is the stage of a run that was
+            not at its end, `pen_diameter` a pen of G that is not the published one.
+        card: of a light checkpoint; empty for exported weights.
+    """
+
+    source: str
+    groups: Mapping[str, Mapping[str, Tensor]]
+    facts: dict[str, Any]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+def describe_training(
+    preset: Any, images_seen: int | None, licence: str | None, files: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a run keeps of the networks that it began with.
+
+    Args:
+        preset: that trained them; anything but a string is unknown.
+        images_seen: by them, over all runs; None where unknown.
+        licence: terms that they came with; None where this project began with first weights of its own.
+        files: SHA-256 by name of file.
+    """
+    known = preset if isinstance(preset, str) else None
+    return {"preset": known, "images_seen": images_seen, "licence": licence, "sha256": dict(files)}
+
+
+def find_light(typed: str) -> Path | None:
+    """The light checkpoint that a person means by a file or a run folder; None for exported weights.
+
+    Raises:
+        MissingError: nothing of this name is there, or a file that can only be one network.
+    """
+    if typed in SOURCES:
+        return None
+    path = Path(typed_weights(typed))
+    inside = path / LIGHT_FILE
+    if inside.is_file():
+        return inside
+    if path.is_dir():
+        return None
+    if not path.is_file():
+        raise MissingError(f"{typed}: no such file or folder; {_EXPECTED}")
+    if "network" in peek_card(path):
+        raise MissingError(f"{typed}: one network alone; pass the folder that it lies in")
+    return path
+
+
+def find_exported(typed: str) -> str:
+    """`bundled`, `official`, or the folder of weights, which a run keeps in a folder of its own."""
+    found = typed_weights(typed)
+    inside = Path(found) / WEIGHTS_FOLDER
+    return str(inside) if found not in SOURCES and inside.is_dir() else found
+
+
+def read_given_light(path: Path) -> GivenNetworks:
+    """The networks of a run; raise MissingError where it is no light checkpoint."""
+    groups, card = read_light(path)
+    config, before = card.get("config"), card.get("begun_with") or {"images_seen": 0}
+    preset = config.get("name") if isinstance(config, dict) else None
+    seen = count_images(card.get("images_seen"), before.get("images_seen"))
+    facts = describe_training(preset, seen, before.get("licence"), {path.name: sha256_file(path)})
+    if isinstance(card.get("stage"), str):
+        facts["stopped_in"] = card["stage"]
+    if "refiner" in groups and isinstance(config, dict):
+        facts |= _pen_facts(config.get("pen_diameter", PUBLISHED_DIAMETER_PX))
+    return GivenNetworks(str(path), groups, facts, card)
+
+
+def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetworks:
+    """G and F from exported weights, as far as networks for photos of `resolution` px can use them.
+
+    Args:
+        source: `bundled`, `official`, or a folder of safetensors or official files.
+        task: `edit` or `synthesis`.
+        resolution: of the networks that begin, in px; F is taken for this size, or else for half of it.
+
+    Raises:
+        MissingError: no such weights, or damaged ones.
+        UsageError: two files hold the same network.
+    """
+    found = {name: Path(path) for name, path in find_sources(source, task).items()}
+    inpainters = [name for name in (f"F{resolution}", f"F{resolution // 2}") if name in found][:1]
+    scales = [name for name in found if name[0] == "G" and int(name[1:]) <= resolution]
+    used = {name: found[name] for name in (*scales, *(inpainters or [name for name in found if name[0] == "F"][:1]))}
+    groups: dict[str, dict[str, Tensor]] = {}
+    pen = PUBLISHED_DIAMETER_PX
+    for name, path in used.items():
+        checkpoint = read_checkpoint(path, name)
+        tensors = checkpoint.tensors
+        if isinstance(checkpoint.config, RefinerConfig):
+            pen = checkpoint.config.pen_diameter
+        if name[0] == "G":
+            groups.setdefault("refiner", {}).update({f"scales.{name[1:]}.{key}": tensors[key] for key in tensors})
+        else:
+            groups["inpainter"] = tensors
+    return GivenNetworks(source, groups, describe_files(list(used.values())) | _pen_facts(pen))
+
+
+def _pen_facts(pen_diameter: Any) -> dict[str, Any]:
+    """Of G's pen, where it is not the published one."""
+    is_known = type(pen_diameter) is int and pen_diameter != PUBLISHED_DIAMETER_PX
+    return {"pen_diameter": pen_diameter} if is_known else {}
+
+
+def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
+    """Raise MissingError where a network that a preset begins with is not there."""
+    if set(wanted) - set(given.groups):
+        held = _say_groups(set(given.groups) - set(LIGHT_EXTRAS)) or "nothing"
+        raise MissingError(f"{given.source}: it holds {held}, and this preset begins with {_say_groups(set(wanted))}")
+
+
+def with_average(given: GivenNetworks, stage: str | None) -> dict[str, Mapping[str, Tensor]]:
+    """The groups of a run that was stopped in the middle of a stage, with the averaged network in its place.
+
+    Raises:
+        MissingError: the average is of no network of this run.
+    """
+    groups = dict(given.groups)
+    average = groups.get("average")
+    if average is None or stage is None:
+        return groups
+    for name in groups.keys() - set(LIGHT_EXTRAS):
+        for prefix in ("", f"scales.{stage.lstrip('FG')}."):
+            own = {key: value.shape for key, value in groups[name].items() if key.startswith(prefix)}
+            if own == {prefix + key: value.shape for key, value in average.items()}:
+                groups[name] = {**groups[name], **{prefix + key: value for key, value in average.items()}}
+                return groups
+    raise MissingError(f"{given.source}: damaged: its average is of none of its networks")
+
+
+def _say_groups(groups: Set[str]) -> str:
+    return " and ".join(sorted(_SPOKEN.get(name, name) for name in groups))
+
+
+def describe_files(paths: Sequence[Path]) -> dict[str, Any]:
+    """What the cards of exported files say of their training; None where they say nothing, or not the same."""
+    cards = [peek_card(path) for path in paths]
+
+    def agreed(key: str, kind: type) -> Any:
+        values = [card.get(key) for card in cards]
+        return values[0] if values and type(values[0]) is kind and values.count(values[0]) == len(values) else None
+
+    licence = agreed("licence", str) or "terms unknown: those of the weights that it began with"
+    hashes = {path.name: sha256_file(path) for path in paths}
+    return describe_training(agreed("preset", str), agreed("images_seen", int), licence, hashes)

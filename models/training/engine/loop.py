@@ -1,0 +1,279 @@
+"""The training from its first step to the exported weights: stages, averaging, checkpoints, reports."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from dpsdata.contracts import UsageError
+from dpsdata.dataset.manifest import read_dataset
+from models.training.catalogue import AnyTrainConfig, make_algorithm
+from models.training.engine import state as run_state
+from models.training.engine.accelerator import average_towards, make_accelerator, share_between_processes, wrap_network
+from models.training.engine.algorithm import Algorithm
+from models.training.engine.batches import BatchSource, open_training_photos
+from models.training.engine.config import learning_rate_at
+from models.training.engine.losses import PerceptualName, choose_perceptual
+from models.training.engine.reporting import RunReport
+from models.training.engine.restoring import restore_run
+from models.training.engine.stage_parts import DivergedError, StageParts, StagePlan, images_at
+from models.training.engine.state import Position
+from models.training.engine.validation import ValidationSet
+
+
+class Trainer:
+    """Trains networks from a built folder; `run` goes on from the last checkpoint in `out` where there is one.
+
+    Args:
+        config: what is trained and how.
+        data: a folder that `dpsdata build` made, at the preset's resolution.
+        out: run folder: `card.json`, `stats.jsonl`, `samples/`, `state.pt`, `light.safetensors`, `weights/`.
+        device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
+        precision: `fp32` or `bf16`.
+        perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
+        continue_from: a `light.safetensors` of another run with this config, used where `out` holds no checkpoint: the
+            run goes on where that one was.
+        begin_with: networks to begin with, of the same sizes or for half the side: a run of another config (its folder
+            or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. The critic of a run
+            is taken too, where the training has one stage and that run was stopped in the stage of this name.
+        stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
+            moment; the same command with a larger number, or without one, goes on. The last stage must have begun; a
+            rate that falls does so towards the end of the whole stage, not towards this stop.
+        tensorboard: also write event files.
+        checkpoint_seconds: at most about this much work is lost by a kill.
+
+    Raises:
+        UsageError: the dataset, device or precision does not fit, or the run was begun with another config.
+        MissingError: no dataset, or a checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        config: AnyTrainConfig,
+        data: Path,
+        out: Path,
+        *,
+        device: str = "auto",
+        precision: str = "fp32",
+        perceptual: PerceptualName | None = None,
+        continue_from: Path | None = None,
+        begin_with: str | os.PathLike[str] | None = None,
+        stop_after: int | None = None,
+        tensorboard: bool = False,
+        checkpoint_seconds: float = 600.0,
+    ) -> None:
+        self.config, self.out = config, out
+        self.accelerator = make_accelerator(device, precision)
+        self.device = self.accelerator.device
+        self.store, held_out = open_training_photos(data, config)
+        self._validation = ValidationSet(self.store if held_out is None else held_out, config)
+        self.algorithm: Algorithm[Any] = make_algorithm(config, self.device)
+        self.stages = self.algorithm.stages
+        self._checkpoint_seconds = checkpoint_seconds
+        self._stop_after = self._check_stop(stop_after)
+        typed = None if begin_with is None else os.fspath(begin_with)
+        begun = restore_run(out, config, self.store.root_hash, self.algorithm, continue_from, typed)
+        self.position, self.results = begun.position, dict(begun.results)
+        self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
+        self._critic: dict[str, Any] = dict(begun.critic)
+        self.begun_with = begun.begun_with
+        self.algorithm.use_perceptual(begun.perceptual or perceptual or config.features or choose_perceptual())
+        self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
+        self._facts: dict[str, Any] = {
+            "perceptual": self.algorithm.perceptual_name,
+            "dataset": {
+                "root_hash": self.store.root_hash,
+                "photos": len(self.store),
+                "held_out": held_out is not None,
+                "licence_note": read_dataset(data).get("licence_note"),
+            },
+            "device": self.device.type,
+            "precision": precision,
+            "process_count": self.accelerator.num_processes,
+            "accelerate": version("accelerate"),
+            "continued_from": continue_from.name if continue_from else None,
+            "begun_with": self.begun_with,
+        }
+
+    @property
+    def images_seen(self) -> int:
+        """Images of this run so far, over all of its stages."""
+        return images_at(self.stages, self.position.stage, self.position.step)
+
+    def _check_stop(self, stop_after: int | None) -> int | None:
+        before = images_at(self.stages, len(self.stages) - 1)
+        if stop_after is not None and stop_after <= before:
+            raise UsageError(
+                f"stop-after: expected more than {before:,} images, since the last stage, {self.stages[-1].name}, "
+                f"begins there; got {stop_after:,}"
+            )
+        return stop_after
+
+    def run(self) -> Path:
+        """Train to the end and export the averaged networks.
+
+        Returns:
+            The folder of weights.
+
+        Raises:
+            DivergedError: a loss or gradient is not finite any more.
+            MissingError: a photo is missing or has another size.
+        """
+        self._report.begin_at(self.position)
+        self._write_card({"status": "running"})
+        if self._is_stopped and "average" in self._critic:  # stopped before; its networks are those that go on
+            self.algorithm.network(self.stages[-1]).load_state_dict(self._critic["average"])
+        while self.position.stage < len(self.stages) and not self._is_stopped:
+            self._run_stage(self.stages[self.position.stage])
+        folder = self.out / run_state.WEIGHTS_FOLDER
+        if self.accelerator.is_main_process:
+            before = (self.begun_with or {"images_seen": 0}).get("images_seen")
+            seen = {"images_seen": run_state.count_images(self.images_seen, before)}
+            self.algorithm.export(folder, self._facts | {"results": self.results} | seen)
+        status = "stopped" if self._is_stopped else "done"
+        self._write_card({"status": status, "results": self.results, "images_seen": self.images_seen})
+        self.accelerator.wait_for_everyone()
+        return folder
+
+    @property
+    def _is_stopped(self) -> bool:
+        is_on = self._stop_after is not None and self.position.stage == len(self.stages) - 1
+        return is_on and self.images_seen >= (self._stop_after or 0)
+
+    def _write_card(self, facts: dict[str, Any]) -> None:
+        self._report.write_card(self.config, self.algorithm.list_differences(), self._facts | facts)
+
+    def _begin_stage(self, stage: StagePlan) -> tuple[StageParts[Any], nn.Module]:
+        net = self.algorithm.network(stage)
+        critic = self.algorithm.make_critic(stage).to(self.device).train()
+        average = self.algorithm.make_twin(stage).to(self.device).requires_grad_(False).eval()
+        average.load_state_dict(net.state_dict())
+        net.requires_grad_(True).train()
+        for part in self.algorithm.idle_parts(stage):
+            part.requires_grad_(False)
+        optimisers = [
+            torch.optim.Adam(part.parameters(), self.config.learning_rate, betas=self.config.betas)
+            for part in (net, critic)
+        ]
+        restored, self._critic = self._critic, {}
+        if "critic" in restored:
+            source = self.out / run_state.STATE_FILE
+            # The critic of another preset may have another width; then a new one learns.
+            if self.begun_with is None or run_state.fits(critic, restored["critic"]):
+                run_state.restore(critic, restored["critic"], source)
+            run_state.restore(average, restored["average"], source)
+        if "optimiser" in restored:
+            optimisers[0].load_state_dict(restored["optimiser"])
+            optimisers[1].load_state_dict(restored["critic_optimiser"])
+        wrapped = (wrap_network(net, self.accelerator), wrap_network(critic, self.accelerator))
+        return StageParts(stage, *wrapped, net, critic, *optimisers), average
+
+    def _run_stage(self, stage: StagePlan) -> None:
+        parts, average = self._begin_stage(stage)
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        source = BatchSource(self.store, stage, self.config.seed, self.config.mask_family, share, self.config.sampling)
+        progress = tqdm(
+            source.batches(self.position.step),
+            desc=stage.name,
+            initial=self.position.step,
+            total=stage.step_count,
+            unit="step",
+            disable=None if self.accelerator.is_main_process else True,
+        )
+        saved_at = time.monotonic()
+        for pixels in progress:
+            step = self.position.step
+            lost_at = self.position.optimiser_lost_at
+            since = None if lost_at < 0 else (step - lost_at) * stage.batch_size
+            rate = learning_rate_at(self.config, since, (stage.step_count - step) * stage.batch_size)
+            for optimiser in (parts.optimiser, parts.critic_optimiser):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+            try:
+                values = self.algorithm.step(parts, pixels, step, self.accelerator)
+            except DivergedError as error:
+                raise DivergedError(
+                    f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: go on from it "
+                    "with --precision fp32, or begin anew with a smaller learning rate"
+                ) from None
+            average_towards(average, parts.bare_net, self._decay(stage, step))
+            self._sums.update(values)
+            self._sum_count += 1
+            self.position = self.position._replace(step=step + 1)
+            self._report_step(parts, average)
+            is_last = self.position.step == stage.step_count
+            is_due = time.monotonic() - saved_at >= self._checkpoint_seconds or self._is_stopped
+            if is_due and not is_last:
+                self._save(parts, average)
+                saved_at = time.monotonic()
+            if self._is_stopped and not is_last:
+                self._take_average(parts, average)
+                return
+        self._take_average(parts, average)
+        # Where the networks are trained ones, the new optimiser of every stage must not tear them apart.
+        self.position = Position(self.position.stage + 1, 0, -1 if self.begun_with is None else 0)
+        self._sums, self._sum_count = Counter(), 0
+        self._save(None, None)
+
+    def _take_average(self, parts: StageParts[Any], average: nn.Module) -> None:
+        share_between_processes(average, self.accelerator)
+        parts.bare_net.load_state_dict(average.state_dict())
+        parts.bare_net.requires_grad_(False).eval()
+
+    def _decay(self, stage: StagePlan, step: int) -> float:
+        settled = 0.5 ** (stage.batch_size / self.config.average_halflife_images)
+        return float(min(settled, (1 + step) / (10 + step)))
+
+    def _report_step(self, parts: StageParts[Any], average: nn.Module) -> None:
+        stage: StagePlan = parts.stage
+        step = self.position.step
+        images, before = step * stage.batch_size, (step - 1) * stage.batch_size
+        is_last = step == stage.step_count
+
+        def is_due(every: int) -> bool:
+            return is_last or images // every > before // every
+
+        if is_due(self.config.log_images):
+            means = {name: total / self._sum_count for name, total in self._sums.items()}
+            self._report.add_line("train", stage.name, self.position, images, means)
+            self._sums, self._sum_count = Counter(), 0
+        is_wanted = is_due(self.config.validation_images) or self._is_stopped
+        if is_wanted and self.accelerator.is_main_process:
+            found = self.algorithm.validate(stage, average, self._validation)
+            self._report.add_line("validation", stage.name, self.position, images, found)
+            self._report.add_sheet(stage.name, images, self.algorithm.draw_sheet(stage, average, self._validation))
+            self.results |= {f"{stage.name}_{name}": round(value, 4) for name, value in found.items()}
+
+    def _save(self, parts: StageParts[Any] | None, average: nn.Module | None) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        nets = dict(self.algorithm.nets)
+        optimisers: dict[str, Any] = {}
+        if parts is not None and average is not None:
+            nets |= {"critic": parts.bare_critic, "average": average}
+            optimisers = {
+                "optimiser": parts.optimiser.state_dict(),
+                "critic_optimiser": parts.critic_optimiser.state_dict(),
+            }
+        card = {
+            "schema_version": run_state.SCHEMA_VERSION,
+            "config": run_state.describe_config(self.config),
+            "root_hash": self.store.root_hash,
+            "perceptual": self.algorithm.perceptual_name,
+            "position": list(self.position),
+            "stage": None if average is None else self.stages[self.position.stage].name,
+            "images_seen": self.images_seen,
+            "begun_with": self.begun_with,
+        }
+        rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
+        tensors = {name: net.state_dict() for name, net in nets.items()}
+        run_state.write_state(self.out / run_state.STATE_FILE, {**card, **rest, **tensors, **optimisers})
+        run_state.write_light(self.out / run_state.LIGHT_FILE, nets, card)

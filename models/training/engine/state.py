@@ -1,0 +1,160 @@
+"""What a run keeps on disk: the whole state to resume it, a light one to carry elsewhere, and the weights."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.runtime.files import write_bytes_atomic
+from dpsdata.weights.reading import read_state
+from dpsdata.weights.store import write_safetensors
+from models.editing.loading import collect_checkpoints
+from models.networks.editing_net import EditingNet
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
+from models.training.engine.config import LoopConfig
+from models.weights.checkpoints import write_checkpoint
+
+STATE_FILE = "state.pt"
+LIGHT_FILE = "light.safetensors"
+WEIGHTS_FOLDER = "weights"
+SCHEMA_VERSION = 1
+_AGAIN = "give another --out, or delete this folder to begin anew"
+
+
+class Position(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        stage: index of the stage; the number of stages when the run is done.
+        step: steps of this stage that are done.
+        optimiser_lost_at: step of this stage at which the optimiser of a trained network began anew, after which the
+            rate rises; -1 where it never did.
+    """
+
+    stage: int
+    step: int
+    optimiser_lost_at: int = -1
+
+
+def describe_config(config: LoopConfig) -> dict[str, Any]:
+    """A config as JSON holds it."""
+    described = json.loads(json.dumps(asdict(config)))
+    return dict(described)
+
+
+def is_same_config(stored: Any, config: LoopConfig) -> bool:
+    """Whether a stored config says the same; a value that earlier versions did not have was its default."""
+    return _is_same(stored, config, describe_config(config))
+
+
+def _is_same(stored: Any, config: Any, own: dict[str, Any]) -> bool:
+    if not isinstance(stored, dict) or stored.keys() - own.keys():
+        return False
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.name not in stored:
+            same = item.default == value
+        elif is_dataclass(value):
+            same = _is_same(stored[item.name], value, own[item.name])
+        else:
+            same = stored[item.name] == own[item.name]
+        if not same:
+            return False
+    return True
+
+
+def write_state(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write the whole state of a run atomically."""
+    buffer = io.BytesIO()
+    torch.save(dict(payload), buffer)
+    write_bytes_atomic(path, buffer.getvalue())
+
+
+def load_state(path: Path, config: LoopConfig, root_hash: str, device: torch.device) -> dict[str, Any]:
+    """Read the state of a run; nothing in it is executed.
+
+    Raises:
+        MissingError: the file is damaged.
+        UsageError: it belongs to another config or dataset.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise MissingError(f"{path}: this checkpoint is damaged ({type(error).__name__}); {_AGAIN}") from None
+    if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:
+        raise MissingError(f"{path}: no checkpoint of this version of the product; {_AGAIN}")
+    if not is_same_config(state["config"], config):
+        raise UsageError(f"{path}: this run was begun with another config; {_AGAIN}")
+    if state["root_hash"] != root_hash:
+        raise UsageError(f"{path}: this run was begun with another dataset; {_AGAIN}")
+    return state
+
+
+def write_light(path: Path, groups: Mapping[str, nn.Module], card: Mapping[str, Any]) -> None:
+    """Write the tensors of networks, as `GROUP/KEY`, and a card into one safetensors file, atomically."""
+    tensors = {f"{group}/{key}": value for group, net in groups.items() for key, value in net.state_dict().items()}
+    write_safetensors(path, tensors, {**card, "kind": "dps-light"})
+
+
+def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Read what `write_light` wrote: tensors by group and key, and the card.
+
+    Raises:
+        MissingError: missing, damaged, or another kind of file.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file; expected the {LIGHT_FILE} of a run folder")
+    tensors, card = read_state(path)
+    if card.get("kind") != "dps-light" or not isinstance(card.get("position"), list):
+        raise MissingError(f"{path}: expected a {LIGHT_FILE} that a training wrote")
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = value
+    return groups, card
+
+
+def count_images(*counts: Any) -> int | None:
+    """The sum of images seen in one run after another; None where one of them is unknown."""
+    return sum(counts) if all(type(count) is int for count in counts) else None
+
+
+def restore(net: nn.Module, tensors: Mapping[str, Tensor] | None, source: Path | str) -> None:
+    """Load tensors into a network; raise MissingError where they do not fit."""
+    given = _shapes(dict(tensors or {}))
+    own = _shapes(net.state_dict())
+    for key in sorted(given.keys() | own.keys()):
+        if given.get(key) != own.get(key):
+            raise MissingError(
+                f"{source}: it does not fit this preset ({key}: {given.get(key, 'missing')} in the file, "
+                f"{own.get(key, 'missing')} in the preset)"
+            )
+    net.load_state_dict(dict(tensors or {}), strict=True)
+
+
+def fits(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors have the names and shapes of a network's."""
+    return _shapes(tensors) == _shapes(net.state_dict())
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()}
+
+
+def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter, facts: Mapping[str, Any]) -> list[Path]:
+    """Write G and F as one safetensors file for each network, with `facts` on its card, for `load_editor(folder)`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for checkpoint in collect_checkpoints(EditingNet(refiner, inpainter), str(folder)):
+        paths.append(folder / f"{checkpoint.network}.safetensors")
+        write_checkpoint(paths[-1], checkpoint, facts=facts)
+    return paths

@@ -1,0 +1,256 @@
+"""Files of one network each: the official ones (recognised by keys and shapes, strictly) and ours.
+
+Ours: a safetensors file by our key names, its card inside and beside it as JSON. A network is called by its part and
+its resolution: G64, G128, G256, F256, D64, ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.runtime.files import write_text_atomic
+from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
+from dpsdata.weights.reading import UnrecognisedError, read_state
+from dpsdata.weights.store import write_safetensors
+from models.networks.config import Task
+from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from models.networks.inpainter import Inpainter, InpainterConfig
+from models.networks.refiner import RefinerConfig, RefinerScale
+from models.weights import official_keys
+from models.weights.recognition import NETWORK_NAME, Layout, find_network, network_config
+
+SCHEMA_VERSION = 1
+NetworkConfig = RefinerConfig | InpainterConfig | DiscriminatorConfig
+_NEXT = "get the official file again, or pass another one; `dps weights list` says where they are"
+_CARD_LIMIT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkCheckpoint:
+    """The weights of one network, by our key names.
+
+    Attributes:
+        network: part and resolution, such as `G64`.
+        task: `edit` or `synthesis`.
+        config: its sizes; for a G those of the whole refiner.
+        tensors: float32 CPU tensors (the counter of a BatchNorm int64), nothing dead among them.
+        dead_keys: what the official file held beside them and no forward pass reads.
+        layout: `official` or `ours`.
+        source: the file, or what the caller called it.
+    """
+
+    network: str
+    task: Task
+    config: NetworkConfig
+    tensors: dict[str, Tensor] = field(repr=False)
+    dead_keys: tuple[str, ...] = ()
+    layout: Layout = "ours"
+    source: str = "state dict"
+
+    @property
+    def size(self) -> int:
+        """Resolution in px."""
+        return int(self.network[1:])
+
+    def card(self) -> dict[str, Any]:
+        """The facts that are written beside the tensors.
+
+        The published pen is left out, as earlier versions did not know another one: their cards, and so the hashes of
+        files, stay what they are.
+        """
+        config = asdict(self.config)
+        if config.get("pen_diameter") == PUBLISHED_DIAMETER_PX:
+            del config["pen_diameter"]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "network": self.network,
+            "task": self.task,
+            "config": config,
+            "layout": self.layout,
+            "dead_keys_dropped": list(self.dead_keys),
+        }
+
+
+def make_network(network: str, config: NetworkConfig) -> nn.Module:
+    """One network (one resolution of G, or F, or D), with the first weights of PyTorch."""
+    if isinstance(config, RefinerConfig):
+        return RefinerScale(config, config.depth(int(network[1:])))
+    return Inpainter(config) if isinstance(config, InpainterConfig) else PatchDiscriminator(config)
+
+
+def load_network(checkpoint: NetworkCheckpoint) -> nn.Module:
+    """The network of a checkpoint with its weights, in eval mode."""
+    # On `meta` no time goes into first weights that are thrown away; but there a spectral norm loads all of torch's
+    # decompositions, for many seconds, so D is built for real and its draws are taken back.
+    is_critic = isinstance(checkpoint.config, DiscriminatorConfig)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_critic else "meta"):
+        net = make_network(checkpoint.network, checkpoint.config)
+    net.load_state_dict(checkpoint.tensors, strict=True, assign=True)
+    return net.eval()
+
+
+def official_names(network: str, config: NetworkConfig) -> dict[str, str]:
+    """{our key: official key} of one network."""
+    ours = _shapes(network, config)
+    if isinstance(config, RefinerConfig):
+        return official_keys.refiner_keys(ours, config.depth(int(network[1:])))
+    if isinstance(config, InpainterConfig):
+        return official_keys.inpainter_keys(ours, config.depth)
+    return official_keys.discriminator_keys(ours)
+
+
+def to_official(checkpoint: NetworkCheckpoint) -> dict[str, Tensor]:
+    """The live tensors by their official keys."""
+    names = official_names(checkpoint.network, checkpoint.config)
+    return {names[key]: tensor for key, tensor in checkpoint.tensors.items()}
+
+
+def recognise(
+    state: Mapping[str, Any],
+    source: str = "state dict",
+    network: str | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> NetworkCheckpoint:
+    """Recognise the state dict of one network, check every tensor, and return it by our names.
+
+    Args:
+        state: tensors or arrays by key, official or ours; `module.` prefixes are taken off.
+        source: what to call it in errors.
+        network: which network it must be, such as `G128`; None to tell from the keys (G128 and G256 look the same).
+        card: what a file of ours says of itself.
+
+    Raises:
+        UnrecognisedError: the keys belong to something else.
+        MissingError: another network than asked for; a tensor missing, extra, of a wrong shape or kind, or not finite.
+    """
+    flat = {str(key): value for key, value in state.items()}
+    if flat and all(key.startswith("module.") for key in flat):
+        flat = {key.removeprefix("module."): value for key, value in flat.items()}
+    card = card or {}
+    if network is not None and card.get("network", network) != network:
+        _fail(source, f"it holds a {str(card['network'])[:80]}, not a {network}")
+    try:
+        found = find_network(flat, network or card.get("network"))
+        config = _card_config(found.network, card["config"]) if "config" in card else network_config(found)
+        shapes = _shapes(found.network, config)
+    except UnrecognisedError as error:
+        raise UnrecognisedError(f"{source}: {error}; {_NEXT}") from None
+    except MissingError as error:
+        _fail(source, str(error))
+    except (UsageError, TypeError, ValueError) as error:
+        _fail(source, f"its card does not describe a network ({error})")
+    names = official_names(found.network, config) if found.layout == "official" else {key: key for key in shapes}
+    wanted = {names[key]: shape for key, shape in shapes.items()}
+    dead = {}
+    if found.layout == "official" and not isinstance(config, InpainterConfig):
+        dead = official_keys.dead_shapes(found.network[0], config.width)
+    _check_keys(source, found.network, flat, {**wanted, **dead})
+    checked = {key: _tensor(source, key, flat[key], shape) for key, shape in {**wanted, **dead}.items()}
+    tensors = {ours: checked[key] for ours, key in names.items()}
+    return NetworkCheckpoint(found.network, found.task, config, tensors, tuple(dead), found.layout, source)
+
+
+def read_checkpoint(path: str | Path, network: str | None = None) -> NetworkCheckpoint:
+    """Read a file of one network, official (.ckpt) or ours (.safetensors); nothing in it is run.
+
+    Args:
+        path: the file; the kind is told from the content.
+        network: which network it must be; None to tell from keys, card and, for G128 and G256, the file name.
+
+    Raises:
+        UnrecognisedError: the file holds something else.
+        MissingError: the file is missing, damaged, unsafe, or not what was asked for.
+    """
+    path = Path(path)
+    state, card = read_state(path)
+    if network is None and "network" not in card:
+        named = set(NETWORK_NAME.findall(path.stem))
+        network = named.pop() if len(named) == 1 else None
+    return recognise(state, str(path), network, card)
+
+
+def write_checkpoint(
+    path: Path,
+    checkpoint: NetworkCheckpoint,
+    dtype: torch.dtype | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint as safetensors, and its card as JSON beside it, both atomically.
+
+    Args:
+        path: ends in `.safetensors`.
+        checkpoint: what to write; `read_checkpoint` gives it back, exactly where `dtype` is None.
+        dtype: store the floats in this type, such as torch.float16.
+        facts: what else the card says, such as the licence.
+    """
+    stored = {
+        key: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        for key, tensor in checkpoint.tensors.items()
+    }
+    card = {**(facts or {}), **checkpoint.card()}
+    write_safetensors(path, stored, card)
+    write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
+
+
+def _shapes(network: str, config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    if isinstance(config, DiscriminatorConfig):
+        return config.tensor_shapes()
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in make_network(network, config).state_dict().items()}
+
+
+def _card_config(network: str, fields: Any) -> NetworkConfig:
+    kinds: dict[str, Callable[..., NetworkConfig]] = {
+        "G": RefinerConfig,
+        "F": InpainterConfig,
+        "D": DiscriminatorConfig,
+    }
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in dict(fields).items()}
+    for key, value in values.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if key != "norm" and (type(number) is not int or not 0 <= number <= _CARD_LIMIT):
+                raise UsageError(f"{key} is {value!r}")
+    config = kinds[network[0]](**values)
+    if isinstance(config, InpainterConfig) and config.resolution != int(network[1:]):
+        raise UsageError(f"{network} of {config.resolution} px")
+    return config
+
+
+def _check_keys(source: str, network: str, flat: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    missing = [key for key in wanted if key not in flat]
+    extra = [key for key in flat if key not in wanted]
+    if missing:
+        _fail(source, f"a {network} without {missing[0]} ({len(missing)} of {len(wanted)} tensors are missing)")
+    if extra:
+        _fail(source, f"a {network} with {len(extra)} unknown entries such as {extra[0][:80]}")
+
+
+def _tensor(source: str, key: str, value: Any, shape: tuple[int, ...]) -> Tensor:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fi":
+        value = torch.from_numpy(np.array(value))
+    if not isinstance(value, Tensor):
+        _fail(source, f"{key} is a {type(value).__name__} where a tensor of numbers was expected")
+    if tuple(value.shape) != shape:
+        _fail(source, f"{key} has the shape {tuple(value.shape)} where {shape} was expected")
+    plain = value.layout == torch.strided and value.device.type != "meta" and not value.is_quantized
+    counts = key.endswith("num_batches_tracked")
+    if not plain or value.is_complex() or value.is_floating_point() == counts or value.dtype == torch.bool:
+        _fail(source, f"{key} holds {value.dtype} where {'whole numbers' if counts else 'plain floats'} were expected")
+    dtype = torch.int64 if counts else torch.float32
+    tensor: Tensor = value.detach().to(device="cpu", dtype=dtype, copy=True).contiguous()
+    if not bool(torch.isfinite(tensor).all()):
+        _fail(source, f"{key} holds NaN or infinity")
+    return tensor
+
+
+def _fail(source: str, reason: str) -> NoReturn:
+    raise MissingError(f"{source}: {reason}; {_NEXT}")
