@@ -7,6 +7,7 @@ DEMO := demo
 COUNT ?= 24
 COMPARISON ?= comparison
 SHOW ?=
+THREADS ?= 1
 SIZE ?= 128
 REPORT ?= reports/comparison$(if $(filter-out 128,$(SIZE)),-$(SIZE))
 CELLS ?= $(foreach masks,dps center deepfillv2 lama-medium,$(masks):own,displaced-8,deformed-4,deformed-8,dropped-0.33)
@@ -66,7 +67,8 @@ comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make 
 		$(foreach cell,$(CELLS),--cell $(cell)) --show "$(SHOW)" --jobs $(JOBS) \
 		--work $(COMPARISON)/work-$(SIZE) -o $(REPORT)
 
-test: lint types unit ## Lint, check types and run all tests.
+# THREADS are those of each test process: two processes of one thread, or else one process.
+test: lint types unit ## Lint, check types and run all tests; the last lines name every skip and why.
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -76,7 +78,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 unit: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest -n $(if $(filter 1,$(THREADS)),2,0) -rfEs
 
 bench: $(INSTALLED) ## Measure the speeds that README quotes; writes reports/benchmarks/*.json.
 	for script in tests/benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done

@@ -14,9 +14,11 @@ the attributes they share with arrays (`shape`, `dtype`, `min`, `max`).
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -136,6 +138,11 @@ def parse_level_folder(name: str) -> float:
     if not re.fullmatch(r"l(\d+\.?\d*|\.\d+)(e-?\d+)?", name):
         raise UsageError(f"{name!r} is not a level folder: expected `l` and a number in [0, 1], such as l0.25")
     return check_level(float(name[1:]))
+
+
+def hash_ids(ids: Iterable[str]) -> str:
+    """SHA-256 of the sorted IDs, each followed by a line feed, in UTF-8; the order given does not matter."""
+    return hashlib.sha256("".join(f"{name}\n" for name in sorted(ids)).encode()).hexdigest()
 
 
 def sample_id(relative_path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import settings
 settings.register_profile("house", derandomize=True, deadline=None)
 settings.load_profile("house")
 
-# One thread a test process: two that wait for each other on a busy core take a hundred times as long.
-torch.set_num_threads(1)
+# One thread a test process where nothing else is asked for (`make test THREADS=2`): two that wait for each other on a
+# busy core take a hundred times as long.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,42 @@ def test_product_code_names_no_machine_and_not_the_shared_folder() -> None:
         assert not pattern.search(path.read_text(encoding="utf-8")), path
 
 
+# Stands for every test module, so that collecting imports none of them.
+COUNT_MODULES = """
+import sys, pytest
+class Names:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makemodule(self, module_path, parent):
+        print("\\ncollected", module_path, file=sys.stderr)
+        return Empty.from_parent(parent, path=module_path)
+class Empty(pytest.Module):
+    def collect(self):
+        return []
+sys.exit(pytest.main(["--collect-only", "-p", "no:cacheprovider"], plugins=[Names()]))
+"""
+
+
+def collected_modules(root: Path) -> set[Path]:
+    command = [sys.executable, "-c", COUNT_MODULES]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    lines = done.stderr.splitlines()
+    found = {Path(line.removeprefix("collected ")) for line in lines if line.startswith("collected ")}
+    assert found, done.stderr
+    return found
+
+
+def test_every_test_on_disk_is_collected() -> None:
+    assert collected_modules(ROOT) == set((ROOT / "tests").rglob("test_*.py"))
+
+
+def test_an_uncollected_test_would_be_found(tmp_path: Path) -> None:
+    for folder in ("seen", "build"):  # pytest passes over the second by itself
+        (tmp_path / "tests" / folder).mkdir(parents=True)
+        (tmp_path / "tests" / folder / f"test_{folder}.py").touch()
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+    assert collected_modules(tmp_path) == {tmp_path / "tests" / "seen" / "test_seen.py"}
+
+
 def test_every_package_is_listed() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in FILES}

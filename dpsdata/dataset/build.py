@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from dpsdata.contracts import FindingsError, level_folder
+from dpsdata.contracts import FindingsError, hash_ids, level_folder
 from dpsdata.dataset.config import BuildConfig
 from dpsdata.dataset.journal import UNFINISHED, Journal, build_lock, read_journal, remove_temporaries, state_folder
 from dpsdata.dataset.manifest import ManifestRow, write_dataset, write_errors
@@ -18,8 +17,8 @@ from dpsdata.dataset.stages import SampleRecord
 from dpsdata.dataset.workers import Task, WorkerSetup, build_samples
 from dpsdata.masks import mask_folder
 from dpsdata.runtime.files import write_failure
+from dpsdata.runtime.processes import core_count
 from dpsdata.sources.layouts import sample_stamp
-from dpsdata.sources.splits import hash_ids
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,7 @@ class BuildResult:
 
 def worker_count(config: BuildConfig) -> int:
     """Processes to use: as asked for, or one a core."""
-    if config.workers:
-        return config.workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return config.workers or core_count()
 
 
 def build_dataset(config: BuildConfig) -> BuildResult:

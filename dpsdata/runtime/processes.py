@@ -1,4 +1,4 @@
-"""How a worker process lives and ends with the process that started it."""
+"""Worker processes: how many, and how they live and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,54 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
+from pathlib import Path, PurePosixPath
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def core_count() -> int:
+    """CPU cores that this process may use: the fewer of its affinity and of the quota of its container, at least 1.
+
+    A part of a core is not counted: on a quota of 1.5 cores a second process would mostly wait.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *(int(quota) for quota in _cpu_quotas())]))
+
+
+def _cpu_quotas() -> Iterator[float]:
+    """The limits on this process's control groups, in cores, of cgroup v2 and v1; a parent's limit counts as well."""
+    for folder in _control_groups():
+        try:
+            if (folder / "cpu.max").is_file():
+                quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in _V1_NAMES)
+            if int(quota) > 0:
+                yield int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):  # no such limit, or `max`, where it is not set
+            continue
+
+
+_V1_NAMES = ("quota", "period")
+
+
+def _control_groups() -> Iterator[Path]:
+    """The folders of this process's control groups and of all above; in a container its own is the root."""
+    yield from (_CGROUPS, _CGROUPS / "cpu")
+    try:
+        lines = _OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        below = PurePosixPath(path.lstrip("/"))
+        for part in (below, *below.parents):
+            yield (_CGROUPS / "cpu" if controllers else _CGROUPS) / part
 
 
 def serve_parent() -> None:

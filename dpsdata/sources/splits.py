@@ -18,7 +18,6 @@ Photos that a rule says nothing about are in the split `unlisted`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import ItemsView, Iterable, Mapping, Sequence
@@ -26,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import UsageError, hash_ids
 from dpsdata.runtime.device import keyed_seed
 from dpsdata.sources.celeba_mapping import read_mapping
 from dpsdata.sources.read import SourceSample
@@ -38,11 +37,6 @@ _DEFAULT_SHARES = (0.9, 0.05, 0.05)
 _RULES = "auto, layout, ratio:TRAIN,VAL,TEST, last-N, celeba-partition[:MAPPING], file:LIST or file:SPLIT=LIST,..."
 # CelebA's list_eval_partition: 000001.jpg to 162770.jpg train, to 182637.jpg validation, to 202599.jpg test.
 _LAST_TRAIN, _LAST_VAL = 162770, 182637
-
-
-def hash_ids(ids: Iterable[str]) -> str:
-    """SHA-256 of the sorted IDs, each followed by a line feed, in UTF-8; the order given does not matter."""
-    return hashlib.sha256("".join(f"{name}\n" for name in sorted(ids)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 from dpsdata.contracts import BrokenImageError, MissingError
 from dpsdata.images.codec import probe_image, read_grey
 from dpsdata.images.header import MAX_PIXELS, open_header, open_source, read_orientation
+from dpsdata.runtime.processes import core_count
 from dpseval.pairing.files import PhotoFiles, SetKey
 from dpseval.pairing.findings import Finding
 from dpseval.pairing.pairs import Pairing
@@ -71,7 +71,7 @@ def inspect_pairs(pairing: Pairing) -> tuple[Pairing, tuple[Finding, ...]]:
     Raises:
         MissingError: a photo of the dataset is missing or damaged.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, core_count())) as pool:
         done = list(pool.map(_inspect_photo, pairing.photos))
     photos = tuple(photo for photo, _ in done)
     return replace(pairing, photos=photos), tuple(finding for _, found in done for finding in found)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from dpsdata.contracts import hash_ids
 from dpsdata.runtime.files import write_failure, write_text_atomic
 from dpseval import __version__
 from dpseval.pairing.findings import Finding, count_kinds
@@ -21,7 +22,7 @@ from dpseval.pairing.pairs import Pairing
 from dpseval.report.gallery import GalleryItem, save_gallery
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.networks import MAP_BYTES, VALUE_BYTES, Readers
-from dpseval.scoring.one_pass import PassResult, hash_ids
+from dpseval.scoring.one_pass import PassResult
 
 SCHEMA_VERSION = 1
 _MOST_FINDINGS = 1000

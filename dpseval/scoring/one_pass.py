@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,11 +142,6 @@ class _EdgeScorer:
             found = score_edges(lines, thin_lines(refined), self._photo.mask)
             row["edge_f_refined"] = found.f
         return row
-
-
-def hash_ids(ids: Iterable[str]) -> str:
-    """One hash over a list of ids, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def stack_vectors(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dpsdata.contracts import BrokenImageError, EnvironmentFailure, MissingError
 from dpsdata.images.codec import read_mask, read_photo, read_sketch
 from dpsdata.masks import make_mask
-from dpsdata.runtime.processes import serve_parent
+from dpsdata.runtime.processes import core_count, serve_parent
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.regions import composite, hole_ratio
 from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey
@@ -246,7 +246,7 @@ def measure_photos(photos: Sequence[PhotoFiles], workers: int) -> Iterator[Photo
         EnvironmentFailure: a worker was killed.
         MissingError: a photo of the dataset is damaged.
     """
-    count = min(workers or os.cpu_count() or 1, max(1, len(photos)))
+    count = min(workers or core_count(), max(1, len(photos)))
     if count == 1:
         yield from map(measure_photo, photos)
         return

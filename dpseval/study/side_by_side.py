@@ -8,7 +8,6 @@ fails is run again by the study itself, which ends with its error.
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,7 +17,7 @@ from multiprocessing import active_children, get_context
 from threading import RLock
 from typing import NamedTuple
 
-from dpsdata.runtime.processes import serve_parent
+from dpsdata.runtime.processes import core_count, serve_parent
 from dpseval.study.conditions import run_cell
 from dpseval.study.config import Cell, StudyConfig
 
@@ -41,10 +40,10 @@ def run_side_by_side(config: StudyConfig, jobs: Sequence[CellJob], announce: Say
         jobs: what to run, each in another folder.
         announce: called with the lines of each cell when it is done.
     """
-    count = min(config.jobs or os.cpu_count() or 1, len(jobs))
+    count = min(config.jobs or core_count(), len(jobs))
     if count < 2:
         return
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, core_count() // count)
     # Pixels are measured in the same process: as many again would only wait for each other.
     alone = replace(config, score=replace(config.score, workers=1))
     announce(f"{len(jobs)} cells, {count} at a time with {threads} threads each")

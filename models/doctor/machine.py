@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from dpsdata.runtime.processes import core_count
 from models.doctor.findings import INSTALL, Finding, printable
 
 _OLDEST, _NEWEST = (3, 11), (3, 13)
@@ -17,7 +18,6 @@ _OLDEST_TORCH = (2, 6)
 _MODULES = ("numpy", "cv2", "PIL", "safetensors", "skimage")
 # A photo and its results need a few MB; every weight file that is known here, with downloads, under 2 GB.
 FREE_BYTES_NEEDED, FREE_BYTES_WANTED = 50_000_000, 2_000_000_000
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
@@ -91,16 +91,6 @@ def _check_gpu(torch: Any) -> Finding:
         sentence = printable(f"torch sees a GPU that does not compute ({error}); use --device cpu until it does")
         return Finding("device", "note", sentence, "pip install --upgrade torch torchvision")
     return Finding("device", "ok", f"`--device auto` takes the GPU: {name}, which torch sees and computes on")
-
-
-def core_count() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its container."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
-        return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError, ZeroDivisionError):  # no container, or `max`
-        return allowed
 
 
 def check_threads() -> Finding:

@@ -9,7 +9,6 @@ OUT/run.json                   written first: what the pixels depend on, no time
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from dpsdata.contracts import BrokenImageError, MissingError, UsageError, level_
 from dpsdata.dataset.torch_dataset import EditDataset, EditSample
 from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
+from dpsdata.runtime.processes import core_count
 from dpsdata.sketch.thin import thin_lines
 from models.editing.request import RUN_FILE, read_input
 from models.editing.user_inputs import find_lines, read_sketch_input
@@ -126,7 +126,7 @@ class FolderPrediction:
         write_bytes_atomic(self.config.out / RUN_FILE, text.encode())
         _make_folders([self._file(*folder, "").parent for folder in self._folders()])
         failures: list[tuple[str, str]] = []
-        workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+        workers = min(_MOST_WORKERS, core_count())
         bar = tqdm(total=len(self.ids), initial=len(self.ids) - len(self.pending), unit="photo", disable=None)
         with bar, ThreadPoolExecutor(workers) as pool:
             writing: list[Future[None]] = []

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import MissingError, UsageError, hash_ids
 from dpsdata.sources.layouts import SourceSample
-from dpsdata.sources.splits import Splits, hash_ids, make_splits
+from dpsdata.sources.splits import Splits, make_splits
 
 NOWHERE = Path("/nowhere")
 HEADER = "idx   orig_idx     orig_file\n"

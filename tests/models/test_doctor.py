@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -411,14 +410,6 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor_machine.check_threads().state == "ok"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert doctor_machine.check_threads().command == "export OMP_NUM_THREADS=2"
-
-
-@pytest.mark.parametrize(("quota", "count"), [("150000 100000", 1), ("50000 100000", 1), ("max 100000", 8), ("", 8)])
-def test_cores_of_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, count: int) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(doctor_machine, "_CPU_QUOTA", tmp_path / "cpu.max")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    assert doctor_machine.core_count() == count
 
 
 def test_device_and_why(monkeypatch: pytest.MonkeyPatch) -> None:

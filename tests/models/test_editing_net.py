@@ -49,6 +49,15 @@ def synthesis_net() -> EditingNet:
     return make_net("synthesis")
 
 
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    """Equal but for the order of sums, which differs between the kernels of CPUs: 1e-4 of the range of values.
+
+    Another level, photo or sample moves the results of these networks by a percent of the range and more.
+    """
+    scale = float(expected.max() - expected.min())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * max(scale, 1e-3))
+
+
 @torch.inference_mode()
 def test_what_an_edit_returns(edit_net: EditingNet) -> None:
     photo, sketch, mask = make_inputs()
@@ -102,7 +111,7 @@ def test_one_photo_at_many_levels_is_one_batch(edit_net: EditingNet) -> None:
     for index, level in enumerate(levels):
         alone = edit_net(photo, sketch, mask, level)
         for left, right in zip(together, alone, strict=True):
-            assert torch.allclose(left[index], right[0], atol=1e-5)
+            assert_same(left[index], right[0])
 
 
 @torch.inference_mode()
@@ -112,7 +121,7 @@ def test_one_level_for_each_sample(synthesis_net: EditingNet) -> None:
     together = synthesis_net(None, sketch, None, levels)
     for index in range(3):
         alone = synthesis_net(None, sketch[index : index + 1], None, float(levels[index]))
-        assert torch.allclose(together.inpainter_photo[index], alone.inpainter_photo[0], atol=1e-5)
+        assert_same(together.inpainter_photo[index], alone.inpainter_photo[0])
     assert synthesis_net.task == "synthesis"
     assert not torch.equal(together.refined_sketch[0], together.refined_sketch[1])
 
