@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dpsdata.dataset import BuildConfig, BuildResult, build_dataset
-    from dpsdata.dataset.torch_dataset import EditDataset
+    from dpsdata.dataset.torch_dataset import EditDataset, EditIterableDataset
 
-__all__ = ["BuildConfig", "BuildResult", "EditDataset", "build_dataset"]
+__all__ = ["BuildConfig", "BuildResult", "EditDataset", "EditIterableDataset", "build_dataset"]
 __version__ = "0.1.0"
 
 
@@ -18,8 +18,8 @@ def __getattr__(name: str) -> Any:
         from dpsdata import dataset as build
 
         return getattr(build, name)
-    if name == "EditDataset":
-        from dpsdata.dataset.torch_dataset import EditDataset
+    if name in ("EditDataset", "EditIterableDataset"):
+        from dpsdata.dataset import torch_dataset
 
-        return EditDataset
+        return getattr(torch_dataset, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

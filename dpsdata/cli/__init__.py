@@ -63,6 +63,12 @@ def build(
     limit: Annotated[int | None, typer.Option(help="Use only the first so many photos.")] = None,
     max_errors: Annotated[int | None, typer.Option(help="Stop when more photos than this are broken.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try broken photos again.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="files, or webdataset: tar shards with a few thousand files in each.")
+    ] = "files",
+    shard_size: Annotated[int, typer.Option(help="Samples in a shard.")] = 1000,
+    engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do; write nothing.")] = False,
 ) -> None:
     """Build a dataset: photos, HED edge maps, thin sketches, levels, masks, splits and a manifest."""
@@ -86,6 +92,10 @@ def build(
         limit=limit,
         max_errors=max_errors,
         retry_failed=retry_failed,
+        format=form,
+        shard_size=shard_size,
+        engine=engine,
+        address=address,
     )
     plan = plan_build(config)
     for line in describe_plan(plan):

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from dpsdata.contracts import FindingsError, hash_ids, level_folder
+from dpsdata.contracts import FindingsError, UsageError, hash_ids, level_folder
 from dpsdata.dataset.config import BuildConfig
-from dpsdata.dataset.journal import UNFINISHED, Journal, build_lock, read_journal, remove_temporaries, state_folder
-from dpsdata.dataset.manifest import ManifestRow, write_dataset, write_errors
+from dpsdata.dataset.journal import (
+    UNFINISHED,
+    Journal,
+    build_lock,
+    read_journal,
+    remove_temporaries,
+    state_folder,
+)
+from dpsdata.dataset.manifest import write_dataset, write_errors
 from dpsdata.dataset.plan import BuildPlan, plan_build
-from dpsdata.dataset.stages import SampleRecord
-from dpsdata.dataset.workers import Task, WorkerSetup, build_samples
+from dpsdata.dataset.shard_build import ShardState, ShardWorker
+from dpsdata.dataset.shards import SHARD_FOLDER, write_shard_list
+from dpsdata.dataset.stages import SampleRecord, manifest_row
+from dpsdata.dataset.workers import Task, WorkerSetup, file_worker
+from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks import mask_folder
 from dpsdata.runtime.files import write_failure
 from dpsdata.runtime.processes import core_count
@@ -74,9 +87,9 @@ def run_plan(plan: BuildPlan) -> BuildResult:
     started = time.perf_counter()
     config, out = plan.config, plan.config.out
     with build_lock(out):
+        _check_form(config)
         remove_temporaries(out)
         records = read_journal(out)
-        _make_folders(plan)
         tasks = _tasks(plan, records)
         before = {sample.id: records.get(sample.id) for sample in plan.samples}
         reused = 0
@@ -88,23 +101,64 @@ def run_plan(plan: BuildPlan) -> BuildResult:
                 "repair them or run it again with --retry-failed"
             )
         (state_folder(out) / UNFINISHED).touch()
+        shards = ShardState(out) if config.format == "webdataset" else None
         with Journal(out, records) as journal:
-            setup = WorkerSetup(out, plan.options, config.edges, config.variant, config.device)
-            done = build_samples(setup, tasks, min(worker_count(config), max(1, len(tasks))))
-            for record in tqdm(done, total=len(tasks), desc="samples", unit="sample", disable=None):
-                reused += record == before[record.id]
-                if record != before[record.id]:
-                    journal.append(record)
-                records[record.id] = record
-                errors += bool(record.error)
-                if record.error and config.max_errors is not None and errors > config.max_errors:
-                    raise FindingsError(
-                        f"{record.source}: {record.error}. This is broken photo number {errors}, more than "
-                        f"--max-errors {config.max_errors}; what is built is kept"
-                    )
-        result = _publish(plan, records, started, reused)
+            done = _build_files(plan, tasks) if shards is None else _build_shards(plan, tasks, shards)
+            with tqdm(total=len(tasks), desc="samples", unit="sample", disable=None) as bar:
+                for record in (record for part in done for record in part):
+                    bar.update()
+                    reused += record == before[record.id]
+                    if record != before[record.id]:
+                        journal.append(record)
+                    records[record.id] = record
+                    errors += bool(record.error)
+                    if record.error and config.max_errors is not None and errors > config.max_errors:
+                        raise FindingsError(
+                            f"{record.source}: {record.error}. This is broken photo number {errors}, more than "
+                            f"--max-errors {config.max_errors}; what is built is kept"
+                        )
+        result = _publish(plan, records, shards, started, reused)
         (state_folder(out) / UNFINISHED).unlink(missing_ok=True)
+        if shards is not None:
+            shards.finish()
     return result
+
+
+def _build_files(plan: BuildPlan, tasks: list[Task]) -> Iterator[Sequence[SampleRecord]]:
+    """Records of samples whose files are in place."""
+    _make_folders(plan)
+    engine = _open_engine(plan.config, len(tasks))
+    for record in engine.run(Job(prepare=partial(file_worker, _setup(plan))), tasks):
+        yield (record,)
+
+
+def _build_shards(plan: BuildPlan, tasks: list[Task], state: ShardState) -> Iterator[Sequence[SampleRecord]]:
+    """Records of the samples of each shard that is in place."""
+    shards = state.plan(plan, tasks)
+    engine = _open_engine(plan.config, len(shards))
+    for result in engine.run(Job(prepare=partial(ShardWorker, _setup(plan)), tasks_ahead=2), shards):
+        yield result.records
+        state.record(result)  # once its samples are in the journal
+
+
+def _setup(plan: BuildPlan) -> WorkerSetup:
+    config = plan.config
+    return WorkerSetup(config.out.absolute(), plan.options, config.edges, config.variant, config.device)
+
+
+def _open_engine(config: BuildConfig, task_count: int) -> Engine:
+    most = max(1, task_count)
+    workers = config.workers if config.engine == "ray" and not config.workers else min(worker_count(config), most)
+    return open_engine(config.engine, workers, config.address)
+
+
+def _check_form(config: BuildConfig) -> None:
+    """One folder holds one form of a dataset."""
+    other, mark = ("webdataset", SHARD_FOLDER) if config.format == "files" else ("files", "images")
+    if (config.out / mark).is_dir():
+        raise UsageError(
+            f"{config.out}: holds a dataset of --format {other}; choose another OUT, or `dpsdata export` it"
+        )
 
 
 def before_error(record: SampleRecord | None) -> str:
@@ -139,12 +193,14 @@ def _tasks(plan: BuildPlan, records: dict[str, SampleRecord]) -> list[Task]:
     return tasks
 
 
-def _publish(plan: BuildPlan, records: dict[str, SampleRecord], started: float, reused: int) -> BuildResult:
+def _publish(
+    plan: BuildPlan, records: dict[str, SampleRecord], shards: ShardState | None, started: float, reused: int
+) -> BuildResult:
     rows, errors = [], list(plan.listing.skipped)
     for sample in plan.samples:
         record = records[sample.id]
         split = plan.splits.split_of(sample.id)
-        rows.append(_row(plan, record, split))
+        rows.append(manifest_row(plan.options, record, split))
         if record.error:
             errors.append((record.source, record.error))
     good = {row.id for row in rows if row.status == "ok"}
@@ -153,33 +209,16 @@ def _publish(plan: BuildPlan, records: dict[str, SampleRecord], started: float, 
         for name, ids in plan.splits.items()
         for kept in [[sample_id for sample_id in ids if sample_id in good]]
     }
-    description = {"size": plan.config.size, "splits": splits, **plan.describe()}
+    form = {} if shards is None else _publish_shards(plan, shards)
+    description = {"size": plan.config.size, "splits": splits, **form, **plan.describe()}
     root = write_dataset(plan.config.out, rows, description)
     write_errors(plan.config.out, errors)
     seconds = time.perf_counter() - started
     return BuildResult(plan.config.out, len(good), reused, tuple(errors), root, seconds)
 
 
-def _row(plan: BuildPlan, record: SampleRecord, split: str) -> ManifestRow:
-    name = f"{record.id}.png"
-    common = {"id": record.id, "split": split, "source": record.source}
-    if record.error:
-        return ManifestRow(
-            **common, source_sha256="", width=0, height=0, image_sha256="", edges_sha256="", sketch_sha256="",
-            masks={}, levels={}, status="failed",
-        )  # fmt: skip
-
-    def digest(folder: str) -> str:
-        return record.files[f"{folder}/{name}"][0]
-
-    return ManifestRow(
-        **common,
-        source_sha256=record.source_sha256,
-        width=record.width,
-        height=record.height,
-        image_sha256=digest("images"),
-        edges_sha256=digest("edges"),
-        sketch_sha256=digest("sketches"),
-        masks={folder: digest(f"masks/{folder}") for folder in map(mask_folder, plan.config.masks)},
-        levels={folder: digest(f"levels/{folder}") for folder in map(level_folder, plan.config.levels)},
-    )
+def _publish_shards(plan: BuildPlan, shards: ShardState) -> dict[str, Any]:
+    rows = sorted((record.row for record in shards.written.values()), key=lambda row: row.shard)
+    digest = write_shard_list(plan.config.out, rows)
+    about = {"count": len(rows), "size": plan.config.shard_size, "sha256": digest}
+    return {"format": plan.config.format, "shards": about}

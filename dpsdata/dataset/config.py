@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level, level_folder
+from dpsdata.engines import check_engine
 from dpsdata.masks import mask_folder
 
 SMALLEST_SIZE_PX, LARGEST_SIZE_PX = 64, 1024
+FORMATS = ("files", "webdataset")
 RESAMPLERS = ("area", "lanczos", "bicubic", "nearest")
 
 
@@ -35,6 +37,10 @@ class BuildConfig:
         limit: use only the first so many photos.
         max_errors: stop when more photos than this are broken; None for no limit.
         retry_failed: try photos again that failed in an earlier build of this folder.
+        format: `files`, a file for every picture, or `webdataset`, tar shards, see `dpsdata.dataset.shards`.
+        shard_size: samples in a shard.
+        engine: where it runs: `local`, processes of this machine, or `ray`, actors of a cluster.
+        address: of a running Ray cluster; None to start one here.
     """
 
     source: Path
@@ -54,6 +60,10 @@ class BuildConfig:
     limit: int | None = None
     max_errors: int | None = None
     retry_failed: bool = False
+    format: str = "files"
+    shard_size: int = 1000
+    engine: str = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", Path(self.source))
@@ -67,6 +77,11 @@ class BuildConfig:
             raise UsageError(f"size: expected {SMALLEST_SIZE_PX} to {LARGEST_SIZE_PX} px, got {self.size}")
         if self.resampler not in RESAMPLERS:
             raise UsageError(f"resampler: expected one of {', '.join(RESAMPLERS)}, got {self.resampler!r}")
+        if self.format not in FORMATS:
+            raise UsageError(f"format: expected {' or '.join(FORMATS)}, got {self.format!r}")
+        if self.shard_size < 1:
+            raise UsageError(f"shard-size: expected at least 1 sample, got {self.shard_size}")
+        check_engine(self.engine, self.address)
         if self.workers < 0:
             raise UsageError(f"workers: expected 0 (one a core) or more, got {self.workers}")
         if self.limit is not None and self.limit < 1:
@@ -75,7 +90,7 @@ class BuildConfig:
             raise UsageError(f"max-errors: expected 0 or more, got {self.max_errors}")
 
     def _check_kinds(self) -> None:
-        for name in ("size", "seed", "workers", "limit", "max_errors"):
+        for name in ("size", "seed", "workers", "limit", "max_errors", "shard_size"):
             value = getattr(self, name)
             if (not isinstance(value, int) or isinstance(value, bool)) and (value, name) not in _OPTIONAL:
                 raise UsageError(f"{name.replace('_', '-')}: expected a whole number, got {value!r}")

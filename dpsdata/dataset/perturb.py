@@ -71,7 +71,7 @@ def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str 
     pending = [name for name in ids if not (out / f"{name}.png").is_file()]
     for name in tqdm(pending, unit="sketch", disable=None):
         try:
-            lines = read_sketch(built / "sketches" / f"{name}.png")
+            lines = read_sketch(dataset.files.source(f"sketches/{name}.png"))
         except BrokenImageError as error:
             failures.append((name, str(error)))
             continue

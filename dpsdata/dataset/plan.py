@@ -122,15 +122,27 @@ def estimate_build(plan: BuildPlan, workers: int) -> Estimate:
     )
 
 
-def _sample_bytes(plan: BuildPlan, net: HED, sample: SourceSample) -> int:
-    files: dict[str, bytes] = {}
+class _CountedFiles:
+    """Takes files and keeps their sizes alone."""
 
-    def locate(path: str) -> Path:
+    def __init__(self) -> None:
+        self.byte_count = 0
+
+    def is_intact(self, path: str, sha256: str, size: int) -> bool:
+        return False
+
+    def source(self, path: str) -> Path:
         raise EnvironmentFailure(f"{path}: a dry run keeps no files")
 
-    builder = SampleBuilder(plan.options, net, lambda path, size: False, locate, files.__setitem__)
+    def save(self, path: str, data: bytes) -> None:
+        self.byte_count += len(data)
+
+
+def _sample_bytes(plan: BuildPlan, net: HED, sample: SourceSample) -> int:
+    files = _CountedFiles()
+    builder = SampleBuilder(plan.options, net, files)
     builder.run(SampleRecord(sample.id, sample.relative_path, ""), lambda: read_sample(sample))
-    return sum(len(data) for data in files.values())
+    return files.byte_count
 
 
 def describe_plan(plan: BuildPlan) -> list[str]:

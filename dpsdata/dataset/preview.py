@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
+from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.dataset.statistics import sample_statistics, summarise
 from dpsdata.images.codec import encode_jpeg, encode_png, read_edges, read_mask, read_photo, read_sketch, write_photo
 from dpsdata.runtime.device import keyed_generator
@@ -48,6 +49,7 @@ def write_preview(folder: Path, count: int = 24) -> Path:
     good = [row for row in rows if row.status == "ok"]
     chosen = sorted(keyed_generator(0, "", "preview").permutation(len(good))[:count].tolist())
     table = sample_statistics(folder) if good else pd.DataFrame()
+    files = open_files(folder, description, rows)
     stages = {stage["name"]: stage for stage in description["stages"]}
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         resources.files("dpsdata.dataset").joinpath("preview.html").read_text(encoding="utf-8")
@@ -60,7 +62,7 @@ def write_preview(folder: Path, count: int = 24) -> Path:
         failed=[row for row in rows if row.status != "ok"],
         levels=[f"{level:g}" for level in SHOWN_LEVELS],
         families=sorted(good[0].masks) if good else [],
-        samples=[_cells(folder, good[index]) for index in chosen],
+        samples=[_cells(files, good[index]) for index in chosen],
         plots=_plots(table) if good else [],
         summary=summarise(table).round(2).to_dict("records") if good else [],
     )
@@ -80,13 +82,14 @@ def write_sheet(folder: Path, path: Path, count: int = 6) -> Path:
     rows = [row for row in read_manifest(folder) if row.status == "ok"][:count]
     if not rows:
         raise MissingError(f"{folder}: no samples to show; look at errors.csv")
+    files = open_files(folder)
     lines = []
     for row in rows:
         name = f"{row.id}.png"
-        photo, edges = read_photo(folder / "images" / name), read_edges(folder / "edges" / name)
-        sketch = read_sketch(folder / "sketches" / name)
+        photo, edges = read_photo(files.source(f"images/{name}")), read_edges(files.source(f"edges/{name}"))
+        sketch = read_sketch(files.source(f"sketches/{name}"))
         grey = [255 - (edges >> 8).astype(np.uint8), 255 - 255 * sketch, *_drawn(sketch, (0.0, 0.5, 1.0))]
-        masks = [read_mask(folder / "masks" / family / name) for family in sorted(row.masks)]
+        masks = [read_mask(files.source(f"masks/{family}/{name}")) for family in sorted(row.masks)]
         cells = [photo, *(np.repeat(map_[..., None], 3, axis=2) for map_ in grey), *(_cut(photo, m) for m in masks)]
         lines.append(np.concatenate([np.pad(cell, ((3, 3), (3, 3), (0, 0)), constant_values=255) for cell in cells], 1))
     write_photo(path, np.concatenate(lines))
@@ -99,11 +102,11 @@ def _drawn(sketch: NDArray[np.uint8], levels: Sequence[float]) -> list[NDArray[n
     return [255 - np.rint(255 * ink).astype(np.uint8) for ink in dilate_sketch_array(smooth, levels)]
 
 
-def _cells(folder: Path, row: ManifestRow) -> dict[str, Any]:
+def _cells(files: StoredFiles, row: ManifestRow) -> dict[str, Any]:
     name = f"{row.id}.png"
-    photo = read_photo(folder / "images" / name)
-    edges = read_edges(folder / "edges" / name)
-    sketch = read_sketch(folder / "sketches" / name)
+    photo = read_photo(files.source(f"images/{name}"))
+    edges = read_edges(files.source(f"edges/{name}"))
+    sketch = read_sketch(files.source(f"sketches/{name}"))
     return {
         "id": row.id,
         "split": row.split,
@@ -111,7 +114,9 @@ def _cells(folder: Path, row: ManifestRow) -> dict[str, Any]:
         "edges": _png(255 - (edges >> 8).astype(np.uint8)),
         "sketch": _png(255 - 255 * sketch),
         "levels": [_png(drawn) for drawn in _drawn(sketch, SHOWN_LEVELS)],
-        "masks": [_jpeg(_cut(photo, read_mask(folder / "masks" / family / name))) for family in sorted(row.masks)],
+        "masks": [
+            _jpeg(_cut(photo, read_mask(files.source(f"masks/{family}/{name}")))) for family in sorted(row.masks)
+        ],
     }
 
 

@@ -10,8 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import level_folder
 from dpsdata.dataset.config import BuildConfig
+from dpsdata.dataset.manifest import ManifestRow
 from dpsdata.hed import HED
-from dpsdata.images.codec import encode_png, read_edges, read_photo, read_sketch, resize_photo
+from dpsdata.images.codec import Source, encode_png, read_edges, read_photo, read_sketch, resize_photo
 from dpsdata.masks import make_mask, mask_folder, mask_source_key
 from dpsdata.sketch import SimplifyConfig, dilate_sketch_array, simplify_edge_map, smooth_sketch
 
@@ -98,28 +98,73 @@ class SampleRecord:
     facts: dict[str, float] = field(default_factory=dict)  # line density, hole ratios
     error: str = ""
 
+    def keep_others(self, earlier: SampleRecord) -> SampleRecord:
+        """Take over what an earlier record tells of files that this build did not ask for and that stay on disk."""
+        self.keys = {**earlier.keys, **self.keys}
+        self.files = {**earlier.files, **self.files}
+        self.facts = {**earlier.facts, **self.facts}
+        return self
+
+
+def manifest_row(options: StageOptions, record: SampleRecord, split: str) -> ManifestRow:
+    """The line of the manifest for a sample."""
+    name = f"{record.id}.png"
+    common = {"id": record.id, "split": split, "source": record.source}
+    if record.error:
+        return ManifestRow(
+            **common, source_sha256="", width=0, height=0, image_sha256="", edges_sha256="", sketch_sha256="",
+            masks={}, levels={}, status="failed",
+        )  # fmt: skip
+
+    def digest(folder: str) -> str:
+        return record.files[f"{folder}/{name}"][0]
+
+    return ManifestRow(
+        **common,
+        source_sha256=record.source_sha256,
+        width=record.width,
+        height=record.height,
+        image_sha256=digest("images"),
+        edges_sha256=digest("edges"),
+        sketch_sha256=digest("sketches"),
+        masks={folder: digest(f"masks/{folder}") for folder in map(mask_folder, options.masks)},
+        levels={folder: digest(f"levels/{folder}") for folder in map(level_folder, options.levels)},
+    )
+
+
+class SampleFiles(Protocol):
+    """Where the files of a sample lie and go to."""
+
+    def is_intact(self, path: str, sha256: str, size: int) -> bool:
+        """Whether a file of an earlier build is still there; told from its size where its bytes are costly to read."""
+
+    def source(self, path: str) -> Source:
+        """A file of an earlier stage or build, as the readers of images take it."""
+
+    def save(self, path: str, data: bytes) -> None:
+        """Store the content of a file under its relative path."""
+
+
+@dataclass(frozen=True)
+class BegunSample:
+    """A sample before its edges. `image`: uint8 (S, S, 3) to detect in; None where the edges are there already."""
+
+    earlier: SampleRecord
+    new: SampleRecord
+    image: NDArray[np.uint8] | None
+
 
 class SampleBuilder:
     """Makes the missing files of one sample.
 
     Args:
         options: resolved options.
-        net: the HED.
-        is_intact: whether a file of an earlier build, by its relative path and size, is still there.
-        locate: absolute path of a file of an earlier stage, by its relative path.
-        save: stores bytes under a relative path.
+        net: the HED; None where others detect, between `begin` and `finish`.
+        files: where they lie.
     """
 
-    def __init__(
-        self,
-        options: StageOptions,
-        net: HED,
-        is_intact: Callable[[str, int], bool],
-        locate: Callable[[str], Path],
-        save: Callable[[str, bytes], None],
-    ) -> None:
-        self.options, self.net = options, net
-        self.is_intact, self.locate, self.save = is_intact, locate, save
+    def __init__(self, options: StageOptions, net: HED | None, files: SampleFiles) -> None:
+        self.options, self.net, self.files = options, net, files
 
     def run(self, record: SampleRecord, read_source: Callable[[], bytes]) -> SampleRecord:
         """Run the stages whose key or files are not those of `record`, and return the new record.
@@ -132,6 +177,13 @@ class SampleBuilder:
             BrokenImageError: the photo cannot be read.
             EnvironmentFailure: a file cannot be written.
         """
+        begun = self.begin(record, read_source)
+        if begun.image is None or self.net is None:
+            return self.finish(begun, None)
+        return self.finish(begun, quantise_edges(self.net.detect(begun.image[None])[0]))
+
+    def begin(self, record: SampleRecord, read_source: Callable[[], bytes]) -> BegunSample:
+        """The stages before HED, see `run`."""
         new = SampleRecord(record.id, record.source, record.stamp)
         new.source_sha256, new.width, new.height = record.source_sha256, record.width, record.height
         name = f"{record.id}.png"
@@ -150,18 +202,28 @@ class SampleBuilder:
             if not self._keep(record, new, path, image_key()):
                 image = resize_photo(photo, options.size, options.resampler)
                 self._store(new, path, image_key(), encode_png(image))
-        edges: NDArray[np.uint16] | None = None
-        path, key = f"edges/{name}", stage_key("edges", hed=options.hed, image=new.keys[path])
-        if not self._keep(record, new, path, key):
-            if image is None:
-                image = read_photo(self.locate(f"images/{name}"))
-            edges = quantise_edges(self.net.detect(image[None])[0])
-            self._store(new, path, key, encode_png(edges))
+        edges = f"edges/{name}"
+        if self._keep(record, new, edges, self._edges_key(new)):
+            return BegunSample(record, new, None)
+        return BegunSample(record, new, read_photo(self.files.source(path)) if image is None else image)
+
+    def finish(self, begun: BegunSample, edges: NDArray[np.uint16] | None) -> SampleRecord:
+        """The stages from HED's map on, see `run`.
+
+        Args:
+            begun: from `begin`.
+            edges: uint16 (S, S), 65535 = edge; None where the stored map is kept.
+        """
+        record, new, options = begun.earlier, begun.new, self.options
+        name = f"{record.id}.png"
+        path = f"edges/{name}"
+        if edges is not None:
+            self._store(new, path, self._edges_key(new), encode_png(edges))
         sketch: NDArray[np.uint8] | None = None
         path, key = f"sketches/{name}", stage_key("sketches", options=asdict(options.simplify), edges=new.keys[path])
         if not self._keep(record, new, path, key, fact="line_density"):
             if edges is None:
-                edges = read_edges(self.locate(f"edges/{name}"))
+                edges = read_edges(self.files.source(f"edges/{name}"))
             sketch = simplify_edge_map(edges, options.simplify)
             new.facts["line_density"] = float(sketch.mean())
             self._store(new, path, key, encode_png(255 - 255 * sketch))
@@ -176,11 +238,10 @@ class SampleBuilder:
                 mask = make_mask(family, options.size, options.size, options.seed, new.id)
                 new.facts[f"hole_{folder}"] = float(mask.mean())
                 self._store(new, path, key, encode_png(255 * mask))
-        # Files of other families and levels stay on disk and on record: a later build may want them again.
-        new.keys = {**record.keys, **new.keys}
-        new.files = {**record.files, **new.files}
-        new.facts = {**record.facts, **new.facts}
         return new
+
+    def _edges_key(self, new: SampleRecord) -> str:
+        return stage_key("edges", hed=self.options.hed, image=new.keys[f"images/{new.id}.png"])
 
     def _levels(self, record: SampleRecord, new: SampleRecord, name: str, sketch: NDArray[np.uint8] | None) -> None:
         missing = []
@@ -192,7 +253,7 @@ class SampleBuilder:
         if not missing:
             return
         if sketch is None:
-            sketch = read_sketch(self.locate(f"sketches/{name}"))
+            sketch = read_sketch(self.files.source(f"sketches/{name}"))
         smooth = smooth_sketch(torch.from_numpy(sketch.astype(np.float32))[None, None])[0, 0].numpy()
         drawn = dilate_sketch_array(smooth, [level for level, _, _ in missing])
         for (_, path, key), ink in zip(missing, drawn, strict=True):
@@ -201,7 +262,7 @@ class SampleBuilder:
     def _keep(self, record: SampleRecord, new: SampleRecord, path: str, key: str, fact: str = "") -> bool:
         """Take over a file of the earlier record when it is the wanted one and still there."""
         known = path in record.files and (not fact or fact in record.facts)
-        if record.keys.get(path) != key or not known or not self.is_intact(path, record.files[path][1]):
+        if record.keys.get(path) != key or not known or not self.files.is_intact(path, *record.files[path]):
             return False
         new.keys[path], new.files[path] = key, record.files[path]
         if fact:
@@ -209,7 +270,7 @@ class SampleBuilder:
         return True
 
     def _store(self, new: SampleRecord, path: str, key: str, data: bytes) -> None:
-        self.save(path, data)
+        self.files.save(path, data)
         new.keys[path], new.files[path] = key, (hashlib.sha256(data).hexdigest(), len(data))
 
 

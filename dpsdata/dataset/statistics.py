@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dpsdata.dataset.manifest import read_dataset, read_manifest
+from dpsdata.dataset.shards import open_files
 from dpsdata.images.codec import read_mask, read_sketch
 
 
@@ -19,15 +20,15 @@ def sample_statistics(folder: Path) -> pd.DataFrame:
         MissingError: no built dataset there.
         BrokenImageError: a file is missing or broken; `dpsdata verify` names all of them.
     """
-    read_dataset(folder)
     rows = [row for row in read_manifest(folder) if row.status == "ok"]
+    files = open_files(folder, read_dataset(folder), rows)
     table = []
     for row in tqdm(rows, desc="samples", unit="sample", disable=None):
         name = f"{row.id}.png"
         cells: dict[str, object] = {"id": row.id, "split": row.split}
-        cells["line_density"] = float(np.mean(read_sketch(folder / "sketches" / name)))
+        cells["line_density"] = float(np.mean(read_sketch(files.source(f"sketches/{name}"))))
         for family in row.masks:
-            cells[f"hole_{family}"] = float(np.mean(read_mask(folder / "masks" / family / name)))
+            cells[f"hole_{family}"] = float(np.mean(read_mask(files.source(f"masks/{family}/{name}"))))
         table.append(cells)
     return pd.DataFrame(table)
 

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError
 from dpsdata.dataset.journal import UNFINISHED, read_journal, state_folder
 from dpsdata.dataset.manifest import ManifestRow, manifest_text, read_dataset, read_manifest, root_hash
+from dpsdata.dataset.shards import (
+    SHARD_LIST,
+    PlainFiles,
+    ShardRow,
+    StoredFiles,
+    dataset_format,
+    hash_file,
+    list_members,
+    open_files,
+    place_samples,
+    read_shard_list,
+    split_member,
+)
 from dpsdata.images.codec import read_edges, read_sketch
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import SimplifyConfig, simplify_edge_map
@@ -23,7 +38,11 @@ DESCRIPTION_FILES = frozenset({"manifest.csv", "dataset.json", "errors.csv", "pr
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: `flipped`, `missing`, `extra`, `misaligned`, `manifest` or `unfinished`."""
+    """One thing that is wrong.
+
+    `kind`: `flipped`, `missing`, `extra`, `misaligned`, `manifest` or `unfinished`; of a shard also `truncated`, or
+    `foreign` where it is of another build.
+    """
 
     kind: str
     path: str
@@ -64,11 +83,19 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
         reason = f"root hash {digest[:16]}..., but dataset.json says {description['root_hash'][:16]}..."
         findings.append(Finding("manifest", "manifest.csv", reason))
     expected = {path: want for row in rows for path, want in row.files().items()}
-    findings += _check_bytes(folder, expected)
+    files: StoredFiles | None = PlainFiles(folder)
+    shards: set[str] | None = None
+    if dataset_format(description) == "files":
+        findings += _check_bytes(folder, expected)
+    else:
+        shards, found = check_shard_files(folder, description, rows, expected)
+        findings += found
+        files = None if found else open_files(folder, description, rows)
+    described = {*DESCRIPTION_FILES, *(shards if shards is not None else expected)}
     known = {path for record in read_journal(folder).values() for path in record.files}
     kept = 0
     for path in _walk(folder):
-        if path in expected or path in DESCRIPTION_FILES:
+        if path in described:
             continue
         if path in known:
             kept += 1
@@ -76,7 +103,8 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
             findings.append(Finding("extra", path, "not a file of this dataset; remove it"))
     size = int(description["size"])
     broken = {finding.path for finding in findings}
-    findings += _check_pairs(folder, rows, size, pair_count, broken)
+    if files is not None:
+        findings += _check_pairs(files, rows, size, pair_count, broken)
     good = sum(row.status == "ok" for row in rows)
     return VerifyResult(len(expected), good, kept, tuple(findings))
 
@@ -101,6 +129,70 @@ def _check_bytes(folder: Path, expected: dict[str, str]) -> Iterator[Finding]:
         yield from (finding for finding in checked if finding is not None)
 
 
+def check_shard_files(
+    folder: Path, description: Mapping[str, Any], rows: list[ManifestRow], expected: Mapping[str, str]
+) -> tuple[set[str], list[Finding]]:
+    """Check every byte of the shards, and every member against the manifest.
+
+    Returns:
+        The files that belong to the dataset, and what is wrong.
+    """
+    paths = {SHARD_LIST}
+    try:
+        shards = read_shard_list(folder, str(description.get("shards", {}).get("sha256")))
+        placed = place_samples(folder, shards, rows)
+    except MissingError as error:
+        return paths, [Finding("manifest", SHARD_LIST, str(error))]
+    paths |= {shard.path for shard in shards}
+    wanted: list[dict[str, str]] = [{} for _ in shards]
+    for path, digest in expected.items():
+        wanted[placed[path.rpartition("/")[2].removesuffix(".png")]][path] = digest
+    with ThreadPoolExecutor(4) as pool:
+        checked = pool.map(partial(_check_shard, folder), shards, wanted)
+        found = list(tqdm(checked, total=len(shards), desc="shards", unit="shard", disable=None))
+    return paths, [finding for finding in found if finding is not None]
+
+
+def _check_shard(folder: Path, shard: ShardRow, wanted: Mapping[str, str]) -> Finding | None:
+    path = folder / shard.path
+    try:
+        size, digest = path.stat().st_size, hash_file(path)
+    except FileNotFoundError:
+        return Finding("missing", shard.path, f"in {SHARD_LIST}, but not on disk; {_AGAIN}")
+    except OSError as error:
+        return Finding("missing", shard.path, f"cannot be read: {error.strerror}")
+    if size < shard.byte_count:
+        return Finding("truncated", shard.path, f"{size} bytes, but {shard.byte_count} were built; {_AGAIN}")
+    try:
+        found = {split_member(part.name): part for part in list_members(path)}
+    except MissingError as error:
+        return Finding("flipped", shard.path, str(error))
+    ids = {sample_id for sample_id, _ in found}
+    members = {member: part for (_, member), part in found.items() if member is not None}
+    if members.keys() != wanted.keys() or len(ids) != shard.count:
+        odd = sorted(members.keys() ^ wanted.keys())[:1]
+        return Finding(
+            "foreign", shard.path, f"of another build: {odd[0] if odd else 'a sample'} does not fit; {_AGAIN}"
+        )
+    try:
+        hashes = {name: hashlib.sha256(part.read_bytes()).hexdigest() for name, part in members.items()}
+    except OSError as error:
+        return Finding("missing", shard.path, f"cannot be read: {error.strerror}")
+    changed = [name for name, digest_of_member in hashes.items() if digest_of_member != wanted[name]]
+    if changed:
+        is_other = len(changed) == len(members)
+        kind, reason = ("foreign", "of another build: no file") if is_other else ("flipped", f"{changed[0]}")
+        return Finding(kind, shard.path, f"{reason} has not the SHA-256 that was built; {_AGAIN}")
+    if digest != shard.sha256:
+        return Finding(
+            "flipped", shard.path, f"SHA-256 {digest[:16]}..., but {shard.sha256[:16]}... was built; {_AGAIN}"
+        )
+    return None
+
+
+_AGAIN = "run the same `dpsdata build` again"
+
+
 def _walk(folder: Path) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
         if Path(root) == folder:
@@ -111,7 +203,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _check_pairs(
-    folder: Path, rows: list[ManifestRow], size: int, pair_count: int, broken: set[str]
+    files: StoredFiles, rows: list[ManifestRow], size: int, pair_count: int, broken: set[str]
 ) -> Iterator[Finding]:
     options = SimplifyConfig.for_size(size)
     candidates = [row for row in rows if row.status == "ok" and not broken & row.files().keys()]
@@ -120,7 +212,7 @@ def _check_pairs(
         row = candidates[index]
         path = f"sketches/{row.id}.png"
         try:
-            edges, sketch = read_edges(folder / "edges" / f"{row.id}.png"), read_sketch(folder / path)
+            edges, sketch = read_edges(files.source(f"edges/{row.id}.png")), read_sketch(files.source(path))
         except (BrokenImageError, MissingError) as error:
             yield Finding("misaligned", path, str(error))
             continue

@@ -5,11 +5,13 @@ Nothing here decodes a pixel, so that a decompression bomb, a FIFO or a folder c
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import struct
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +20,44 @@ from PIL import Image
 
 from dpsdata.contracts import BrokenImageError
 
-Source = str | os.PathLike[str] | bytes
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file that lies inside of another one, such as a member of a tar.
+
+    Attributes:
+        file: the one that holds it.
+        offset: of its first byte.
+        size: bytes.
+        name: to tell of it.
+    """
+
+    file: Path
+    offset: int
+    size: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.name}"
+
+    def exists(self) -> bool:
+        """Whether the file that holds it is there."""
+        return self.file.is_file()
+
+    def read_bytes(self) -> bytes:
+        """Its content.
+
+        Raises:
+            OSError: the file that holds it cannot be read, or ends before.
+        """
+        with self.file.open("rb", buffering=0) as stream:
+            data = os.pread(stream.fileno(), self.size, self.offset)
+        if len(data) != self.size:
+            raise OSError(errno.EIO, "cut off", str(self.file))
+        return data
+
+
+Source = str | os.PathLike[str] | bytes | FilePart
 
 MAX_PIXELS = 120_000_000
 MAX_FILE_BYTES = 512 * 2**20
@@ -28,9 +67,19 @@ _ORIENTATION = 274
 
 def open_source(source: Source) -> BinaryIO:
     """A stream over the file or the bytes; never blocks, and refuses what is no ordinary file."""
+    stream: BinaryIO
     if isinstance(source, bytes):
-        stream: BinaryIO = io.BytesIO(source)
+        stream = io.BytesIO(source)
         size = len(source)
+    elif isinstance(source, FilePart):
+        size = source.size
+        if 0 < size <= MAX_FILE_BYTES:
+            try:
+                stream = io.BytesIO(source.read_bytes())
+            except OSError as error:
+                raise BrokenImageError(f"the file cannot be read: {error.strerror}") from None
+        else:
+            stream = io.BytesIO()
     else:
         path = Path(source)
         try:

@@ -12,7 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsdata.images.header import FilePart
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+# A file of its own, or a part of a shard.
+StoredFile = Path | FilePart
 
 
 class SetKey(NamedTuple):
@@ -58,7 +64,7 @@ class MaskSource:
 
     family: str
     seed: int
-    path: Path | None = None
+    path: StoredFile | None = None
     packed: NDArray[np.uint8] | None = None
 
 
@@ -77,7 +83,7 @@ class PhotoFiles:
 
     id: str
     size: int
-    truth: Path
+    truth: StoredFile
     mask: MaskSource
-    sketch: Path | None
+    sketch: StoredFile | None
     outputs: tuple[OutputFile, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from dpsdata.contracts import BrokenImageError, MissingError
 from dpsdata.images.codec import probe_image, read_grey
 from dpsdata.images.header import MAX_PIXELS, open_header, open_source, read_orientation
 from dpsdata.runtime.processes import core_count
-from dpseval.pairing.files import PhotoFiles, SetKey
+from dpseval.pairing.files import PhotoFiles, SetKey, StoredFile
 from dpseval.pairing.findings import Finding
 from dpseval.pairing.pairs import Pairing
 
@@ -34,7 +33,7 @@ class ImageFacts:
     orientation: int
 
 
-def read_facts(path: Path) -> ImageFacts:
+def read_facts(path: StoredFile) -> ImageFacts:
     """Read the header of a picture, and none of its pixels.
 
     Raises:
@@ -103,7 +102,7 @@ def _inspect_photo(photo: PhotoFiles) -> tuple[PhotoFiles, list[Finding]]:
 
 
 def _check_header(
-    path: Path, photo: PhotoFiles, key: SetKey | None, modes: tuple[str, ...] | None
+    path: StoredFile, photo: PhotoFiles, key: SetKey | None, modes: tuple[str, ...] | None
 ) -> Iterable[Finding]:
     """Findings of one header; `modes` None for a drawn sketch, which may be of any kind that can be read."""
 

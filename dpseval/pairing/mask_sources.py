@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dpsdata.contracts import sample_id
 from dpsdata.dataset.manifest import ManifestRow
+from dpsdata.dataset.shards import StoredFiles
 from dpsdata.masks import mask_folder
 from dpseval.pairing.files import IMAGE_SUFFIXES, MaskSource
 from dpseval.pairing.findings import Finding
@@ -16,7 +17,7 @@ FILES = "files:"
 
 
 def find_masks(
-    rows: Sequence[ManifestRow], dataset: Path, family: str, seed: int, is_recorded: bool
+    rows: Sequence[ManifestRow], files: StoredFiles, family: str, seed: int, is_recorded: bool
 ) -> tuple[dict[str, MaskSource], list[Finding]]:
     """Pair photos and masks by id.
 
@@ -26,7 +27,7 @@ def find_masks(
 
     Args:
         rows: the photos that are scored.
-        dataset: the built folder.
+        files: of the built folder.
         family: mask family, or `files:DIR`.
         seed: of the build.
         is_recorded: whether `run.json` of the outputs tells that they were made with mask files.
@@ -35,7 +36,7 @@ def find_masks(
         The mask of each id, and the findings `missing` and `duplicate`.
     """
     folder = mask_folder(family)
-    stored = {row.id: dataset / "masks" / folder / f"{row.id}.png" for row in rows if folder in row.masks}
+    stored = {row.id: files.source(f"masks/{folder}/{row.id}.png") for row in rows if folder in row.masks}
     masks = {row.id: MaskSource(family, seed, stored.get(row.id)) for row in rows}
     if len(stored) == len(rows) or not family.startswith(FILES):
         return masks, []

@@ -10,6 +10,7 @@ from typing import Any
 
 from dpsdata.contracts import UsageError
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
+from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.masks import check_family, mask_folder
 from dpseval.pairing.files import MaskSource, OutputFile, PhotoFiles, SetKey
 from dpseval.pairing.findings import Finding
@@ -81,10 +82,11 @@ def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
     ids = [row.id for row in chosen]
     findings += _pair_ids(sets, ids, {row.id: row.split for row in rows}, dataset)
     seed = int(description["config"]["seed"])
-    masks, lacking = find_masks(chosen, dataset, family, seed, str(run.get("masks")).startswith(FILES))
+    files = open_files(dataset, description, rows)
+    masks, lacking = find_masks(chosen, files, family, seed, str(run.get("masks")).startswith(FILES))
     findings += lacking
     size = int(description["size"])
-    photos = tuple(_gather(row.id, sets, dataset, size, masks[row.id], sketches) for row in chosen)
+    photos = tuple(_gather(row.id, sets, files, size, masks[row.id], sketches) for row in chosen)
     findings += [
         Finding("missing", str(photo.sketch), "this photo has no drawn sketch", photo.id)
         for photo in photos
@@ -233,15 +235,15 @@ def _pair_ids(sets: list[OutputSet], ids: list[str], splits: dict[str, str], dat
 
 
 def _gather(
-    identifier: str, sets: list[OutputSet], dataset: Path, size: int, mask: MaskSource, sketches: Path | None
+    identifier: str, sets: list[OutputSet], files: StoredFiles, size: int, mask: MaskSource, sketches: Path | None
 ) -> PhotoFiles:
     name = f"{identifier}.png"
     return PhotoFiles(
         identifier,
         size,
-        dataset / "images" / name,
+        files.source(f"images/{name}"),
         mask,
-        (sketches or dataset / "sketches") / name,
+        files.source(f"sketches/{name}") if sketches is None else sketches / name,
         tuple(
             OutputFile(item.key, item.files[identifier], (item.refined or {}).get(identifier))
             for item in sets

@@ -25,7 +25,7 @@ from dpsdata.masks import make_mask
 from dpsdata.runtime.processes import core_count, serve_parent
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.regions import composite, hole_ratio
-from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey
+from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey, StoredFile
 from dpseval.pairing.findings import Finding
 from dpseval.scoring.cache import hash_pixels
 
@@ -166,7 +166,7 @@ class _Reader:
         self.decode_count = 0
         self._decoded: dict[bytes, Photo] = {}
 
-    def add(self, kind: str, path: Path, reason: str, key: SetKey | None = None) -> None:
+    def add(self, kind: str, path: StoredFile, reason: str, key: SetKey | None = None) -> None:
         self.findings.append(Finding(kind, str(path), reason, self.files.id, key))
 
     def mask(self) -> NDArray[np.uint8] | None:

@@ -22,14 +22,14 @@ Panel = tuple[str, float | None]
 
 
 def draw_figure(
-    dataset: EditDataset, outputs: Path, sketches: Path, ids: Sequence[str], panels: Sequence[Panel]
+    dataset: EditDataset, outputs: Path, sketches: Path | None, ids: Sequence[str], panels: Sequence[Panel]
 ) -> bytes:
     """Draw one row for each photo: the photo, hole and sketch over it, then each method's result.
 
     Args:
         dataset: photos and masks.
         outputs: folder of outputs.
-        sketches: folder of ID.png.
+        sketches: folder of ID.png; None for the stored ones.
         ids: of the photos.
         panels: method and level of each result.
 
@@ -41,7 +41,8 @@ def draw_figure(
     for name in ids:
         sample = dataset[dataset.ids.index(name)]
         photo, hole = tensor_to_photo(sample["photo"][None])[0], sample["mask"][0].numpy() > 0
-        lines = read_sketch(sketches / f"{name}.png") > 0
+        stored = sample["sketch"][0].numpy()
+        lines = (stored if sketches is None else read_sketch(sketches / f"{name}.png")) > 0
         drawn = photo.copy()
         drawn[hole] = _HOLE_RGB
         drawn[hole & lines] = 0

@@ -208,7 +208,7 @@ def _figure(config: StudyConfig, found: list[CellScores], chosen: dict[str, floa
     """The first poor sketch, since there the levels differ most; the first cell where there is none."""
     item = next((cell for cell in found if cell.cell.sketch.name != OWN), found[0])
     stored = item.cell.sketch.name == OWN
-    folder = config.built / "sketches" if stored else config.work / "sketches" / config.split / item.cell.sketch.name
+    folder = None if stored else config.work / "sketches" / config.split / item.cell.sketch.name
     sets = list(values_by_set(item.per_image, "psnr", "hole"))
     level = chosen[item.cell.sketch.name]
     mine = [("dps", at) for at in sorted({0.0, 0.5, 1.0} & set(config.levels))]

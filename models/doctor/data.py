@@ -87,6 +87,7 @@ def _quoted(place: Path) -> str:
 def _check_built(folder: Path) -> tuple[DataFound, list[Finding]]:
     from dpsdata.dataset.journal import UNFINISHED, state_folder
     from dpsdata.dataset.manifest import manifest_text, read_dataset, read_manifest, root_hash
+    from dpsdata.dataset.shards import dataset_format, open_files
 
     again = f"dpsdata build SOURCE {_quoted(folder)}"
     if (state_folder(folder) / UNFINISHED).exists() or not (folder / "dataset.json").is_file():
@@ -100,8 +101,13 @@ def _check_built(folder: Path) -> tuple[DataFound, list[Finding]]:
     good = [row for row in rows if row.status == "ok"]
     if not good:
         return _problem(f"{folder}: a built folder without a sample; errors.csv holds the reasons", again)
+    if dataset_format(description) != "files":
+        try:
+            open_files(folder, description, rows)
+        except MissingError as error:
+            return _problem(str(error), again)
     wanted: dict[str, set[str]] = {}
-    for row in good:
+    for row in good if dataset_format(description) == "files" else []:
         for path in map(PurePosixPath, row.files()):
             wanted.setdefault(str(path.parent), set()).add(path.name)
     lost = [f"{part}/{name}" for part, names in wanted.items() for name in sorted(names - _names_in(folder / part))]

@@ -30,8 +30,10 @@ from skimage.morphology import thin
 
 from dpsdata.dataset.config import BuildConfig
 from dpsdata.dataset.stages import SampleBuilder, SampleRecord, StageOptions, quantise_edges
+from dpsdata.dataset.workers import FolderFiles
 from dpsdata.hed import HED, load_hed
 from dpsdata.images.codec import encode_jpeg, read_photo
+from dpsdata.masks import mask_folder
 from dpsdata.runtime.device import has_fast_bf16
 from dpsdata.sketch import simplify_edge_map
 
@@ -125,14 +127,9 @@ def build_without_hed(jpeg: bytes, edges: np.ndarray, folder: Path, runs: int) -
     net.detect = lambda images, sides=False: edges[None]  # type: ignore[method-assign,assignment]
     options = StageOptions.resolve(BuildConfig(source=folder, out=folder), net)
 
-    def save(path: str, data: bytes) -> None:
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".tmp")
-        partial.write_bytes(data)
-        partial.replace(target)
-
-    builder = SampleBuilder(options, net, lambda path, size: False, lambda path: folder / path, save)
+    for path in ("images", "edges", "sketches", *(f"masks/{mask_folder(family)}" for family in options.masks)):
+        (folder / path).mkdir(parents=True, exist_ok=True)
+    builder = SampleBuilder(options, net, FolderFiles(folder))
     names = map(str, itertools.count())  # new names, as in a build: to replace a file costs more than to make one
     return measure(lambda: builder.run(SampleRecord(next(names), "face.jpg", ""), lambda: jpeg), runs, warm_up=3)
 

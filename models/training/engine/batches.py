@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset.manifest import read_dataset
+from dpsdata.dataset.shards import check_shards
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_photo, read_sketch
 from dpsdata.masks import make_mask
@@ -65,7 +66,7 @@ class PhotoStore:
                 f"{folder}: built at {dataset.size} px, but this preset trains at {size} px; "
                 f"run `dpsdata build SOURCE BUILT --size {size}`"
             )
-        self.folder, self.size = Path(folder), size
+        self.folder, self.size, self._files = Path(folder), size, dataset.files
         self.ids: list[str] = dataset.ids
         self.root_hash = dataset.root_hash
         count = len(self.ids)
@@ -83,8 +84,8 @@ class PhotoStore:
             kept: NDArray[np.uint8] = self._pixels[index]
             return kept
         name = f"{self.ids[index]}.png"
-        photo = read_photo(self.folder / "images" / name)
-        sketch = read_sketch(self.folder / "sketches" / name)
+        photo = read_photo(self._files.source(f"images/{name}"))
+        sketch = read_sketch(self._files.source(f"sketches/{name}"))
         expected = (self.size, self.size)
         if photo.shape[:2] != expected or sketch.shape != expected:
             raise MissingError(
@@ -108,10 +109,12 @@ def open_training_photos(folder: str | Path, config: LoopConfig) -> tuple[PhotoS
         The split `train`, or all photos where there is none; the split `val`, or None where it has no photo.
 
     Raises:
-        MissingError: no built dataset there.
+        MissingError: no built dataset there, or a shard of it is damaged.
         UsageError: the dataset has another size, or a pattern of `repeats` matches no photo.
     """
-    splits = read_dataset(Path(folder)).get("splits", {})
+    description = read_dataset(Path(folder))
+    check_shards(Path(folder), description)
+    splits = description.get("splits", {})
     seen = PhotoStore(folder, "train" if "train" in splits else "all", config.resolution)
     repeat_photos(seen.ids, config.sampling)  # before anything is written
     return seen, PhotoStore(folder, "val", config.resolution) if splits.get("val", {}).get("count") else None
