@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import ItemsView, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -47,11 +47,13 @@ class Splits:
         rule: the rule that was carried out, with its defaults filled in.
         parts: split name -> IDs; every sample is in exactly one.
         missing: names of a published list that the source does not have.
+        notes: what was taken to be meant by a list, for people to check.
     """
 
     rule: str
     parts: Mapping[str, tuple[str, ...]]
     missing: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     @cached_property
     def _by_id(self) -> dict[str, str]:
@@ -155,12 +157,12 @@ def _by_celeba_partition(samples: Sequence[SourceSample], mapping_file: str, roo
     return _gather("celeba-partition", samples, placed)
 
 
-def _by_lists(samples: Sequence[SourceSample], text: str) -> Splits:
+def _by_lists(samples: Sequence[SourceSample], text: str, root: Path) -> Splits:
     listed = read_split_list(text)
-    placed, missing = match_list(samples, listed.names)
+    placed, missing = match_list(samples, listed.names, root)
     if listed.rest:
         placed = {sample.id: placed.get(sample.id, listed.rest) for sample in samples}
-    return _gather(f"file:{listed.label}", samples, placed, missing)
+    return replace(_gather(f"file:{listed.label}", samples, placed, missing), notes=listed.notes)
 
 
 def make_splits(samples: Sequence[SourceSample], rule: str, seed: int, root: Path) -> Splits:
@@ -190,5 +192,5 @@ def make_splits(samples: Sequence[SourceSample], rule: str, seed: int, root: Pat
     if name == "celeba-partition":
         return _by_celeba_partition(samples, argument, root)
     if name == "file" and argument:
-        return _by_lists(samples, argument)
+        return _by_lists(samples, argument, root)
     raise UsageError(f"split: expected {_RULES}, got {rule!r}")
