@@ -8,13 +8,13 @@
 | `flat-256`      | `celeba_hq_256/*.jpg`                                                      | none        |
 | `folder`        | any folder of photos, read with all below it                               | see below   |
 
-Each may lie in a zip too, given itself or alone in a folder. In `folder`, photos that all lie below top
-folders named train, val (valid, validation) and test take these as their split hint.
+Each may lie in a zip too, given itself or alone in a folder. In `folder`, photos below folders named train, val
+(valid, validation) and test take these as their split hint; what lies outside of such folders has none, and is told.
 
 An ID is the path below the source without its suffix, `/` as `__`, in Unicode NFC. Where several files
 come to one ID (`x.jpg` and `x.png`), each of them gets `-` and the first 8 hex digits of the SHA-256 of
-its content, so that no ID depends on the order in which files are found. Files of one ID that have the
-same content too are taken once.
+its content, so that no ID depends on the order in which files are found; so do IDs that differ in case alone,
+since many disks hold only one of them. Files of one ID that have the same content too are taken once.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError, sample_id
 from dpsdata.sources.read import SourceSample, read_place, read_sample, sample_stamp
-from dpsdata.sources.scan import BUILT_MARKS, MAPPING_NAME, Entry, Scan, scan_folder, scan_zip
+from dpsdata.sources.scan import ARCHIVE_SUFFIXES, BUILT_MARKS, MAPPING_NAME, Entry, Scan, scan_folder, scan_zip
 
 __all__ = [
     "LAYOUTS_SENTENCE",
+    "Notice",
     "SourceListing",
     "SourceSample",
     "find_samples",
@@ -44,11 +46,29 @@ LAYOUTS_SENTENCE = (
     "dpsdata reads image files in folders or zips: CelebAMask-HQ, data packs 00001.jpg to 30000.jpg, "
     "StarGAN v2 trees, celeba_hq_256, or any folder of faces"
 )
-_FOREIGN_SUFFIXES = frozenset(
-    {".parquet", ".arrow", ".tfrecord", ".tfrecords", ".h5", ".hdf5", ".npy", ".npz", ".mdb", ".tar", ".tgz", ".gz",
-     ".7z", ".rar", ".dat", ".beton", ".mds"}
-)  # fmt: skip
+_FOREIGN_SUFFIXES = ARCHIVE_SUFFIXES | {".npy", ".npz", ".gz", ".dat"}
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something in a source or a dataset that a person should look at.
+
+    Attributes:
+        kind: its short name, such as `tiny` or `near-copies`.
+        count: how many files or photos it is about.
+        examples: a few of them.
+        sentence: what it is, and what to do about it.
+    """
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"warning: {self.count:,} {self.sentence}, such as {', '.join(self.examples[:2])}"
 
 
 @dataclass(frozen=True)
@@ -59,13 +79,17 @@ class SourceListing:
         layout: name of the layout.
         root: the folder or zip that was listed.
         samples: all photos in natural order of their paths.
-        skipped: (path, reason) of what looks like a photo by its name but is not taken.
+        skipped: (path, reason) of what looks like a photo by its name or content but is not taken.
+        others: how many other files there are, by suffix or kind.
+        notices: what was not clear in the source.
     """
 
     layout: str
     root: Path
     samples: tuple[SourceSample, ...]
     skipped: tuple[tuple[str, str], ...]
+    others: Mapping[str, int] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
 
 
 def natural_key(path: str) -> tuple[object, ...]:
@@ -78,12 +102,12 @@ def natural_key(path: str) -> tuple[object, ...]:
     return (pieces, path)
 
 
-def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan]:
+def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan, list[Notice]]:
     if not source.exists():
         raise MissingError(f"{source}: no such folder or zip; give the folder of your photos")
     if source.is_file():
         if source.suffix.lower() == ".zip":
-            return source, scan_zip(source)
+            return source, scan_zip(source), []
         if source.suffix.lower() in _FOREIGN_SUFFIXES:
             raise MissingError(f"{source}: {source.suffix} files are not read; unpack it first. {LAYOUTS_SENTENCE}")
         raise UsageError(f"{source}: a single file; give its folder, or a zip. {LAYOUTS_SENTENCE}")
@@ -94,10 +118,12 @@ def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan]:
     if all((source / mark).is_file() for mark in BUILT_MARKS):
         raise UsageError(f"{source}: a folder that `dpsdata build` made; give {source / 'images'} to use its photos")
     scan = scan_folder(source, exclude)
-    if scan.entries or not scan.zips:
-        return source, scan
+    if scan.entries:
+        return source, scan, _zips_beside_photos(source, scan)
+    if not scan.zips:
+        return source, scan, []
     if len(scan.zips) == 1:
-        return scan.zips[0].file, scan_zip(scan.zips[0].file)
+        return scan.zips[0].file, scan_zip(scan.zips[0].file), []
     for entry in sorted(scan.zips, key=lambda entry: natural_key(entry.relative_path)):
         try:
             inner = scan_zip(entry.file, f"{entry.relative_path}/")
@@ -107,8 +133,38 @@ def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan]:
         scan.entries += inner.entries
         scan.skipped += inner.skipped
         scan.marks |= inner.marks
-        scan.other_suffixes |= inner.other_suffixes
-    return source, scan
+        scan.others += inner.others
+    return source, scan, []
+
+
+def _zips_beside_photos(source: Path, scan: Scan) -> list[Notice]:
+    """What is said of zips where loose photos are taken; zips whose photos lie there unpacked are only counted.
+
+    Raises:
+        UsageError: the zips hold more photos than lie loose: these are hardly what is to be built.
+    """
+    loose = {PurePosixPath(entry.relative_path).name for entry in scan.entries}
+    unread: list[str] = []
+    count = 0
+    for entry in scan.zips:
+        try:
+            names = {PurePosixPath(item.relative_path).name for item in scan_zip(entry.file).entries}
+        except MissingError:
+            names = set()
+        if names - loose:
+            unread.append(entry.relative_path)
+            count += len(names - loose)
+        else:
+            scan.others[".zip"] += 1
+    if count > len(loose):
+        raise UsageError(
+            f"{source}: {len(scan.entries):,} loose images and {len(unread):,} zips with {count:,} others, such as "
+            f"{unread[0]}; give the zip alone, unpack it, or move {scan.entries[0].relative_path} away"
+        )
+    if not unread:
+        return []
+    words = f"zips beside the photos are not read ({count:,} images in them); unpack them to use these"
+    return [Notice("zips", len(unread), tuple(sorted(unread)[:_EXAMPLES]), words)]
 
 
 def _detect(root: Path, scan: Scan) -> tuple[str, list[Entry]]:
@@ -121,7 +177,8 @@ def _detect(root: Path, scan: Scan) -> tuple[str, list[Entry]]:
     if root.name == "CelebA-HQ-img" and beside.is_file():
         return "celebamask-hq", [entry for entry, path in paths.items() if len(path.parts) == 1]
     everything = list(scan.entries)
-    if all(re.search(r"(^|/)(train|val)/(female|male)/[^/]+$", entry.relative_path) for entry in everything):
+    stargan = [entry for entry in everything if _STARGAN.search(entry.relative_path)]
+    if len({entry.relative_path.split("/")[-3] for entry in stargan}) > 1 or len(stargan) == len(everything):
         return "stargan-v2", everything
     folders = {path.parent for path in paths.values()}
     if len(folders) == 1:
@@ -134,41 +191,56 @@ def _detect(root: Path, scan: Scan) -> tuple[str, list[Entry]]:
     return "folder", everything
 
 
-def _split_hints(layout: str, entries: list[Entry]) -> dict[Entry, str]:
-    if layout == "stargan-v2":
-        return {entry: PurePosixPath(entry.relative_path).parts[-3] for entry in entries}
-    tops = {entry: PurePosixPath(entry.relative_path).parts for entry in entries}
-    if layout == "folder" and all(len(parts) > 1 and parts[0].lower() in _SPLIT_NAMES for parts in tops.values()):
-        return {entry: _SPLIT_NAMES[parts[0].lower()] for entry, parts in tops.items()}
-    return {}
+_STARGAN = re.compile(r"(^|/)(train|val)/(female|male)/[^/]+$")
+
+
+def _split_hints(layout: str, entries: list[Entry]) -> tuple[dict[Entry, str], list[Notice]]:
+    """Splits that the folders name, and what lies outside of such folders."""
+    hints: dict[Entry, str] = {}
+    for entry in entries:
+        folders = PurePosixPath(entry.relative_path).parts[:-1]
+        if layout == "stargan-v2" and _STARGAN.search(entry.relative_path):
+            hints[entry] = folders[-2]
+        elif layout == "folder":
+            named = [_SPLIT_NAMES[folder.lower()] for folder in folders if folder.lower() in _SPLIT_NAMES]
+            hints |= {entry: named[0]} if named else {}
+    outside = tuple(entry.relative_path for entry in entries if entry not in hints)
+    if not hints or not outside:
+        return hints, []
+    words = "images lie outside of the folders that name the splits, and are in none of them (`unlisted`)"
+    return hints, [Notice("outside-of-splits", len(outside), outside[:_EXAMPLES], words)]
 
 
 def _assign_ids(entries: list[Entry], skipped: list[tuple[str, str]]) -> dict[Entry, str]:
     """IDs of all entries; files whose ID cannot be told apart go to `skipped`."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[sample_id(entry.relative_path)].append(entry)
-    ids = {group[0]: name for name, group in groups.items() if len(group) == 1}
-    taken = {name: entry.relative_path for entry, name in ids.items()}
-    for name, group in groups.items():
+        groups[sample_id(entry.relative_path).casefold()].append(entry)
+    ids = {group[0]: sample_id(group[0].relative_path) for group in groups.values() if len(group) == 1}
+    taken = {name.casefold(): entry.relative_path for entry, name in ids.items()}
+    for group in groups.values():
         if len(group) == 1:
             continue
         for entry in group:
+            name = sample_id(entry.relative_path)
             try:
                 digest = hashlib.sha256(read_place(entry.file, entry.member)).hexdigest()[:8]
             except BrokenImageError as error:
                 skipped.append((entry.relative_path, str(error)))
                 continue
             full = f"{name}-{digest}"
-            if full in taken:
-                skipped.append((entry.relative_path, f"the same name and the same content as {taken[full]}"))
+            if full.casefold() in taken:
+                other = taken[full.casefold()]
+                skipped.append((entry.relative_path, f"the same name and the same content as {other}"))
                 continue
-            ids[entry], taken[full] = full, entry.relative_path
+            ids[entry], taken[full.casefold()] = full, entry.relative_path
     return ids
 
 
 def _nothing_found(source: Path, scan: Scan) -> MissingError:
-    foreign = sorted(scan.other_suffixes & _FOREIGN_SUFFIXES)
+    foreign = sorted(scan.others.keys() & _FOREIGN_SUFFIXES)
+    if foreign == [".zip"]:
+        return MissingError(f"{source}: it holds zips, and zips inside of a zip are not read; unpack the outer one")
     if foreign:
         return MissingError(
             f"{source}: it holds {', '.join(foreign)} files, not image files; "
@@ -180,6 +252,16 @@ def _nothing_found(source: Path, scan: Scan) -> MissingError:
             f"{source}: no photo can be taken; {len(scan.skipped)} were skipped, such as {path}: {reason}"
         )
     return MissingError(f"{source}: no image files in it. {LAYOUTS_SENTENCE}")
+
+
+def _archives(scan: Scan) -> list[Notice]:
+    """Archives beside photos: they may hold what was meant."""
+    found = {suffix: scan.others[suffix] for suffix in sorted(scan.others.keys() & ARCHIVE_SUFFIXES - {".zip"})}
+    if not found:
+        return []
+    examples = tuple(f"{count} {suffix}" for suffix, count in found.items())[:_EXAMPLES]
+    words = "archives beside the photos are not read; unpack them to use what they hold"
+    return [Notice("archives", sum(found.values()), examples, words)]
 
 
 def find_samples(source: Path | str, exclude: Path | None = None) -> SourceListing:
@@ -196,12 +278,14 @@ def find_samples(source: Path | str, exclude: Path | None = None) -> SourceListi
         MissingError: no such source, or no photo in it; says what is read instead.
         UsageError: a single file that is no zip, or `exclude` is the source itself.
     """
-    root, scan = _scan_source(Path(source), exclude)
+    root, scan, notices = _scan_source(Path(source), exclude)
     if not scan.entries:
         raise _nothing_found(root, scan)
     layout, entries = _detect(root, scan)
     entries.sort(key=lambda entry: natural_key(entry.relative_path))
-    hints = _split_hints(layout, entries)
+    hints, outside = _split_hints(layout, entries)
+    others = scan.others + Counter({"images of other folders": len(scan.entries) - len(entries)})
+    notices += outside + _archives(scan)
     skipped = list(scan.skipped)
     ids = _assign_ids(entries, skipped)
     samples = tuple(
@@ -213,4 +297,4 @@ def find_samples(source: Path | str, exclude: Path | None = None) -> SourceListi
         scan.skipped = skipped
         raise _nothing_found(root, scan)
     skipped.sort(key=lambda item: (natural_key(item[0]), item[1]))
-    return SourceListing(layout, root, samples, tuple(skipped))
+    return SourceListing(layout, root, samples, tuple(skipped), dict(sorted(others.items())), tuple(notices))

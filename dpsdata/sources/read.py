@@ -111,6 +111,23 @@ def read_place(file: Path, member: int | None) -> bytes:
     return data
 
 
+def read_start(file: Path, member: int | None = None, size: int = 32) -> bytes:
+    """The first bytes of a file, or of an entry of a zip; fewer where it ends.
+
+    Raises:
+        BrokenImageError: it cannot be read.
+    """
+    try:
+        if member is None:
+            with file.open("rb") as stream:
+                return stream.read(size)
+        archive = open_zip(file)
+        with archive.open(archive.infolist()[member]) as entry:
+            return entry.read(size)
+    except Exception as error:  # damaged entries of a zip raise nearly anything
+        raise BrokenImageError(f"the file cannot be read: {error}") from None
+
+
 def read_sample(sample: SourceSample) -> bytes:
     """Bytes of one sample.
 

@@ -1,20 +1,49 @@
-"""Listing the image files of a folder or a zip, and the reasons for everything that is not taken."""
+"""Listing the image files of a folder or a zip, and the reasons for everything that is not taken.
+
+A name decides what is an image; a file whose name says nothing is looked at. Nothing vanishes: what has the name or the
+first bytes of an image and is not taken has its reason, and everything else is counted by its suffix.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+import struct
 import unicodedata
 import zipfile
+import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from dpsdata.sources.read import MAX_SAMPLE_BYTES, open_zip
+from dpsdata.contracts import BrokenImageError
+from dpsdata.sources.read import MAX_SAMPLE_BYTES, open_zip, read_start
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
+     ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".hif"}
+)  # fmt: skip
+# Pictures that nothing here decodes: each is named with its reason, as it may be what the user meant to build from.
+UNREAD_SUFFIXES = frozenset(
+    {".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".tga", ".psd", ".svg", ".exr", ".hdr", ".pfm", ".dng", ".cr2", ".cr3",
+     ".nef", ".arw", ".orf", ".rw2", ".raf", ".ico", ".pcx", ".sgi", ".dds", ".qoi", ".pam", ".jls", ".dcm"}
+)  # fmt: skip
+ARCHIVE_SUFFIXES = frozenset(
+    {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".parquet", ".arrow", ".tfrecord", ".tfrecords", ".h5",
+     ".hdf5", ".lmdb", ".mdb", ".beton", ".mds"}
+)  # fmt: skip
+# Files of these names are never pictures, so their bytes need no look.
+_PLAIN_SUFFIXES = ARCHIVE_SUFFIXES | {
+    ".txt", ".md", ".rst", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".html", ".htm", ".yml", ".yaml", ".toml", ".ini",
+    ".cfg", ".log", ".py", ".ipynb", ".sh", ".mat", ".npy", ".npz", ".pkl", ".pt", ".pth", ".safetensors", ".onnx",
+    ".pdf", ".mp4", ".mov", ".avi", ".webm", ".gz", ".lst", ".bib", ".tex", ".db", ".dat", ".sha256", ".md5",
+}  # fmt: skip
+# What file managers leave behind.
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 MAPPING_NAME = "CelebA-HQ-to-CelebA-mapping.txt"
 # Half a million label PNGs of CelebAMask-HQ: not photos, and slow to list.
 _LABEL_FOLDER = "CelebAMask-HQ-mask-anno"
+_LABEL_FOLDERS = "CelebAMask-HQ-mask"  # so begin all folders of its label maps
 _IGNORED_FOLDERS = frozenset({"__MACOSX", _LABEL_FOLDER})
 BUILT_MARKS = frozenset({"dataset.json", "manifest.csv"})
 _BOMB_BYTES, _BOMB_RATIO = 16 * 2**20, 100
@@ -38,20 +67,57 @@ class Scan:
         entries: image files, in no certain order.
         skipped: (path, reason) of what has an image's name but is not taken.
         zips: zip files, by relative path.
-        other_suffixes: suffixes of all other files.
+        others: how many other files there are of each suffix, or `hidden`.
         marks: names of folders and files that tell layouts apart.
     """
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     zips: list[Entry] = field(default_factory=list)
-    other_suffixes: set[str] = field(default_factory=set)
+    others: Counter[str] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
 
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is taken for an image; its content decides later."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file manager left a file of this name behind (`Thumbs.db`, `.DS_Store`, `._x.png`)."""
+    return name.lower() in _LITTER or name == ".DS_Store" or name.startswith("._")
+
+
+def image_kind(start: bytes) -> str | None:
+    """The kind of image that a file's first 32 bytes tell; None where they tell none."""
+    if start[4:8] == b"ftyp":
+        brand = start[8:12]
+        return (
+            "AVIF" if brand in (b"avif", b"avis") else "HEIC" if brand[:3] in (b"hei", b"hev", b"mif", b"msf") else None
+        )
+    if start[:4] == b"RIFF":
+        return "WebP" if start[8:12] == b"WEBP" else None
+    return next((kind for mark, kind in _MAGIC if start.startswith(mark)), None)
+
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+)
+
+
+def _other_fault(name: str, start: bytes) -> str | None:
+    """Why a file that may be an image, but has no name of one that is read, is not taken; None where it is none."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in UNREAD_SUFFIXES:
+        return f"{suffix} files are not read; convert it to PNG or JPEG"
+    kind = image_kind(start)
+    return f"a {kind} image by its content, but not by its name; give it a suffix such as .jpg" if kind else None
 
 
 def _is_ignored(name: str) -> bool:
@@ -98,9 +164,12 @@ class _FolderScan:
             self.scan.skipped.append((_printable(prefix.rstrip("/")), "a folder that `dpsdata build` made, not photos"))
             return
         self.scan.marks.update(names & {MAPPING_NAME, _LABEL_FOLDER})
+        self.scan.marks.update(_LABEL_FOLDER for name in names if name.startswith(_LABEL_FOLDERS))
         for item in items:
             if not _is_ignored(item.name):
                 self._take(item, prefix + item.name)
+            elif is_image_name(item.name) and not is_litter(item.name):
+                self.scan.others["hidden"] += 1
 
     def _take(self, item: os.DirEntry[str], path: str) -> None:
         if item.is_dir(follow_symlinks=False):
@@ -120,8 +189,26 @@ class _FolderScan:
             self.scan.skipped.append((_printable(path), "a link to a folder; links to folders are not followed"))
         elif item.name.lower().endswith(".zip") and item.is_file(follow_symlinks=False):
             self.scan.zips.append(Entry(path, Path(item.path)))
+        elif not is_litter(item.name):
+            self._take_other(item, path)
+
+    def _take_other(self, item: os.DirEntry[str], path: str) -> None:
+        """A file whose name is not that of an image."""
+        suffix = PurePosixPath(item.name).suffix.lower()
+        fault = None
+        if suffix not in _PLAIN_SUFFIXES and self._file_fault(item) is None:
+            try:
+                start = read_start(Path(item.path))
+            except BrokenImageError:
+                start = b""
+            if not suffix and image_kind(start) and (fault := _name_fault(path)) is None:
+                self.scan.entries.append(Entry(path, Path(item.path)))  # as downloads by number or by hash are named
+                return
+            fault = fault or _other_fault(item.name, start)
+        if fault is None:
+            self.scan.others[suffix or "no suffix"] += 1
         else:
-            self.scan.other_suffixes.add(PurePosixPath(item.name).suffix.lower())
+            self.scan.skipped.append((_printable(path), fault))
 
     def _file_fault(self, item: os.DirEntry[str]) -> str | None:
         if item.is_symlink():
@@ -172,6 +259,47 @@ def _member_fault(info: zipfile.ZipInfo, path: str) -> str | None:
     return _name_fault(path)
 
 
+def member_name(info: zipfile.ZipInfo) -> str:
+    """The name of a zip's entry, the same by every version of Python.
+
+    Names without the flag of UTF-8 are UTF-8 all the same from many tools; else they are of the code page 437. A name
+    in the extra field of Info-ZIP comes first.
+    """
+    name = info.orig_filename.split("\0", 1)[0]
+    if info.flag_bits & 0x800 or name.isascii():
+        return name
+    raw = name.encode("cp437", "replace")
+    extra = info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        body, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == 0x7075 and len(body) > 5 and body[1:5] == struct.pack("<I", zlib.crc32(raw)):
+            raw = body[5:]
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return name
+
+
+def _take_other_member(scan: Scan, entry: Entry, info: zipfile.ZipInfo) -> None:
+    """An entry of a zip whose name is not that of an image."""
+    suffix = PurePosixPath(entry.relative_path).suffix.lower()
+    fault = None
+    if suffix not in _PLAIN_SUFFIXES and _member_fault(info, member_name(info).replace("\\", "/")) is None:
+        try:
+            start = read_start(entry.file, entry.member)
+        except BrokenImageError:
+            start = b""
+        if not suffix and image_kind(start):
+            scan.entries.append(entry)
+            return
+        fault = _other_fault(entry.relative_path, start)
+    if fault is None:
+        scan.others[suffix or "no suffix"] += 1
+    else:
+        scan.skipped.append((_printable(entry.relative_path), fault))
+
+
 def scan_zip(file: Path, prefix: str = "") -> Scan:
     """List a zip.
 
@@ -184,15 +312,18 @@ def scan_zip(file: Path, prefix: str = "") -> Scan:
     """
     scan = Scan()
     for number, info in enumerate(open_zip(file).infolist()):
-        path = info.filename.replace("\\", "/")
+        path = member_name(info).replace("\\", "/")
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if not parts or any(_is_ignored(part) and part != ".." for part in parts):
             scan.marks.update(set(parts) & {_LABEL_FOLDER})
+            if parts and is_image_name(parts[-1]) and not (set(parts) & _IGNORED_FOLDERS or is_litter(parts[-1])):
+                scan.others["hidden"] += 1
             continue
+        scan.marks.update(_LABEL_FOLDER for part in parts if part.startswith(_LABEL_FOLDERS))
         scan.marks.update(set(parts) & {MAPPING_NAME})
         if not is_image_name(parts[-1]):
-            if not info.is_dir():
-                scan.other_suffixes.add(PurePosixPath(parts[-1]).suffix.lower())
+            if not info.is_dir() and not is_litter(parts[-1]):
+                _take_other_member(scan, Entry(prefix + "/".join(parts), file, number), info)
             continue
         fault = "a folder, not an image file" if info.is_dir() else _member_fault(info, path)
         if fault is None:

@@ -2,7 +2,7 @@
 
 | rule                          | what it gives                                                                |
 |-------------------------------|------------------------------------------------------------------------------|
-| `auto`                        | the layout's own split where every photo has one, else `ratio`               |
+| `auto`                        | the layout's own split where it has one, else `ratio`                        |
 | `layout`                      | the layout's own split                                                       |
 | `ratio`, `ratio:0.9,0.05,0.05`| train, val, test (two numbers: train, test) in the order of a hash of (seed, ID) |
 | `last-2000`                   | the last 2000 in natural order are test, the rest train                      |
@@ -94,6 +94,24 @@ def _by_layout(samples: Sequence[SourceSample]) -> Splits:
     return _gather("layout", samples, placed)
 
 
+def _has_own_split(samples: Sequence[SourceSample]) -> bool:
+    """Whether the layout has a split of its own.
+
+    Raises:
+        UsageError: one folder alone names a split and others lie outside of it: nothing says which split they are in.
+    """
+    named = {sample.split_hint for sample in samples}
+    if None in named and len(named) == 2:
+        inside = [sample for sample in samples if sample.split_hint]
+        others = [sample for sample in samples if not sample.split_hint]
+        raise UsageError(
+            f"split: {len(inside):,} photos lie in a folder named {inside[0].split_hint}, such as "
+            f"{inside[0].relative_path}, and {len(others):,} outside of it, such as {others[0].relative_path}; say "
+            "--split layout to leave these in no split, --split ratio to deal all anew, or --split file:LIST"
+        )
+    return named != {None}
+
+
 def _shares(text: str) -> tuple[float, ...]:
     try:
         shares = tuple(float(part) for part in text.split(","))
@@ -181,8 +199,7 @@ def make_splits(samples: Sequence[SourceSample], rule: str, seed: int, root: Pat
     name, _, argument = rule.partition(":")
     last = re.fullmatch("last-([0-9]{1,9})", rule)
     if name == "auto" and not argument:
-        hinted = bool(samples) and all(sample.split_hint for sample in samples)
-        return _by_layout(samples) if hinted else _by_ratio(samples, "", seed)
+        return _by_layout(samples) if _has_own_split(samples) else _by_ratio(samples, "", seed)
     if name == "layout" and not argument:
         return _by_layout(samples)
     if name == "ratio":

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.sources.layouts import SourceListing, find_samples, natural_key, read_sample
+from dpsdata.sources.splits import make_splits
 
 
 def _fill(root: Path, *paths: str) -> Path:
@@ -85,7 +86,10 @@ def test_split_hints(tmp_path: Path) -> None:
     plain = find_samples(_fill(tmp_path / "p", "test/1.jpg", "train/1.jpg", "valid/1.jpg"))
     assert [sample.split_hint for sample in plain.samples] == ["test", "train", "val"]
     mixed = find_samples(_fill(tmp_path / "m", "train/1.jpg", "more/1.jpg"))
-    assert [sample.split_hint for sample in mixed.samples] == [None, None]
+    assert [sample.split_hint for sample in mixed.samples] == [None, "train"]
+    with pytest.raises(UsageError, match="1 photos lie in a folder named train, such as train/1.jpg, and 1 outside"):
+        make_splits(mixed.samples, "auto", 0, mixed.root)
+    assert make_splits(mixed.samples, "layout", 0, mixed.root).counts() == {"train": 1, "unlisted": 1}
 
 
 def test_folder_with_zips(tmp_path: Path) -> None:
