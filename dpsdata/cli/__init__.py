@@ -1,4 +1,4 @@
-"""`dpsdata`: sample, build, verify, preview, stats, disturb, masks, train-hed, eval-hed, weights."""
+"""`dpsdata`: sample, build, verify, export, preview, stats, disturb, masks, train-hed, eval-hed, weights."""
 
 from __future__ import annotations
 
@@ -137,6 +137,21 @@ def verify(
     typer.echo(f"{result.sample_count:,} samples, {result.file_count:,} files checked{kept}")
     if result.findings:
         raise FindingsError(f"{out}: {len(result.findings)} findings")
+
+
+@app.command()
+def export(
+    built: Annotated[Path, typer.Argument(metavar="BUILT", help="A folder that `dpsdata build` made.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder; an export there is finished.")],
+    to: Annotated[str, typer.Option(help="webdataset, parquet or imagefolder.")],
+    shard_size: Annotated[int, typer.Option(help="Samples in a tar shard or a parquet file.")] = 1000,
+) -> None:
+    """Write a built folder as WebDataset shards, Parquet or an image folder, with a dataset card."""
+    from dpsdata.dataset.export import export_dataset
+
+    result = export_dataset(built, out, to, shard_size)
+    typer.echo(f"{result.count:,} samples in {result.file_count:,} files in {out}")
+    typer.echo(f"next: open {out / 'README.md'}, or load it: datasets.load_dataset({str(out)!r})")
 
 
 @app.command()

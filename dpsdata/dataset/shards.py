@@ -35,6 +35,7 @@ from dpsdata.images.header import MAX_FILE_BYTES, FilePart
 from dpsdata.runtime.files import atomic_path, write_text_atomic
 
 SHARD_FOLDER, SHARD_LIST = "shards", "shards.csv"
+EXPORT_STATE = ".export.json"  # of an export, in a folder of shards that `dpsdata export` made
 _COLUMNS = ("shard", "split", "count", "bytes", "sha256")
 _FOLDERS = {"images": "photo", "edges": "edges", "sketches": "sketch", "masks": "mask", "levels": "level"}
 _PARTS = {part: folder for folder, part in _FOLDERS.items()}

@@ -17,6 +17,7 @@ from dpsdata.contracts import BrokenImageError, MissingError, UsageError
 from dpsdata.dataset.journal import UNFINISHED, read_journal, state_folder
 from dpsdata.dataset.manifest import ManifestRow, manifest_text, read_dataset, read_manifest, root_hash
 from dpsdata.dataset.shards import (
+    EXPORT_STATE,
     SHARD_LIST,
     PlainFiles,
     ShardRow,
@@ -33,7 +34,7 @@ from dpsdata.images.codec import read_edges, read_sketch
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import SimplifyConfig, simplify_edge_map
 
-DESCRIPTION_FILES = frozenset({"manifest.csv", "dataset.json", "errors.csv", "preview.html"})
+DESCRIPTION_FILES = frozenset({"manifest.csv", "dataset.json", "errors.csv", "preview.html", "README.md", EXPORT_STATE})
 
 
 @dataclass(frozen=True)
