@@ -59,6 +59,7 @@ __all__ = [
     "read_alpha",
     "read_edges",
     "read_grey",
+    "read_layer",
     "read_mask",
     "read_photo",
     "read_sketch",
@@ -199,13 +200,48 @@ def read_alpha(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.u
     return (255 - (through if through.ndim == 2 else through[..., 0])).astype(np.uint8)
 
 
+def read_layer(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, npt.NDArray[np.uint8]]:
+    """Read a drawing as it was painted: colours that nothing shines through, and how opaque each pixel is.
+
+    Args:
+        source: a path, or the content of a file.
+        max_pixels: refuse an image of more pixels before decoding it.
+
+    Returns:
+        (H, W) or (H, W, 3) RGB, uint8, or uint16 where the file has 16 bits and its values need them; a transparent
+        pixel is black. And uint8 (H, W), 255 = opaque.
+
+    Raises:
+        BrokenImageError: see `read_photo`.
+    """
+    light, dark = (_decode(source, max_pixels, ground) for ground in (1, 0))
+    if dark.dtype == np.uint16 and dark.max() < 256:
+        # Numbers of 8 bits in 16: masks of 0 and 1 or of 0 and 255, as NumPy users save them.
+        if np.array_equal(light, dark):
+            return dark.astype(np.uint8), np.full(dark.shape[:2], 255, np.uint8)
+    light, dark = _to_8_bits(light), _to_8_bits(dark)
+    through = light.astype(np.int16) - dark
+    alpha = (255 - (through if through.ndim == 2 else through[..., 0])).astype(np.uint8)
+    if alpha.min() == 255:
+        return dark, alpha
+    weight = np.maximum(alpha, 1).astype(np.float32)
+    color = dark * (255 / (weight if dark.ndim == 2 else weight[..., None]))
+    return np.clip(np.rint(color), 0, 255).astype(np.uint8), alpha
+
+
 def read_mask(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
-    """Read a mask file (white, grey > 127, is the hole) as uint8 (H, W), hole = 1; transparent counts as black."""
+    """Read a mask that we wrote (white, grey > 127, is the hole) as uint8 (H, W), hole = 1; transparent is black.
+
+    Masks of others are read by `dpsdata.masks.reading`.
+    """
     return (_to_grey(_to_8_bits(_decode(source, max_pixels, background=0))) > 127).astype(np.uint8)
 
 
 def read_sketch(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
-    """Read a sketch file (black, grey <= 127, is the line) as uint8 (H, W), line = 1; transparent counts as white."""
+    """Read a sketch that we wrote (black, grey <= 127, is the line) as uint8 (H, W), line = 1; transparent is white.
+
+    Drawings of others are read by `dpsdata.sketch.reading`.
+    """
     return (read_grey(source, max_pixels) <= 127).astype(np.uint8)
 
 
