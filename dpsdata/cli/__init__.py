@@ -114,6 +114,9 @@ def build(
         f"{result.seconds:.0f} s, root hash {result.root_hash}"
     )
     typer.echo(f"next: dpsdata preview {out}")
+    for item in result.warnings:
+        shown = ", ".join(item["examples"])
+        typer.echo(f"warning: {item['reason']} ({item['count']:,} times, such as {shown})", err=True)
     if result.errors:
         path, reason = result.errors[0]
         raise FindingsError(
@@ -206,19 +209,19 @@ def mask_list() -> None:
     """Print the names of the mask families."""
     from dpsdata.masks import MASK_FAMILIES
 
-    typer.echo("\n".join([*MASK_FAMILIES, "files:DIR"]))
+    typer.echo("\n".join([*MASK_FAMILIES, "files:DIR", "pool:DIR"]))
 
 
 def spread_masks(words: list[str]) -> list[str]:
     """`--masks A B C` as `--masks A --masks B --masks C`: people give several families at once."""
     if "--masks" not in words:
         return words
-    from dpsdata.masks import MASK_FAMILIES
+    from dpsdata.masks import MASK_FAMILIES, is_from_files
 
     spread: list[str] = []
     is_list = False
     for word in words:
-        follows = is_list and spread[-2] == "--masks" and (word in MASK_FAMILIES or word.startswith("files:"))
+        follows = is_list and spread[-2] == "--masks" and (word in MASK_FAMILIES or is_from_files(word))
         if follows and spread[-1] != "--masks":
             spread.append("--masks")
         spread.append(word)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,15 @@ from dpsdata.dataset.manifest import write_dataset, write_errors
 from dpsdata.dataset.plan import BuildPlan, plan_build
 from dpsdata.dataset.shard_build import ShardState, ShardWorker
 from dpsdata.dataset.shards import SHARD_FOLDER, write_shard_list
-from dpsdata.dataset.stages import SampleRecord, manifest_row
+from dpsdata.dataset.stages import SampleRecord
 from dpsdata.dataset.workers import Task, WorkerSetup, file_worker
 from dpsdata.engines import Engine, Job, open_engine
-from dpsdata.masks import mask_folder
+from dpsdata.masks.reading import MASK_ERROR
 from dpsdata.runtime.files import write_failure
 from dpsdata.runtime.processes import core_count
 from dpsdata.sources.layouts import sample_stamp
+
+MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class BuildResult:
         errors: (path, reason) of everything in the source that is not in the dataset.
         root_hash: hash of the manifest.
         seconds: wall time.
+        warnings: what is odd but was built, as `dataset.json` has it: kind, reason, count, examples.
     """
 
     out: Path
@@ -53,6 +56,7 @@ class BuildResult:
     errors: tuple[tuple[str, str], ...]
     root_hash: str
     seconds: float
+    warnings: tuple[dict[str, Any], ...] = ()
 
 
 def worker_count(config: BuildConfig) -> int:
@@ -168,7 +172,7 @@ def before_error(record: SampleRecord | None) -> str:
 
 def _make_folders(plan: BuildPlan) -> None:
     folders = ["images", "edges", "sketches"]
-    folders += [f"masks/{mask_folder(family)}" for family in plan.config.masks]
+    folders += [f"masks/{folder}" for folder in plan.options.mask_folders.values()]
     folders += [f"levels/{level_folder(level)}" for level in plan.config.levels]
     try:
         for folder in folders:
@@ -178,7 +182,7 @@ def _make_folders(plan: BuildPlan) -> None:
 
 
 def _tasks(plan: BuildPlan, records: dict[str, SampleRecord]) -> list[Task]:
-    """Every sample, but for those whose photo failed before and has not changed."""
+    """Every sample, but for those whose photo failed before and has not changed; a mask may have been mended."""
     tasks = []
     for sample in plan.samples:
         stamp = sample_stamp(sample)
@@ -187,7 +191,7 @@ def _tasks(plan: BuildPlan, records: dict[str, SampleRecord]) -> list[Task]:
             # Another time stamp: the photo is read again, and kept where its content is the same.
             keys, files, facts = (record.keys, record.files, record.facts) if record else ({}, {}, {})
             record = SampleRecord(sample.id, sample.relative_path, stamp, keys=keys, files=files, facts=facts)
-        elif record.error and not plan.config.retry_failed:
+        elif record.error and not plan.config.retry_failed and not record.error.startswith(MASK_ERROR):
             continue
         tasks.append(Task(sample, record))
     return tasks
@@ -210,11 +214,25 @@ def _publish(
         for kept in [[sample_id for sample_id in ids if sample_id in good]]
     }
     form = {} if shards is None else _publish_shards(plan, shards)
-    description = {"size": plan.config.size, "splits": splits, **form, **plan.describe()}
+    warnings = _mask_warnings([records[sample.id] for sample in plan.samples], plan.options.mask_folders)
+    description = {"size": plan.config.size, "splits": splits, **form, **plan.describe(), "warnings": warnings}
     root = write_dataset(plan.config.out, rows, description)
     write_errors(plan.config.out, errors)
     seconds = time.perf_counter() - started
-    return BuildResult(plan.config.out, len(good), reused, tuple(errors), root, seconds)
+    return BuildResult(plan.config.out, len(good), reused, tuple(errors), root, seconds, tuple(warnings))
+
+
+def _mask_warnings(records: Sequence[SampleRecord], folders: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How mask files had to be read, each way with its count and examples."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        for folder in folders.values():
+            for note in record.notes.get(f"masks/{folder}/{record.id}.png", ()):
+                found.setdefault(f"{folder}: {note}", []).append(record.id)
+    return [
+        {"kind": "mask-reading", "reason": reason, "count": len(ids), "examples": ids[:MAX_EXAMPLES]}
+        for reason, ids in sorted(found.items())
+    ]
 
 
 def _publish_shards(plan: BuildPlan, shards: ShardState) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level, level_folder
 from dpsdata.engines import check_engine
-from dpsdata.masks import mask_folder
+from dpsdata.masks import check_family
 
 SMALLEST_SIZE_PX, LARGEST_SIZE_PX = 64, 1024
 FORMATS = ("files", "webdataset")
@@ -71,7 +71,8 @@ class BuildConfig:
         self._check_kinds()
         object.__setattr__(self, "masks", tuple(dict.fromkeys(self.masks)))
         object.__setattr__(self, "levels", tuple(sorted({check_level(level) for level in self.levels})))
-        _check_folders("masks", [(mask_folder(family), family) for family in self.masks])
+        for family in self.masks:
+            check_family(family)
         _check_folders("levels", [(level_folder(level), f"{level!r}") for level in self.levels])
         if not SMALLEST_SIZE_PX <= self.size <= LARGEST_SIZE_PX:
             raise UsageError(f"size: expected {SMALLEST_SIZE_PX} to {LARGEST_SIZE_PX} px, got {self.size}")

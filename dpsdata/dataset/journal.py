@@ -82,8 +82,9 @@ def _read_line(line: str) -> SampleRecord | None:
     """The record of one line; None where it is damaged, so that the sample is made again."""
     try:
         row: Any = json.loads(line)
-        if not isinstance(row, dict) or set(row) != _FIELDS:
+        if not isinstance(row, dict) or {*row, "notes"} != _FIELDS:
             return None
+        row["notes"] = {path: [str(note) for note in notes] for path, notes in row.get("notes", {}).items()}
         row["files"] = {path: (str(digest), int(size)) for path, (digest, size) in row["files"].items()}
         record = SampleRecord(**row)
         texts = (record.id, record.source, record.stamp, record.source_sha256, record.error, *record.keys.values())

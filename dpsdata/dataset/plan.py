@@ -17,6 +17,7 @@ from dpsdata.dataset.stages import SampleBuilder, SampleRecord, StageOptions
 from dpsdata.hed import HED, load_hed
 from dpsdata.images.codec import read_photo
 from dpsdata.images.faces import check_alignment, choose_probes
+from dpsdata.masks import check_mask_files
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sources.layouts import SourceListing, SourceSample, find_samples, read_sample
 from dpsdata.sources.splits import Splits, make_splits
@@ -81,6 +82,9 @@ def plan_build(config: BuildConfig) -> BuildPlan:
     # Splits are those of the whole source, so that `limit` moves no photo from one to another.
     splits = make_splits(listing.samples, config.split, config.seed, listing.root)
     samples = listing.samples[: config.limit]
+    ids = [sample.id for sample in listing.samples]
+    for family in config.masks:
+        check_mask_files(family, ids[: config.limit], ids)
     net = load_hed(config.edges, config.variant, precision=config.precision, border=config.border, device=config.device)
     options = StageOptions.resolve(config, net)
     return BuildPlan(config, listing, samples, splits, options, net.origin.description)

@@ -21,7 +21,7 @@ from dpsdata.dataset.config import BuildConfig
 from dpsdata.dataset.manifest import ManifestRow
 from dpsdata.hed import HED
 from dpsdata.images.codec import Source, encode_png, read_edges, read_photo, read_sketch, resize_photo
-from dpsdata.masks import make_mask, mask_folder, mask_source_key
+from dpsdata.masks import is_from_files, mask_folders, mask_source_key, read_or_draw_mask
 from dpsdata.sketch import SimplifyConfig, dilate_sketch_array, simplify_edge_map, smooth_sketch
 
 STAGE_VERSIONS = {"images": 1, "edges": 1, "sketches": 1, "levels": 1, "masks": 1}
@@ -38,6 +38,7 @@ class StageOptions:
     levels: tuple[float, ...]
     masks: tuple[str, ...]
     mask_keys: dict[str, str] = field(default_factory=dict)
+    mask_folders: dict[str, str] = field(default_factory=dict)
     seed: int = 0
 
     @classmethod
@@ -52,6 +53,7 @@ class StageOptions:
             "border": net.settings.border,
             "engine": f"torch-{net.mean_rgb.device.type}",
         }
+        mask_keys = {family: mask_source_key(family) for family in config.masks}
         return cls(
             size=config.size,
             resampler=config.resampler,
@@ -59,7 +61,8 @@ class StageOptions:
             simplify=SimplifyConfig.for_size(config.size),
             levels=config.levels,
             masks=config.masks,
-            mask_keys={family: mask_source_key(family) for family in config.masks},
+            mask_keys=mask_keys,
+            mask_folders=mask_folders(config.masks, mask_keys),
             seed=config.seed,
         )
 
@@ -71,10 +74,19 @@ class StageOptions:
             {"name": "edges", **{key: self.hed[key] for key in ("engine", "precision", "weights")}, "options": hed},
             {"name": "sketches", "options": asdict(self.simplify)},
             {"name": "levels", "options": {"levels": list(self.levels)}},
-            {"name": "masks", "options": {"families": list(self.masks), "seed": self.seed}},
+            {"name": "masks", "options": {"families": list(self.masks), "seed": self.seed, **self._mask_sources()}},
         ]
         blank = {"engine": "numpy", "precision": "exact", "weights": None}
         return [{"name": row["name"], "version": STAGE_VERSIONS[row["name"]], **blank, **row} for row in rows]
+
+    def _mask_sources(self) -> dict[str, Any]:
+        """Where masks come from files: what family lies in each folder, and the hash of what was read."""
+        read = {
+            self.mask_folders[family]: {"family": family, "key": self.mask_keys[family]}
+            for family in self.masks
+            if is_from_files(family)
+        }
+        return {"sources": read} if read else {}
 
 
 def stage_key(stage: str, **facts: Any) -> str:
@@ -97,9 +109,11 @@ class SampleRecord:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)  # path -> (sha256, bytes)
     facts: dict[str, float] = field(default_factory=dict)  # line density, hole ratios
     error: str = ""
+    notes: dict[str, list[str]] = field(default_factory=dict)  # path -> how a mask file had to be read
 
     def keep_others(self, earlier: SampleRecord) -> SampleRecord:
         """Take over what an earlier record tells of files that this build did not ask for and that stay on disk."""
+        self.notes |= {path: notes for path, notes in earlier.notes.items() if path not in self.files}
         self.keys = {**earlier.keys, **self.keys}
         self.files = {**earlier.files, **self.files}
         self.facts = {**earlier.facts, **self.facts}
@@ -127,7 +141,7 @@ def manifest_row(options: StageOptions, record: SampleRecord, split: str) -> Man
         image_sha256=digest("images"),
         edges_sha256=digest("edges"),
         sketch_sha256=digest("sketches"),
-        masks={folder: digest(f"masks/{folder}") for folder in map(mask_folder, options.masks)},
+        masks={folder: digest(f"masks/{folder}") for folder in options.mask_folders.values()},
         levels={folder: digest(f"levels/{folder}") for folder in map(level_folder, options.levels)},
     )
 
@@ -229,13 +243,16 @@ class SampleBuilder:
             self._store(new, path, key, encode_png(255 - 255 * sketch))
         self._levels(record, new, name, sketch)
         for family in options.masks:
-            folder = mask_folder(family)
+            folder = options.mask_folders[family]
             path = f"masks/{folder}/{name}"
             key = stage_key(
                 "masks", family=family, files=options.mask_keys[family], size=options.size, seed=options.seed, id=new.id
             )
             if not self._keep(record, new, path, key, fact=f"hole_{folder}"):
-                mask = make_mask(family, options.size, options.size, options.seed, new.id)
+                size = (options.size, options.size)
+                mask, notes = read_or_draw_mask(family, *size, options.seed, new.id, (new.height, new.width))
+                if notes:
+                    new.notes[path] = list(notes)
                 new.facts[f"hole_{folder}"] = float(mask.mean())
                 self._store(new, path, key, encode_png(255 * mask))
         return new
@@ -267,6 +284,8 @@ class SampleBuilder:
         new.keys[path], new.files[path] = key, record.files[path]
         if fact:
             new.facts[fact] = record.facts[fact]
+        if path in record.notes:
+            new.notes[path] = record.notes[path]
         return True
 
     def _store(self, new: SampleRecord, path: str, key: str, data: bytes) -> None:

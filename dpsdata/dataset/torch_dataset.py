@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
@@ -18,7 +18,7 @@ from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.dataset.shards import ShardFiles, open_files, unescape_id
 from dpsdata.images.codec import photo_to_tensor, read_mask, read_photo, read_sketch
-from dpsdata.masks import make_mask, mask_folder
+from dpsdata.masks import check_family, check_mask_files, is_from_files, mask_source_key, read_or_draw_mask
 from dpsdata.runtime.device import keyed_generator, keyed_seed
 
 Transform = Callable[["EditSample"], "EditSample"]
@@ -39,15 +39,19 @@ class EditDataset(Dataset[EditSample]):
     Args:
         root: a folder that `dpsdata build` made, in either form.
         split: name of a split, or `all`.
-        masks: a family; None for `dps`, or for the first that is stored where `dps` is not. The stored masks are used
-            where the build made this family; `draw` other than 0, or a family that is not stored, makes them on the
-            fly, keyed by (seed of the build + draw, id, family).
+        masks: a family, `files:DIR` or `pool:DIR`; None for `dps`, or for the first that is stored where `dps` is not.
+            The stored masks are used where the build made this family, from the same files as far as it is read from a
+            folder; `draw` other than 0, or a family that is not stored, makes them on the fly, keyed by (seed of the
+            build + draw, id, family).
         transform: changes each item; None to leave it as it is.
         draw: number of the draw; training takes the next one for every pass over the data.
 
     Raises:
         MissingError: no built dataset there, its shards are not whole, or the split is empty.
-        UsageError: unknown split.
+        UsageError: unknown split, or a photo has not one mask of its own in the folder of `files:DIR`.
+
+    Attributes:
+        mask_key: hash of the mask files that are read, here or by the build; empty for drawn families.
     """
 
     def __init__(
@@ -74,6 +78,12 @@ class EditDataset(Dataset[EditSample]):
         if not self.rows:
             raise MissingError(f"{self.folder}: no samples in this dataset; look at errors.csv")
         self.family = choose_family(self.rows) if masks is None else masks
+        folder, self.mask_key = find_stored_masks(description, self.family)
+        is_stored = folder is not None and all(folder in row.masks for row in self.rows)
+        # The folder of the stored masks; None where masks are made on the fly.
+        self.mask_folder = folder if is_stored and (draw == 0 or self.family.startswith("files")) else None
+        if self.mask_folder is None:
+            check_mask_files(self.family, self.ids, [row.id for row in rows])
 
     @property
     def ids(self) -> list[str]:
@@ -92,19 +102,61 @@ class EditDataset(Dataset[EditSample]):
         return sample if self.transform is None else self.transform(sample)
 
     def _mask(self, row: ManifestRow) -> np.ndarray:
-        if self.draw == 0 and mask_folder(self.family) in row.masks:
-            return read_mask(self.files.source(f"masks/{mask_folder(self.family)}/{row.id}.png"))
-        return self.draw_mask(row.id)
+        if self.mask_folder is not None:
+            return read_mask(self.files.source(f"masks/{self.mask_folder}/{row.id}.png"))
+        return self.draw_mask(row)
 
-    def draw_mask(self, sample_id: str) -> NDArray[np.uint8]:
+    def draw_mask(self, row: ManifestRow) -> NDArray[np.uint8]:
         """The mask that is made on the fly, uint8 (H, W), hole = 1."""
-        return make_mask(self.family, self.size, self.size, self._seed + self.draw, sample_id)
+        size = (self.size, self.size)
+        return read_or_draw_mask(self.family, *size, self._seed + self.draw, row.id, (row.height, row.width))[0]
 
 
 def choose_family(rows: Sequence[ManifestRow]) -> str:
     """The family of masks where none is named: `dps`, or the first that is stored where `dps` is not."""
     stored = list(rows[0].masks)
     return "dps" if "dps" in stored or not stored else stored[0]
+
+
+def find_stored_masks(description: Mapping[str, Any], family: str) -> tuple[str | None, str]:
+    """Where a built dataset keeps the masks of a family.
+
+    Masks that were read from a folder are known by the content of its files, as another folder may have the same name
+    and files may have been changed in place since. Where the folder is not on this machine, those that were built from
+    it are meant.
+
+    Args:
+        description: `dataset.json`.
+        family: any, or the name of a folder below `masks/`.
+
+    Returns:
+        The name below `masks/`, None where the build did not make these masks; and the hash of the files they are from.
+
+    Raises:
+        UsageError: unknown family, or no such folder here and none of this name in the build.
+    """
+    stages = description.get("stages")
+    options = [
+        stage.get("options") for stage in stages or () if isinstance(stage, dict) and stage.get("name") == "masks"
+    ]
+    sources = options[0].get("sources") if options and isinstance(options[0], dict) else None
+    stored = {
+        str(folder): (source.get("family"), str(source.get("key")))
+        for folder, source in (sources if isinstance(sources, dict) else {}).items()
+        if isinstance(source, dict)
+    }
+    if family in stored:
+        return family, stored[family][1]
+    if not is_from_files(check_family(family)):
+        return family, ""
+    word, _, place = family.partition(":")
+    if not Path(place).is_dir():
+        for folder, (name, key) in stored.items():
+            if name == family:
+                return folder, key
+    key = mask_source_key(family)
+    found = [folder for folder, (name, known) in stored.items() if known == key and str(name).startswith(f"{word}:")]
+    return (found[0] if found else None), key
 
 
 def make_sample(
@@ -212,8 +264,8 @@ class EditIterableDataset(IterableDataset[EditSample]):
         row = self._rows.get(name)
         if row is None:
             raise MissingError(f"{members['__url__']}: {name} is none of this dataset; run `dpsdata verify`")
-        stored = members.get(f"mask.{mask_folder(self.family)}.png".lower())
-        mask = self._dataset.draw_mask(name) if self._dataset.draw or stored is None else read_mask(stored)
+        stored = members.get(f"mask.{self._dataset.mask_folder}.png".lower())
+        mask = self._dataset.draw_mask(row) if stored is None else read_mask(stored)
         return make_sample(name, read_photo(members["photo.png"]), read_sketch(members["sketch.png"]), mask)
 
 

@@ -208,17 +208,15 @@ def read_layer(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, np
         max_pixels: refuse an image of more pixels before decoding it.
 
     Returns:
-        (H, W) or (H, W, 3) RGB, uint8, or uint16 where the file has 16 bits and its values need them; a transparent
-        pixel is black. And uint8 (H, W), 255 = opaque.
+        uint8 (H, W) or (H, W, 3) RGB, where a transparent pixel is black; and uint8 (H, W), 255 = opaque.
 
     Raises:
         BrokenImageError: see `read_photo`.
     """
     light, dark = (_decode(source, max_pixels, ground) for ground in (1, 0))
-    if dark.dtype == np.uint16 and dark.max() < 256:
+    if dark.dtype == np.uint16 and dark.max() < 256 and np.array_equal(light, dark):
         # Numbers of 8 bits in 16: masks of 0 and 1 or of 0 and 255, as NumPy users save them.
-        if np.array_equal(light, dark):
-            return dark.astype(np.uint8), np.full(dark.shape[:2], 255, np.uint8)
+        return dark.astype(np.uint8), np.full(dark.shape[:2], 255, np.uint8)
     light, dark = _to_8_bits(light), _to_8_bits(dark)
     through = light.astype(np.int16) - dark
     alpha = (255 - (through if through.ndim == 2 else through[..., 0])).astype(np.uint8)

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError
-from dpsdata.image_io import Source, read_layer
+from dpsdata.images.codec import Source, read_layer
+
+MASK_ERROR = "mask "  # how the reason begins where a sample failed because of its mask file
 
 _Bits = NDArray[np.bool_]
 _BLACK, _WHITE = 64, 191  # grey levels up to and from which a pixel counts as black or white
@@ -51,23 +53,24 @@ def read_mask_file(source: Source, invert: bool = False) -> ReadMask:
     return read_mask_pixels(*read_layer(source), invert)
 
 
-def read_mask_pixels(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None, invert: bool = False) -> ReadMask:
+def read_mask_pixels(
+    pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None, invert: bool = False
+) -> ReadMask:
     """The same for pixels that are decoded already.
 
     Args:
-        pixels: uint8 (or uint16 for grey of 16 bits) (H, W) or (H, W, 3) RGB as painted.
+        pixels: uint8 (H, W) or (H, W, 3) RGB as painted.
         alpha: uint8 (H, W), 255 = opaque; None where all is.
         invert: swap hole and known.
 
     Raises:
         BrokenImageError: what they show is no mask.
     """
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     lowest, highest = (255, 255) if alpha is None else (int(alpha.min()), int(alpha.max()))
     if highest == 0:
         raise BrokenImageError(f"transparent all over, so it has no hole; {_EXPECTED}")
-    if alpha is None or highest - lowest < 32:  # one opacity for all is a layer's setting, no painting
+    # One opacity for all is a layer's setting, no painting.
+    if alpha is None or lowest == highest or (lowest and highest - lowest < 32):
         is_color = pixels.ndim == 3 and _is_coloured(pixels)
         grey = pixels if pixels.ndim == 2 else _luma(pixels)
         hole, notes = _read_colors(pixels) if is_color else _read_tones(grey)
@@ -122,7 +125,9 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
     middle = (grey > 32) & (grey < 223)
     share = float(middle.mean())
     flat_count = int(((big > 32) & (big < 223)).sum())
-    if share > 0.5:
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.5)
+    is_rough = share > 0.2 and float(cv2.absdiff(grey, smooth)[middle].mean()) > 2.5  # a feather is not
+    if share > 0.5 or is_rough:
         raise BrokenImageError(
             f"no mask, as a photo is none: {100 * share:.0f} % of it are neither black nor white; {_EXPECTED}"
         )
@@ -135,6 +140,8 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
 def _read_colors(rgb: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
     """An opaque mask in colours: any paint on black."""
     brightest = rgb.max(axis=2)
+    if brightest.max() < 80:
+        return _read_tones(brightest)
     codes, shares = _color_shares(rgb)
     light = np.array([max(code >> 6, code >> 3 & 7, code & 7) >= 2 for code in codes], np.bool_)
     dark_share = float(shares[~light].sum())

@@ -11,10 +11,11 @@ from typing import Any
 from dpsdata.contracts import UsageError
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.dataset.shards import StoredFiles, open_files
-from dpsdata.masks import check_family, mask_folder
+from dpsdata.dataset.torch_dataset import find_stored_masks
+from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpseval.pairing.files import MaskSource, OutputFile, PhotoFiles, SetKey
 from dpseval.pairing.findings import Finding
-from dpseval.pairing.mask_sources import FILES, find_masks
+from dpseval.pairing.mask_sources import find_masks
 from dpseval.pairing.output_sets import OutputSet, find_sets
 from dpseval.scoring.config import ScoreConfig, check_masks
 
@@ -77,13 +78,13 @@ def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
         findings.append(Finding("other-dataset", str(outputs / RUN_FILE), reason))
     split = _choose_split(rows, sets, config.split or run.get("split"))
     chosen = [row for row in rows if split in (ALL, row.split)]
-    family = _choose_masks(rows, config.masks, run, dataset)
+    family, stored = _choose_masks(description, rows, config.masks, run, dataset)
     sketches = _choose_sketches(config.sketches, run)
     ids = [row.id for row in chosen]
     findings += _pair_ids(sets, ids, {row.id: row.split for row in rows}, dataset)
     seed = int(description["config"]["seed"])
     files = open_files(dataset, description, rows)
-    masks, lacking = find_masks(chosen, files, family, seed, str(run.get("masks")).startswith(FILES))
+    masks, lacking = find_masks(chosen, files, family, seed, stored, is_from_files(str(run.get("masks"))))
     findings += lacking
     size = int(description["size"])
     photos = tuple(_gather(row.id, sets, files, size, masks[row.id], sketches) for row in chosen)
@@ -184,18 +185,30 @@ def _choose_split(rows: list[ManifestRow], sets: list[OutputSet], wanted: str | 
     return next(iter(splits)) if len(splits) == 1 and len(counts) > 1 else ALL
 
 
-def _choose_masks(rows: list[ManifestRow], wanted: str | None, run: dict[str, Any], dataset: Path) -> str:
+def _choose_masks(
+    description: dict[str, Any], rows: list[ManifestRow], wanted: str | None, run: dict[str, Any], dataset: Path
+) -> tuple[str, str | None]:
+    """The family, and the folder of the dataset that holds its masks."""
     made_with = run.get("masks")
-    moved = str(wanted).startswith(FILES) and str(made_with).startswith(FILES)
+    moved = is_from_files(str(wanted)) and is_from_files(str(made_with))
+    if moved:  # the folder may lie elsewhere by now, its word says what was done with it
+        wanted = f"{str(made_with).partition(':')[0]}:{str(wanted).partition(':')[2]}"
     if wanted is not None and made_with is not None and wanted != made_with and not moved:
         raise UsageError(f"masks: the outputs were made with {made_with}, got {wanted}; leave --masks out")
     if wanted or made_with:
         family = check_family(wanted or str(made_with))
-        is_stored = all(mask_folder(family) in row.masks for row in rows)
-        return family if is_stored else check_masks(family)
+        folder, key = find_stored_masks(description, family)
+        made_from = str(run.get("mask_source"))
+        if made_with and made_from.startswith("sha256:") and key != made_from:
+            raise UsageError(
+                f"masks: the outputs were made with other files than {family} holds now; pass --masks FOLDER with the "
+                "masks of then, or predict again into another folder"
+            )
+        is_stored = folder is not None and all(folder in row.masks for row in rows)
+        return (family, folder) if is_stored else (check_masks(family), None)
     stored = sorted({family for row in rows for family in row.masks})
-    if len(stored) == 1 and not stored[0].startswith("files-"):
-        return check_masks(stored[0])
+    if len(stored) == 1 and stored[0] in MASK_FAMILIES:
+        return stored[0], stored[0]
     raise UsageError(
         f"masks: the outputs have no {RUN_FILE} that tells their masks; say --masks FAMILY or --masks FOLDER "
         f"({dataset} holds {', '.join(stored) or 'none'})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
-from dpsdata.masks import MASK_FAMILIES, check_family
+from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpseval.metrics.prep_names import check_prep
 from dpseval.pairing.findings import check_kinds
 
@@ -14,7 +14,6 @@ LPIPS_NETS = ("alex", "vgg", "squeeze")
 # What can be required, beyond what runs without downloads.
 WEIGHTED_METRICS = ("fid", "kid", *(f"lpips_{net}" for net in LPIPS_NETS))
 EMBEDDED_METRICS = ("psnr", "ssim", "l1", "hedps", "fd_hed", "kd_hed")
-_FILES = "files:"
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,9 @@ def check_masks(masks: str) -> str:
     Raises:
         UsageError: neither a family nor a folder.
     """
-    if masks not in MASK_FAMILIES and not masks.startswith(_FILES) and Path(masks).is_dir():
-        return f"{_FILES}{masks}"
+    if masks not in MASK_FAMILIES and not is_from_files(masks) and Path(masks).is_dir():
+        return f"files:{masks}"
     family = check_family(masks)
-    if family.startswith(_FILES) and not Path(family.removeprefix(_FILES)).is_dir():
+    if is_from_files(family) and not Path(family.partition(":")[2]).is_dir():
         raise UsageError(f"masks: {family}: there is no such folder")
     return family

@@ -59,7 +59,7 @@ def describe_results(
         "count": len(ids),
         "ids_sha256": hash_ids(ids),
         "photos_sha256": found.digest(1),
-        "masks": pairing.masks if not pairing.masks.startswith("files:") else "files",
+        "masks": pairing.masks.partition(":")[0],
         "masks_sha256": found.digest(2),
         "sketches": "stored" if pairing.sketches is None else "own",
         "sketches_sha256": found.digest(3),

@@ -10,7 +10,7 @@ from typing import Any
 
 from dpsdata.contracts import MissingError, UsageError, level_folder
 from dpsdata.dataset.torch_dataset import EditDataset
-from dpsdata.masks import check_family, mask_source_key
+from dpsdata.masks import check_family
 from models.editing.request import RUN_FILE
 from models.methods.registry import METHODS, Method, find_method
 
@@ -107,7 +107,7 @@ def describe_run(
         "size": dataset.size,
         "split": config.split,
         "masks": config.masks,
-        "mask_source": mask_source_key(config.masks),
+        "mask_source": dataset.mask_key,
         "sketches": None if config.sketches is None else str(config.sketches.resolve()),
         "sketches_sha256": None if config.sketches is None else _hash_sketches(config.sketches, dataset.ids),
         "methods": methods,
