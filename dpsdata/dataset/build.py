@@ -25,7 +25,7 @@ from dpsdata.dataset.manifest import write_dataset, write_errors
 from dpsdata.dataset.plan import BuildPlan, plan_build
 from dpsdata.dataset.shard_build import ShardState, ShardWorker
 from dpsdata.dataset.shards import SHARD_FOLDER, write_shard_list
-from dpsdata.dataset.stages import SampleRecord
+from dpsdata.dataset.stages import SampleRecord, manifest_row
 from dpsdata.dataset.workers import Task, WorkerSetup, file_worker
 from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks.reading import MASK_ERROR

@@ -206,11 +206,11 @@ def test_a_folder_of_masks_is_paired_by_id(built: Path, outputs: Path, tmp_path:
     assert [(item.kind, Path(item.path).name) for item in pairing.findings] == [("duplicate", "e.tif")]
 
 
-def test_outputs_made_with_masks_drawn_from_a_folder_need_no_ids(built: Path, outputs: Path, tmp_path: Path) -> None:
+def test_outputs_made_with_masks_of_a_pool_need_no_ids(built: Path, outputs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pool"
     folder.mkdir()
     (folder / "0001.png").write_bytes((built / "masks/dps/a.png").read_bytes())
-    write_run(outputs, masks=f"files:{folder}")
+    write_run(outputs, masks=f"pool:{folder}")
     pairing = pair_outputs(outputs, built, ScoreConfig())
     assert pairing.findings == ()
     assert {photo.mask.path for photo in pairing.photos} == {None}

@@ -125,7 +125,7 @@ def test_failures_of_an_earlier_build_count_before_any_work(config: BuildConfig)
         ({"levels": 0.5}, "levels: expected a tuple, got 0.5"),
         ({"split": None}, "split: expected the name of a rule"),
         ({"levels": (0.1234567, 0.12345671)}, "levels: .* both belong into the folder l0.123457"),
-        ({"masks": ("files:a/m", "files:b/m")}, "masks: files:a/m and files:b/m both belong into the folder files-m"),
+        ({"masks": ("file:a/m",)}, "masks: expected one of .*, files:DIR or pool:DIR, got 'file:a/m'"),
     ],
 )
 def test_options_of_a_wrong_kind_or_that_clash(config: BuildConfig, options: dict[str, Any], told: str) -> None:
