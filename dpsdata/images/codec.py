@@ -2,12 +2,14 @@
 
 One definition of the pixels of a file, whatever its name says (the content decides):
 
-* formats: JPEG, PNG, WebP, BMP, TIFF, GIF; of several frames the first;
+* formats: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM (with PGM and PBM), AVIF where Pillow reads it, HEIC with the extra
+  `[heif]`; of several frames the first, in a TIFF the first that is no small copy of another;
 * upright: EXIF orientation 1 to 8 is applied; colour profiles and gamma tags are ignored;
 * 8 bits are decoded by Pillow; 16 bits a channel by OpenCV, since Pillow truncates them, and brought
-  to 8 bits by round(value / 257);
+  to 8 bits by round(value / 257), so that every 16-bit form equals its 8-bit twin;
 * transparent pixels lie on white (on black for a mask, so that what is not painted is no hole);
-* CMYK is converted without a profile; its ink values are taken as inverted where Adobe's marker says so.
+* the alpha of a BMP is not read where all of it is 0: such files come from writers that leave it unset;
+* CMYK is converted without a profile; ink in a JPEG is inverted, with or without Adobe's marker.
 
 Reads raise `BrokenImageError` with one sentence, writes raise `EnvironmentFailure`; writes are atomic.
 """
@@ -23,7 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops
+from PIL import Image
 
 from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.images.arrays import (
@@ -44,6 +46,7 @@ from dpsdata.images.header import (
     probe_image,
     read_orientation,
 )
+from dpsdata.images.tiff import needs_own_reader, read_samples, sample_bits
 from dpsdata.runtime.files import write_bytes_atomic, write_text_atomic
 
 __all__ = [
@@ -95,13 +98,14 @@ def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _has_16_bits(image: Image.Image, data: bytes) -> bool:
+def _is_beyond_pillow(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow would cut or garble the samples: those of 16 bits, and planes of TIFF."""
     if image.format == "PNG":
         return data[24] == 16
-    if image.format == "TIFF" and image.mode not in ("CMYK", "LAB", "YCbCr"):
-        bits = getattr(image, "tag_v2", {}).get(258, 8)
-        return bool(max(bits if isinstance(bits, tuple) else (bits,)) == 16)
-    return False
+    if image.format == "TIFF":
+        depth = sample_bits(getattr(image, "tag_v2", {}))
+        return image.mode not in ("CMYK", "LAB", "YCbCr") and needs_own_reader(image, depth)
+    return image.format == "PPM" and image.mode == "I"
 
 
 def _flatten(color: Pixels, alpha: Pixels, background: int) -> Pixels:
@@ -111,14 +115,40 @@ def _flatten(color: Pixels, alpha: Pixels, background: int) -> Pixels:
     return ((color * weight + background * top * (top - weight) + top // 2) // top).astype(color.dtype)
 
 
-def _decode_16(image: Image.Image, data: bytes, background: int) -> Pixels:
-    if image.format == "PNG":
-        image.verify()  # the check sums: OpenCV alone would print to the screen on a cut file
+def _unpack(data: bytes) -> Pixels | None:
     pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels
+
+
+def _decode_16(image: Image.Image, data: bytes, background: int) -> Pixels:
+    if image.format == "PPM":
+        return np.asarray(image).astype(np.uint16)
+    if image.format == "TIFF":
+        color, alpha, is_multiplied = read_samples(image, data, _unpack)
+        if alpha is None:
+            return color
+        color, weight = color.reshape(*alpha.shape, -1), alpha
+        if is_multiplied:
+            top = np.iinfo(alpha.dtype).max
+            ground = background * (np.uint32(top) - alpha.astype(np.uint32))
+            flat: Pixels = np.minimum(color + ground[..., None], top).astype(alpha.dtype)
+        else:
+            flat = _flatten(color, weight, background)
+        return flat if flat.shape[2] == 3 else flat[..., 0]
+    key = image.info.get("transparency")
+    image.verify()  # the check sums: OpenCV alone would print to the screen on a cut file
+    pixels = _unpack(data)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("its 16-bit pixels could not be decoded")
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if isinstance(key, (int, tuple)):  # one colour is transparent; some versions of OpenCV make it an alpha, some not
+        color = pixels[..., 2::-1] if pixels.ndim == 3 else pixels
+        is_key = color == key if color.ndim == 2 else (color == np.array(key)).all(axis=2)
+        return np.where(is_key if color.ndim == 2 else is_key[..., None], np.uint16(background * 65535), color)
     if pixels.ndim == 2:
         return pixels
+    if pixels.shape[2] == 2:
+        return _flatten(pixels[..., :1], pixels[..., 1], background)[..., 0]
     if pixels.shape[2] == 4:
         pixels = _flatten(pixels[..., :3], pixels[..., 3], background)
     return pixels[..., ::-1]
@@ -127,12 +157,12 @@ def _decode_16(image: Image.Image, data: bytes, background: int) -> Pixels:
 def _decode_8(image: Image.Image, background: int) -> Pixels:
     image.load()
     if image.mode in ("F", "I", "LAB", "HSV") or image.mode.startswith("I;"):
-        raise ValueError(f"pixels of the kind {image.mode} are not read")
-    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        image = ImageChops.invert(image)  # Pillow takes all as inverted
+        raise BrokenImageError(f"pixels of the kind {image.mode} are not read; save it as RGB with 8 or 16 bits")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         layers = np.asarray(image.convert("RGBA"))
-        return _flatten(layers[..., :3], layers[..., 3], background)
+        if image.format != "BMP" or layers[..., 3].any():
+            return _flatten(layers[..., :3], layers[..., 3], background)
+        return layers[..., :3]
     if image.mode not in ("L", "RGB"):  # also of its own mode, `convert` would copy every pixel
         image = image.convert("L" if image.mode == "1" else "RGB")
     return np.asarray(image)
@@ -144,13 +174,15 @@ def _decode(source: Source, max_pixels: int, background: int = 1) -> Pixels:
         data = opened.read(MAX_FILE_BYTES)
     stream = io.BytesIO(data)
     image = open_header(stream, max_pixels)
-    # Both libraries turn a TIFF by themselves.
-    orientation = 1 if image.format == "TIFF" else read_orientation(image, stream)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            deep = _has_16_bits(image, data)
+            deep = _is_beyond_pillow(image, data)
+            # Pillow turns a TIFF by itself.
+            orientation = 1 if image.format == "TIFF" and not deep else read_orientation(image, stream)
             pixels = _decode_16(image, data, background) if deep else _decode_8(image, background)
+    except BrokenImageError:
+        raise
     except MemoryError:
         raise BrokenImageError("the image does not fit into memory") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes

@@ -8,17 +8,20 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import PIL
-from PIL import Image
+from PIL import Image, features
 
 from dpsdata.contracts import BrokenImageError
+from dpsdata.images.tiff import seek_main_page
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ Source = str | os.PathLike[str] | bytes | FilePart
 
 MAX_PIXELS = 120_000_000
 MAX_FILE_BYTES = 512 * 2**20
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF")
+_MAX_CHUNK_BYTES = 2**20
 _ORIENTATION = 274
 
 
@@ -108,17 +112,84 @@ def open_header(stream: BinaryIO, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters becomes an error or is handled below
-            image = Image.open(stream, formats=_FORMATS)
-    except Image.DecompressionBombError:
-        raise BrokenImageError(f"the image has more than the {max_pixels} pixels that are decoded") from None
+            image = _open_known(stream)
+            if image.format == "TIFF":
+                seek_main_page(image)
+    except BrokenImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        size = re.search(r"\d+", str(error))
+        found = f"{int(size[0]):,} pixels" if size else "more pixels"
+        raise BrokenImageError(
+            f"the image has {found}, more than the {max_pixels:,} that are decoded; make it smaller"
+        ) from None
     except PIL.UnidentifiedImageError:
-        raise BrokenImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF image, or cut off in its header") from None
+        stream.seek(0)
+        kind = image_kind(stream.read(32))
+        if kind is not None:
+            raise BrokenImageError(f"a {kind} image of a form that is not read, or cut off; save it as PNG") from None
+        raise BrokenImageError(
+            "not a JPEG, PNG, WebP, BMP, TIFF, GIF, PPM or AVIF image, or cut off in its header"
+        ) from None
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
         raise BrokenImageError(f"the header of the image is damaged: {one_line(error)}") from None
     width, height = image.size
     if width * height > max_pixels:
-        raise BrokenImageError(f"the image has {width} x {height} pixels, more than the {max_pixels} that are decoded")
+        raise BrokenImageError(
+            f"the image has {width} x {height} pixels, more than the {max_pixels:,} that are decoded; make it smaller"
+        )
     return image
+
+
+def _open_known(stream: BinaryIO) -> Image.Image:
+    """Open the formats that are read, and say of the known ones that are not what is missing."""
+    start = stream.read(32)
+    stream.seek(0)
+    kind = image_kind(start)
+    if kind == "HEIC":
+        return _open_heic(stream)
+    if kind == "AVIF" and not features.check("avif"):
+        raise BrokenImageError("an AVIF image, and this Pillow reads none; run `pip install -U 'pillow>=11.3'`")
+    if kind in ("JPEG 2000", "JPEG XL"):
+        raise BrokenImageError(f"a {kind} image, which is not read; convert it to PNG or JPEG")
+    return Image.open(stream, formats=_FORMATS)
+
+
+def _open_heic(stream: BinaryIO) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise BrokenImageError(
+            "a HEIC image; run `pip install 'deep-plastic-surgery[heif]'` to read it, or export it as JPEG"
+        ) from None
+    pillow_heif.register_heif_opener()
+    return Image.open(stream, formats=("HEIF",))
+
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+)
+
+
+def image_kind(start: bytes) -> str | None:
+    """The kind of image that a file's first 32 bytes tell; None where they tell none."""
+    if start[4:8] == b"ftyp":
+        if start[8:12] in (b"avif", b"avis"):
+            return "AVIF"
+        is_heic = start[8:11] in (b"hei", b"hev") or start[8:12] in (b"mif1", b"msf1")
+        # `mif1` alone says nothing of the codec: AVIF files bear it too, and name themselves among the brands behind.
+        return None if not is_heic else "AVIF" if b"avif" in start[16:] else "HEIC"
+    if start[:4] == b"RIFF":
+        return "WebP" if start[8:12] == b"WEBP" else None
+    return next((kind for mark, kind in _MAGIC if start.startswith(mark)), None)
 
 
 def one_line(error: Exception) -> str:
@@ -126,26 +197,46 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _late_png_exif(stream: BinaryIO) -> bytes | None:
-    """The eXIf chunk of a PNG wherever it stands; Pillow sees one behind the pixels only after decoding."""
+def _add_late_chunks(image: Image.Image, stream: BinaryIO) -> None:
+    """Take in what a PNG says of its orientation behind its pixels, which Pillow sees only after decoding them.
+
+    That is an eXIf chunk, and EXIF or XMP in a chunk of text.
+    """
     start = stream.tell()
     try:
         stream.seek(8)
         while len(head := stream.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
+            is_wanted = kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt") and length < _MAX_CHUNK_BYTES
+            if not is_wanted:
+                stream.seek(length + 4, os.SEEK_CUR)
+                continue
+            body = stream.read(length)
+            stream.seek(4, os.SEEK_CUR)
             if kind == b"eXIf":
-                return stream.read(length) if length < 2**20 else None
-            stream.seek(length + 4, os.SEEK_CUR)
-        return None
+                image.info.setdefault("exif", b"Exif\0\0" + body)
+                continue
+            name = body.partition(b"\0")[0].decode("latin-1")
+            if name in ("Raw profile type exif", "Raw profile type APP1", "XML:com.adobe.xmp"):
+                image.info.setdefault(name.replace("APP1", "exif"), _chunk_text(kind, body))
     finally:
         stream.seek(start)
+
+
+def _chunk_text(kind: bytes, body: bytes) -> str:
+    _, _, rest = body.partition(b"\0")
+    is_packed = kind == b"zTXt" or rest[:1] == b"\1"
+    parts = {b"tEXt": rest, b"zTXt": rest[1:], b"iTXt": rest[2:].partition(b"\0")[2].partition(b"\0")[2]}
+    rest = parts[kind]
+    text = zlib.decompressobj().decompress(rest, _MAX_CHUNK_BYTES) if is_packed else rest
+    return text.decode("utf-8" if kind == b"iTXt" else "latin-1", "replace")
 
 
 def read_orientation(image: Image.Image, stream: BinaryIO) -> int:
     """EXIF orientation 1 to 8; 1 where the tag is absent, out of range or unreadable."""
     try:
-        if image.format == "PNG" and "exif" not in image.info and (chunk := _late_png_exif(stream)) is not None:
-            image.info["exif"] = b"Exif\0\0" + chunk
+        if image.format == "PNG":
+            _add_late_chunks(image, stream)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = Image.Image.getexif(image).get(_ORIENTATION, 1)  # the PNG class's own form decodes every pixel

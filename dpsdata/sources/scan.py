@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from dpsdata.contracts import BrokenImageError
+from dpsdata.images.header import image_kind
 from dpsdata.sources.read import MAX_SAMPLE_BYTES, open_zip, read_start
 
 IMAGE_SUFFIXES = frozenset(
@@ -86,29 +87,6 @@ def is_image_name(name: str) -> bool:
 def is_litter(name: str) -> bool:
     """Whether a file manager left a file of this name behind (`Thumbs.db`, `.DS_Store`, `._x.png`)."""
     return name.lower() in _LITTER or name == ".DS_Store" or name.startswith("._")
-
-
-def image_kind(start: bytes) -> str | None:
-    """The kind of image that a file's first 32 bytes tell; None where they tell none."""
-    if start[4:8] == b"ftyp":
-        brand = start[8:12]
-        return (
-            "AVIF" if brand in (b"avif", b"avis") else "HEIC" if brand[:3] in (b"hei", b"hev", b"mif", b"msf") else None
-        )
-    if start[:4] == b"RIFF":
-        return "WebP" if start[8:12] == b"WEBP" else None
-    return next((kind for mark, kind in _MAGIC if start.startswith(mark)), None)
-
-
-_MAGIC = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-)
 
 
 def _other_fault(name: str, start: bytes) -> str | None:

@@ -172,8 +172,8 @@ def test_cmyk_jpeg_with_and_without_the_mark_of_adobe() -> None:
     assert np.abs(image_io.read_photo(adobe).astype(int) - (255, 55, 5)).max() <= 3
     length = struct.unpack(">H", adobe[at + 2 : at + 4])[0]
     bare = adobe[:at] + adobe[at + 2 + length :]
-    # The same bytes without the mark are plain, not inverted, ink: (255, 55, 5, 255), so black.
-    assert image_io.read_photo(bare).max() <= 3
+    # Pillow, OpenCV and ImageMagick take ink in a JPEG as inverted, with the mark or without it.
+    assert np.array_equal(image_io.read_photo(bare), image_io.read_photo(adobe))
 
 
 def test_16_bit_png_is_rounded_not_cut() -> None:
@@ -204,7 +204,7 @@ def test_wrong_extension_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_float_pixels_have_no_range_and_are_refused() -> None:
-    with pytest.raises(BrokenImageError, match="kind F"):
+    with pytest.raises(BrokenImageError, match="samples are floating-point numbers of 32 bits"):
         image_io.read_photo(save(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"))
 
 
