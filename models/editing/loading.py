@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -223,7 +222,7 @@ def _assemble(found: Mapping[str, NetworkCheckpoint]) -> EditingNet:
         wanted = ", ".join(f"G{size}" for size in sizes)
         raise UsageError(f"weights: F{finest} goes with {wanted or 'another G'}, got {', '.join(sorted(found))}")
     with torch.device("meta"):
-        refiner = Refiner(replace(config, resolutions=sizes))
+        refiner = Refiner(config.up_to(finest))
     for size, checkpoint in scales.items():
         refiner.scale(size).load_state_dict(checkpoint.tensors, strict=True, assign=True)
     inpainter = load_network(inpainters[0])

@@ -1,16 +1,19 @@
-"""D, the critic: a spectral-normed patch network for each resolution."""
+"""D: the published one, a spectral-normed patch network for each resolution, and one that sees what is fine."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from dpsdata.contracts import UsageError
+from models.networks.inpainter import PHOTO_CHANNELS
 from models.networks.layers import LEAKY_SLOPE, reflect_conv
 
 _KERNEL_PX = 4
@@ -104,3 +107,112 @@ class PatchDiscriminator(nn.Module):
         for index, conv in enumerate(self.convs):
             out = conv(F.leaky_relu(out, LEAKY_SLOPE) if index else out)
         return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighPassConfig:
+    """Sizes of the high-pass D.
+
+    Attributes:
+        width: channels of the first convolution at each of the scales; later ones have up to twice as many.
+        scales: how many sizes of the photo it looks at, each half of the one before.
+        gain: how much the difference of the photo and its blurred self is amplified.
+    """
+
+    width: int = 64
+    scales: int = 2
+    gain: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.scales < 1 or not self.gain > 0:
+            raise UsageError(f"discriminator: expected a width, scales and a gain above 0, got {self}")
+
+
+class PatchScores(NamedTuple):
+    """What the high-pass D says of a batch, a list of one tensor a scale.
+
+    Attributes:
+        scores: (N, 1, h, w), high where a patch looks like a photo.
+        features: the maps in front of them, from the finest scale's first.
+        shares: (N, 1, h, w) in [0, 1], how much of a patch lies in the hole; all 1 without a mask.
+    """
+
+    scores: list[Tensor]
+    features: list[Tensor]
+    shares: list[Tensor]
+
+    def mean(self) -> Tensor:
+        """(N,) mean score over the hole and the scales."""
+        means = [(score.float() * share).sum((1, 2, 3)) / share.sum((1, 2, 3)).clamp_min(1e-6)
+                 for score, share in zip(self.scores, self.shares, strict=True)]  # fmt: skip
+        return torch.stack(means).mean(0)
+
+
+class HighPassDiscriminator(nn.Module):
+    """Patch networks that read a photo, what a blur takes from it, and the magnitude of that, at several scales.
+
+    The published D is blind to the softness of a photo that was trained by pixel differences: spectral norms damp what
+    is fine. Here it is amplified, no norm damps it, and only patches that touch the hole count. It does not see the
+    level.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: HighPassConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        channels = 4 * (3 * PHOTO_CHANNELS + 2)
+        self.nets = nn.ModuleList(
+            nn.ModuleList(
+                (
+                    nn.Conv2d(channels, width, _KERNEL_PX, 2, padding=1),
+                    nn.Conv2d(width, width, 3, padding=1),
+                    nn.Conv2d(width, 2 * width, _KERNEL_PX, 2, padding=1),
+                    nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+                    nn.Conv2d(2 * width, 1, 3, padding=1),
+                )
+            )
+            for _ in range(config.scales)
+        )
+
+    def prepare(self, photo: Tensor, sketch: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """What the networks read, one tensor a scale: (N, 44, s, s), s half of the side at that scale.
+
+        Args:
+            photo: (N, 3, S, S) RGB in [-1, 1], composited.
+            sketch: (N, 1, S, S) in [0, 1], line = 1.
+            mask: (N, 1, S, S) in {0, 1}, hole = 1; None for synthesis.
+        """
+        hole = torch.ones_like(sketch) if mask is None else mask
+        inputs = []
+        for scale in range(self.config.scales):
+            if scale:
+                photo, sketch, hole = (F.avg_pool2d(each, 2) for each in (photo, sketch, hole))
+            fine = self.config.gain * (photo - blur(photo))
+            inputs.append(F.pixel_unshuffle(torch.cat([photo, fine, fine.abs(), sketch, hole], dim=1), 2))
+        return inputs
+
+    def forward(self, inputs: list[Tensor]) -> PatchScores:
+        """Judge every patch of what `prepare` gave."""
+        scores, features, shares = [], [], []
+        for net, x in zip(self.nets, inputs, strict=True):
+            assert isinstance(net, nn.ModuleList)  # noqa: S101 (for the type checker)
+            hole = x[:, -4:].mean(1, keepdim=True)
+            for index, conv in enumerate(net):
+                x = conv(F.leaky_relu(x, LEAKY_SLOPE) if index else x)
+                if index < len(net) - 1:
+                    features.append(x)
+            scores.append(x)
+            shares.append(F.adaptive_avg_pool2d(hole, (x.shape[-2], x.shape[-1])))
+        return PatchScores(scores, features, shares)
+
+
+def blur(photo: Tensor) -> Tensor:
+    """(N, C, H, W) behind a binomial filter of 5 px."""
+    line = photo.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    count = photo.shape[1]
+    padded = F.pad(photo, (2, 2, 2, 2), mode="replicate")
+    rows = F.conv2d(padded, line.view(1, 1, 1, 5).expand(count, -1, -1, -1), groups=count)
+    return F.conv2d(rows, line.view(1, 1, 5, 1).expand(count, -1, -1, -1), groups=count)

@@ -47,9 +47,10 @@ class ReadyUpConv(nn.Module):
 
 def merge_up_convolutions(net: nn.Module) -> None:
     """Make the merged kernel of every upsampling convolution once, in place; call it after `fold_batch_norm`."""
-    for block in net.modules():
-        if isinstance(block, UpBlock) and isinstance(block.conv, UpConv):
-            block.conv = ReadyUpConv(block.conv)
+    for block in list(net.modules()):
+        for name, conv in list(block.named_children()):
+            if isinstance(conv, UpConv):
+                setattr(block, name, ReadyUpConv(conv))
 
 
 def steady_linear_layers(net: nn.Module) -> None:

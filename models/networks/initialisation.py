@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dpsdata.runtime.device import keyed_seed
-from models.networks.layers import AdaptiveInstanceNorm
+from models.networks.discriminator import HighPassDiscriminator
+from models.networks.layers import LEAKY_SLOPE, AdaptiveInstanceNorm, StemHead
 
 _STANDARD_DEVIATION = 0.02
 _POWER_STEPS = 15
@@ -18,7 +19,8 @@ def initialise_weights(net: nn.Module, seed: int, purpose: str) -> None:
     """Draw the first weights of a network in place: the same seed and purpose give the same weights.
 
     Convolutions N(0, 0.02) with bias 0, BatchNorm scale N(1, 0.02) with bias 0, linear layers uniform in
-    +-1/sqrt(inputs), and an adaptive norm begins with scale 1 and shift 0.
+    +-1/sqrt(inputs), and an adaptive norm begins with scale 1 and shift 0. What is not published, the head behind a stem
+    and the high-pass discriminator, begins as He et al. propose.
 
     Args:
         net: a network on the CPU.
@@ -40,11 +42,31 @@ def initialise_weights(net: nn.Module, seed: int, purpose: str) -> None:
                 bound = 1.0 / math.sqrt(module.in_features)
                 module.weight.uniform_(-bound, bound, generator=generator)
                 module.bias.uniform_(-bound, bound, generator=generator)
+        for name, module in net.named_modules():
+            if isinstance(module, StemHead | HighPassDiscriminator):
+                _draw_kaiming(module, torch.Generator().manual_seed(keyed_seed(seed, name, f"{purpose}:kaiming")))
         for module in net.modules():  # after the linear layers, whose bias this sets anew
             if isinstance(module, AdaptiveInstanceNorm):
                 scale, shift = module.affine.bias.chunk(2)
                 scale.fill_(1.0)
                 shift.zero_()
+
+
+def _draw_kaiming(net: nn.Module, generator: torch.Generator) -> None:
+    """N(0, gain / sqrt(inputs)), since 0.02 is far too small for narrow layers; equal kernels in front of a shuffle.
+
+    Source: He et al., ICCV 2015; Aitken et al., arXiv:1707.02937 (equal kernels, so that a shuffle begins smooth).
+    """
+    gain = math.sqrt(2 / (1 + LEAKY_SLOPE**2))
+    for name, conv in net.named_modules():
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        if conv.bias is not None:
+            conv.bias.zero_()
+        deviation = gain / math.sqrt(conv.weight[0].numel())
+        conv.weight.normal_(0.0, deviation, generator=generator)
+        if name == "spread":
+            conv.weight.copy_(conv.weight[::4].repeat_interleave(4, dim=0))
 
 
 def _draw_convolution(conv: nn.Conv2d, generator: torch.Generator) -> None:

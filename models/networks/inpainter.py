@@ -11,10 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError
-from models.networks.layers import LEAKY_SLOPE, DownBlock, Norm, UpBlock, children, reflect_conv
+from models.networks.layers import LEAKY_SLOPE, DownBlock, Norm, Stem, StemHead, UpBlock, children, reflect_conv
 
 PHOTO_CHANNELS = 3
+STEMS = (1, 2, 4)
 _NORMS = ("none", "batch")
+
+
+def check_stem(stem: int) -> None:
+    """Raise UsageError for a stem that is none."""
+    if stem not in STEMS:
+        raise UsageError(f"stem: expected one of {', '.join(map(str, STEMS))}, got {stem!r}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class InpainterConfig:
         max_width: no feature map but the joined ones has more channels.
         resolution: in px, a power of two.
         norm: `batch` (the editing release) or `none` (the synthesis release).
+        stem: squares of so many px a side are folded into channels, and the network runs on a grid as much smaller;
+            1 as published, 2 or 4.
     """
 
     input_channels: int = 7
@@ -34,6 +43,7 @@ class InpainterConfig:
     max_width: int = 512
     resolution: int = 256
     norm: Literal["none", "batch"] = "batch"
+    stem: int = 1
 
     def __post_init__(self) -> None:
         if self.input_channels not in (3, 7):
@@ -48,11 +58,12 @@ class InpainterConfig:
             raise UsageError(f"resolution: expected a power of two from 16 px up, got {self.resolution}")
         if self.norm not in _NORMS:
             raise UsageError(f"norm: expected one of {', '.join(_NORMS)}, got {self.norm!r}")
+        check_stem(self.stem)
 
     @property
     def depth(self) -> int:
-        """How many blocks bring the resolution down to 2 px; the bottom convolution makes it 1."""
-        return self.resolution.bit_length() - 2
+        """How many blocks bring the grid down to 2 px; the bottom convolution makes it 1."""
+        return (self.resolution // self.stem).bit_length() - 2
 
 
 class Inpainter(nn.Module):
@@ -69,12 +80,16 @@ class Inpainter(nn.Module):
         self.config = config
         norm = partial(Norm, kind=config.norm)
         widths = [min(config.width * 2**step, config.max_width) for step in range(config.depth + 1)]
-        self.first = reflect_conv(config.input_channels, widths[0])
+        self.stem = Stem(config.input_channels, config.stem) if config.stem > 1 else None
+        channels = config.input_channels if self.stem is None else self.stem.channels * config.stem**2
+        self.first = reflect_conv(channels, widths[0])
         self.downs = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm) for i in range(config.depth))
         self.bottom = reflect_conv(widths[-1], widths[-1], kernel_size=4, stride=2)
         joined = [*(2 * width for width in widths), widths[-1]]
         self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(config.depth + 1)))
-        self.head = reflect_conv(joined[0], PHOTO_CHANNELS)
+        self.head: nn.Module = reflect_conv(joined[0], PHOTO_CHANNELS)
+        if self.stem is not None:
+            self.head = StemHead(joined[0], PHOTO_CHANNELS, self.stem.channels, config.stem)
 
     def forward(self, x: Tensor) -> Tensor:
         """Paint a photo.
@@ -92,10 +107,11 @@ class Inpainter(nn.Module):
         if x.shape[1:] != (self.config.input_channels, size, size):
             expected = (self.config.input_channels, size, size)
             raise UsageError(f"inpainter input: expected shape (N, *{expected}), got {tuple(x.shape)}")
-        skips = [self.first(x)]
+        skips = [self.first(x if self.stem is None else self.stem(x))]
         for down in children(self.downs, DownBlock):
             skips.append(down(skips[-1], None))
         out = self.bottom(F.leaky_relu(skips[-1], LEAKY_SLOPE))
         for up in children(self.ups, UpBlock):
             out = torch.cat([up(out, None), skips.pop()], dim=1)
-        return torch.tanh(self.head(F.relu(out)))
+        painted = self.head(F.relu(out)) if self.stem is None else self.head(out, self.stem.plain(x))
+        return torch.tanh(painted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,9 @@ from torch.nn import functional as F
 LEAKY_SLOPE = 0.2
 _INSTANCE_EPS = 1e-5
 _EMBEDDING_DEPTH = 4
+
+_FULL_SIZE_CHANNELS = 16
+_MIDDLE_CHANNELS = 32
 
 NormFactory = Callable[[int], nn.Module]
 _M = TypeVar("_M", bound=nn.Module)
@@ -71,6 +75,71 @@ class UpConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', 2H, 2W)."""
         return double_and_convolve(x, merge_upsampling(self.weight), self.bias)
+
+
+class Stem(nn.Module):
+    """Folds squares of `factor` x `factor` px into channels, so that a network runs on a grid as much smaller.
+
+    The published inputs repeat the sketch in three channels; one of them is folded.
+
+    Args:
+        input_channels: 3 (sketch x3) or 7 (sketch x3, photo, mask).
+        factor: a power of two from 2 up.
+
+    Source: Shi et al., Real-time single image super-resolution with a sub-pixel convolution, CVPR 2016 (the inverse).
+    """
+
+    def __init__(self, input_channels: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.channels = input_channels - 2
+
+    def plain(self, x: Tensor) -> Tensor:
+        """(N, 3 or 7, S, S) to (N, 1 or 5, S, S): the sketch once."""
+        return torch.cat([x[:, :1], x[:, 3:]], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3 or 7, S, S) to (N, (1 or 5) * factor**2, S / factor, S / factor)."""
+        return F.pixel_unshuffle(self.plain(x), self.factor)
+
+
+class StemHead(nn.Module):
+    """From a grid behind a `Stem` back to pixels.
+
+    Up-blocks bring all but the last doubling and a pixel shuffle the last one; two convolutions at full size, which
+    read the input of the network too, take away the grid that a shuffle leaves.
+
+    Args:
+        in_channels: of the grid.
+        out_channels: of the pixels.
+        input_channels: of the network's input, the sketch once: 1 or 5.
+        factor: of the stem.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, input_channels: int, factor: int) -> None:
+        super().__init__()
+        widths = [in_channels] + [_MIDDLE_CHANNELS] * (factor.bit_length() - 2)
+        self.ups = nn.ModuleList(UpConv(before, after) for before, after in pairwise(widths))
+        self.spread = reflect_conv(widths[-1], 4 * _FULL_SIZE_CHANNELS)
+        self.join = reflect_conv(_FULL_SIZE_CHANNELS + input_channels, _FULL_SIZE_CHANNELS)
+        self.last = reflect_conv(_FULL_SIZE_CHANNELS, out_channels)
+
+    def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
+        """Paint.
+
+        Args:
+            x: (N, in_channels, S / factor, S / factor).
+            pixels: (N, 1 or 5, S, S), what `Stem.plain` gives.
+
+        Returns:
+            (N, out_channels, S, S), before the final tanh.
+        """
+        for up in children(self.ups, nn.Module):
+            x = up(F.relu(x))
+        x = F.pixel_shuffle(self.spread(F.relu(x)), 2)
+        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels], dim=1))
+        out: Tensor = self.last(F.leaky_relu(x, LEAKY_SLOPE))
+        return out
 
 
 class LevelEmbedding(nn.Module):

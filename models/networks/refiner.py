@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,11 +14,14 @@ from torch.nn import functional as F
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX, scaled_diameter_px
+from models.networks.inpainter import check_stem
 from models.networks.layers import (
     AdaptiveInstanceNorm,
     DownBlock,
     LevelEmbedding,
     ResidualBlock,
+    Stem,
+    StemHead,
     UpBlock,
     children,
     reflect_conv,
@@ -41,6 +44,8 @@ class RefinerConfig:
         style_width: length of the style code that the level becomes.
         pen_diameter: of the pen that sketches are dilated with at level 1, px of 256; a whole number. A narrower one
             leaves more of a dense drawing to be read.
+        stem: at the finest resolution, squares of so many px a side are folded into channels, and at each coarser one
+            half as many, so that all networks run on grids of one size; 1 as published, 2 or 4.
     """
 
     input_channels: int = 7
@@ -50,6 +55,7 @@ class RefinerConfig:
     resolutions: tuple[int, ...] = (64, 128, 256)
     style_width: int = 128
     pen_diameter: int = PUBLISHED_DIAMETER_PX
+    stem: int = 1
 
     def __post_init__(self) -> None:
         if self.input_channels not in (3, 7):
@@ -75,10 +81,23 @@ class RefinerConfig:
                 f"resolutions: expected sizes in px from 16 up, the first a multiple of {2**_COARSE_DEPTH} and each "
                 f"twice the one before, got {sizes}"
             )
+        check_stem(self.stem)
+        grid = sizes[0] // self.stem_at(sizes[0])
+        if grid < 16 or grid % 2**_COARSE_DEPTH:
+            raise UsageError(f"stem: {self.stem} leaves a grid of {grid} px, which is no multiple of 8 from 16 up")
 
     def pen_px(self, size: int) -> int:
         """Diameter of the pen at level 1 for sketches of this side, px."""
         return scaled_diameter_px(size, size, self.pen_diameter)
+
+    def stem_at(self, size: int) -> int:
+        """The stem of the network of one resolution in px."""
+        return max(1, self.stem * size // self.resolutions[-1])
+
+    def up_to(self, size: int) -> RefinerConfig:
+        """The same G without the resolutions above one, in px."""
+        kept = tuple(side for side in self.resolutions if side <= size)
+        return replace(self, resolutions=kept, stem=self.stem_at(kept[-1]) if kept else self.stem)
 
     def depth(self, size: int) -> int:
         """How often the network of this resolution halves its input."""
@@ -104,22 +123,27 @@ class RefinerScale(nn.Module):
 
     Args:
         config: sizes.
-        depth: how often it halves its input: 3 for the coarsest network, 1 for the others.
+        size: its resolution in px.
 
     Source: deep_plastic_surgery.md sections 2.2 and 2.3.
     """
 
-    def __init__(self, config: RefinerConfig, depth: int) -> None:
+    def __init__(self, config: RefinerConfig, size: int) -> None:
         super().__init__()
+        depth, stem = config.depth(size), config.stem_at(size)
         norm = partial(AdaptiveInstanceNorm, style_width=config.style_width)
         widths = [min(config.width * 2**step, config.max_width) for step in range(depth + 1)]
         self.level_embedding = LevelEmbedding(config.style_width)
-        self.first = reflect_conv(config.input_channels, widths[0])
+        self.stem = Stem(config.input_channels, stem) if stem > 1 else None
+        channels = config.input_channels if self.stem is None else self.stem.channels * stem**2
+        self.first = reflect_conv(channels, widths[0])
         self.downs = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm) for i in range(depth))
         self.residuals = nn.ModuleList(ResidualBlock(widths[-1], norm) for _ in range(config.residual_blocks))
         joined = [2 * width for width in widths[:-1]] + [widths[-1]]
         self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(depth)))
-        self.head = reflect_conv(joined[0], OUTPUT_CHANNELS)
+        self.head: nn.Module = reflect_conv(joined[0], OUTPUT_CHANNELS)
+        if self.stem is not None:
+            self.head = StemHead(joined[0], OUTPUT_CHANNELS, self.stem.channels, stem)
 
     def extract(self, x: Tensor, levels: Tensor, coarser: Tensor | None = None) -> Tensor:
         """The feature that the head and the next finer network read.
@@ -127,30 +151,33 @@ class RefinerScale(nn.Module):
         Args:
             x: (N, 3 or 7, S, S) in [-1, 1], published signs.
             levels: (N, 1) or (1, 1) in [0, 1].
-            coarser: (N, C, S/2, S/2) feature of the next coarser network; None for the coarsest.
+            coarser: (N, C, h, h) feature of the next coarser network, h = S/2 without a stem; None for the coarsest.
 
         Returns:
-            (N, 2 * width, S, S).
+            (N, 2 * width, S / stem, S / stem).
         """
         style = self.level_embedding(levels)
-        skips = [self.first(x)]
+        skips = [self.first(x if self.stem is None else self.stem(x))]
         for down in children(self.downs, DownBlock):
             skips.append(down(skips[-1], style))
-        out: Tensor = skips.pop() if coarser is None else skips.pop() + coarser
+        out: Tensor = skips.pop()
+        if coarser is not None:  # behind stems both run on grids of one size
+            out = out + (coarser if coarser.shape == out.shape else F.avg_pool2d(coarser, 2))
         for block in children(self.residuals, ResidualBlock):
             out = block(out, style)
         for up in children(self.ups, UpBlock):
             out = torch.cat([up(out, style), skips.pop()], dim=1)
         return out
 
-    def paint(self, feature: Tensor) -> Tensor:
-        """(N, 2 * width, S, S) feature to (N, 4, S, S) in [-1, 1]: sketch and photo."""
-        return torch.tanh(self.head(F.relu(feature)))
+    def paint(self, feature: Tensor, x: Tensor) -> Tensor:
+        """The feature of `extract` and its input to (N, 4, S, S) in [-1, 1]: sketch and photo."""
+        painted = self.head(F.relu(feature)) if self.stem is None else self.head(feature, self.stem.plain(x))
+        return torch.tanh(painted)
 
     def forward(self, x: Tensor, levels: Tensor, coarser: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Output and feature of this resolution; arguments as in `extract`."""
         feature = self.extract(x, levels, coarser)
-        return self.paint(feature), feature
+        return self.paint(feature, x), feature
 
 
 class Refiner(nn.Module):
@@ -165,9 +192,7 @@ class Refiner(nn.Module):
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         self.config = config
-        self.scales = nn.ModuleDict(
-            {str(size): RefinerScale(config, config.depth(size)) for size in config.resolutions}
-        )
+        self.scales = nn.ModuleDict({str(size): RefinerScale(config, size) for size in config.resolutions})
 
     def scale(self, size: int) -> RefinerScale:
         """The network of one resolution in px."""
@@ -199,7 +224,7 @@ class Refiner(nn.Module):
             scale = self.scale(size)
             coarser = features[size] = scale.extract(inputs[size], levels, coarser)
             if all_outputs or size == sizes[-1]:
-                outputs[size] = scale.paint(coarser)
+                outputs[size] = scale.paint(coarser, inputs[size])
         return RefinerOutput(outputs, features)
 
 

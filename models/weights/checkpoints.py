@@ -64,12 +64,14 @@ class NetworkCheckpoint:
     def card(self) -> dict[str, Any]:
         """The facts that are written beside the tensors.
 
-        The published pen is left out, as earlier versions did not know another one: their cards, and so the hashes of
+        The published pen and stem are left out, as earlier versions did not know another one: their cards, and so the hashes of
         files, stay what they are.
         """
         config = asdict(self.config)
         if config.get("pen_diameter") == PUBLISHED_DIAMETER_PX:
             del config["pen_diameter"]
+        if config.get("stem") == 1:
+            del config["stem"]
         return {
             "schema_version": SCHEMA_VERSION,
             "network": self.network,
@@ -83,7 +85,7 @@ class NetworkCheckpoint:
 def make_network(network: str, config: NetworkConfig) -> nn.Module:
     """One network (one resolution of G, or F, or D), with the first weights of PyTorch."""
     if isinstance(config, RefinerConfig):
-        return RefinerScale(config, config.depth(int(network[1:])))
+        return RefinerScale(config, int(network[1:]))
     return Inpainter(config) if isinstance(config, InpainterConfig) else PatchDiscriminator(config)
 
 

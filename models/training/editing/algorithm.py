@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.networks.discriminator import PatchDiscriminator
+from models.networks.discriminator import HighPassConfig, HighPassDiscriminator, PatchDiscriminator
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
+from models.training.composite_step import train_on_composite
 from models.training.editing.config import TrainConfig
 from models.training.editing.differences import list_differences
 from models.training.editing.rough_batch import prepare_batch
@@ -81,7 +82,11 @@ class EditingAlgorithm(Algorithm[Stage]):
 
     def make_critic(self, stage: Stage) -> nn.Module:
         """D at the resolution of a stage."""
-        critic = PatchDiscriminator(self.config.networks.critic_at(stage.size))
+        critic: nn.Module = (
+            HighPassDiscriminator(HighPassConfig())
+            if self.config.discriminator == "highpass"
+            else PatchDiscriminator(self.config.networks.critic_at(stage.size))
+        )
         initialise_weights(critic, self.config.seed, f"critic:{stage.name}")
         return critic
 
@@ -97,8 +102,11 @@ class EditingAlgorithm(Algorithm[Stage]):
     ) -> dict[str, float]:
         """Draw the level, make the sketches rough, and train; see `train_step`."""
         stage = parts.stage
-        batch = prepare_batch(pixels, stage, self.config, stage.level_at(step, self.config.seed), self.device)
+        level = stage.levels_at(step, self.config.seed, pixels.keys)
+        batch = prepare_batch(pixels, stage, self.config, level, self.device)
         frozen, losses = self.frozen_nets(stage), self.config.losses
+        if self.config.discriminator == "highpass":
+            return train_on_composite(parts, frozen, batch, losses, self.loaded_perceptual(), accelerator, step)
         return train_step(parts, frozen, batch, losses, self.loaded_perceptual(), accelerator)
 
     def validate(self, stage: Stage, net: nn.Module, data: ValidationSet) -> dict[str, float]:

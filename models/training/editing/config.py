@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from dpsdata.contracts import UsageError
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
@@ -13,6 +14,7 @@ from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
+DiscriminatorName = Literal["published", "highpass"]
 MOST_ROUGH_MOVES = 4  # the limit of a move is then 80 px of 256, a third of the photo
 
 
@@ -28,6 +30,12 @@ class LossConfig:
         published_vgg_scaling: feed VGG19 as the published code does (four times too much contrast), not as it wants.
         own: share of the last two for G's own sketch and photo, where F's photo is judged too. A mean difference of
             sketches is smallest where doubtful lines are left out, and then F has nothing to paint from.
+        hole: weight of the mean absolute difference in the hole alone, of the photo that is judged; for `highpass`.
+        adversarial_share: gradient of the discriminator's verdict at the photo, as a share of that of all other losses;
+            for `highpass`, which has no use for `adversarial`.
+        feature_matching: weight of the mean absolute difference of the discriminator's features, likewise.
+        r1: weight of the penalty on the discriminator's gradient at true photos, likewise.
+        crop: side of the windows around holes that features and the discriminator see, as a share of the photo's.
         composite: judge F's photo inside of the hole and the truth around it, as it is shown and scored, while G is
             trained. Outside of the hole F repaints what is known, softly, and deep features mix the two.
 
@@ -41,11 +49,18 @@ class LossConfig:
     published_vgg_scaling: bool = False
     own: float = 1.0
     composite: bool = False
+    hole: float = 0.0
+    adversarial_share: float = 0.5
+    feature_matching: float = 0.0
+    r1: float = 0.0
+    crop: float = 1.0
 
     def __post_init__(self) -> None:
         weights = (self.hinge_margin, self.adversarial, self.reconstruction, self.own, *self.perceptual)
         if len(self.perceptual) != 2 or not all(value >= 0 for value in weights):
             raise UsageError(f"losses: expected weights of 0 or more, two of them for perceptual, got {self}")
+        if min(self.hole, self.adversarial_share, self.feature_matching, self.r1) < 0 or not 0.25 <= self.crop <= 1:
+            raise UsageError(f"losses: expected weights of 0 or more and a crop from 0.25 to 1, got {self}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,8 @@ class TrainConfig:
             otherwise the bundled compact HED.
         follows: the preset whose networks a run begins with; empty where it begins with first weights.
         sampling: which photos come how often, and whether mirrored.
+        discriminator: `published` sees all of G's or F's photo; `highpass` sees the composite, and what is fine in it.
+        level_per_sample: draw a level for each sample of G's batches, not one for the batch.
     """
 
     name: str
@@ -113,6 +130,8 @@ class TrainConfig:
     features: PerceptualName | None = None
     follows: str = ""
     sampling: SamplingConfig = AS_PUBLISHED
+    discriminator: DiscriminatorName = "published"
+    level_per_sample: bool = False
 
     def __post_init__(self) -> None:
         sizes = self.networks.refiner.resolutions
@@ -133,6 +152,10 @@ class TrainConfig:
             raise UsageError("inpainter_images and fixed_images: expected 0 or more")
         if not 0 <= self.rough_moves <= MOST_ROUGH_MOVES:
             raise UsageError(f"rough_moves: expected a number from 0 to {MOST_ROUGH_MOVES}, got {self.rough_moves}")
+        if self.discriminator not in get_args(DiscriminatorName):
+            raise UsageError(f"discriminator: expected published or highpass, got {self.discriminator!r}")
+        if self.discriminator == "highpass" and (self.joint or len(sizes) > 1):
+            raise UsageError(f"{self.name}: the high-pass discriminator goes with a G of one resolution, not {sizes}")
         check_loop_config(self)
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.training.editing.config import LossConfig, TrainConfig
-from models.training.editing.gpu_presets import lite_training
+from models.training.editing.algorithm.config import LossConfig, TrainConfig
+from models.training.editing.algorithm.gpu_presets import lite_training
 from models.training.engine.sampling import SamplingConfig
 
 
@@ -229,6 +229,41 @@ def _synthesis_polish() -> TrainConfig:
     )
 
 
+def _stem() -> TrainConfig:
+    """256 px behind a stem, from first weights: F, then G, against the high-pass discriminator."""
+    return TrainConfig(
+        "stem-edit-256",
+        "stem",
+        "edit",
+        256,
+        inpainter_images=18_000,
+        fixed_images=800,
+        random_images=10_000,
+        inpainter_batch=8,
+        refiner_batches=(8,),
+        inpainter_masks=8192,
+        refiner_masks=(8192,),
+        mask_family="dps+dps+center+deepfillv2+scfegan",
+        rough_moves=_FURTHER_MOVES,
+        pen_diameter=_NARROW_PEN,
+        learning_rate=4e-4,
+        losses=LossConfig(
+            hinge_margin=1.0, reconstruction=30.0, perceptual=(120.0, 120.0), own=0.3, composite=True,
+            hole=20.0, adversarial_share=0.5, feature_matching=5.0, r1=0.1, crop=0.625,
+        ),
+        average_halflife_images=1_500,
+        warmup_images=400,
+        cooldown_images=4_000,
+        log_images=400,
+        validation_images=2_000,
+        validation_count=48,
+        features="hed-compact-unit",
+        sampling=SamplingConfig(repeats=(("*", 3), ("*__syn-*", 1)), mirror=True),
+        discriminator="highpass",
+        level_per_sample=True,
+    )  # fmt: skip
+
+
 def cpu_trainings() -> tuple[TrainConfig, ...]:
     """All of them, in the order in which they follow each other."""
     return (
@@ -246,4 +281,5 @@ def cpu_trainings() -> tuple[TrainConfig, ...]:
         _pen(),
         _synthesis(),
         _synthesis_polish(),
+        _stem(),
     )

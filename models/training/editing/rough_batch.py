@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import (
     RoughDraws,
     dilate_sketch,
@@ -16,8 +19,8 @@ from dpsdata.sketch import (
     truth_sketches,
 )
 from models.networks.published_signs import critic_input, network_input, refiner_inputs, resize, shrink_mask
-from models.training.editing.config import TrainConfig
-from models.training.editing.schedule import Stage
+from models.training.editing.algorithm.config import TrainConfig
+from models.training.editing.algorithm.schedule import Stage
 from models.training.engine.batches import BatchPixels
 
 
@@ -30,14 +33,16 @@ class TrainBatch:
         sketch: (N, 1, S, S) in [0, 1], line = 1: the ground truth, not masked.
         photo: (N, 3, S, S) RGB in [-1, 1]: the ground truth.
         mask: (N, 1, S, S) in {0, 1}, hole = 1; None for synthesis.
-        level: of the whole batch.
+        level: of the whole batch, or (N,) with one for each sample.
+        windows: (N, 4) int64: top, left, height, width of what features and D see of each photo, in px.
     """
 
     inputs: dict[int, Tensor]
     sketch: Tensor
     photo: Tensor
     mask: Tensor | None
-    level: float
+    level: float | Tensor
+    windows: NDArray[np.int64]
 
     def critic_truth(self) -> Tensor:
         """What D reads as real: (N, 6 or 7, S, S)."""
@@ -45,7 +50,12 @@ class TrainBatch:
 
 
 def prepare_batch(
-    pixels: BatchPixels, stage: Stage, config: TrainConfig, level: float, device: torch.device, is_rough: bool = True
+    pixels: BatchPixels,
+    stage: Stage,
+    config: TrainConfig,
+    level: float | Tensor,
+    device: torch.device,
+    is_rough: bool = True,
 ) -> TrainBatch:
     """Smooth, deform, discard, dilate and mask a batch, for one stage.
 
@@ -54,7 +64,7 @@ def prepare_batch(
         stage: which network is trained.
         config: its task (synthesis sees neither photo nor mask), the resolutions, and the seed, which with the keys of
             the batch decides about deforming and discarding.
-        level: refinement level in [0, 1].
+        level: refinement level in [0, 1]: a number, or (N,).
         device: where all of it is done; three arrays of bytes are all that is copied there.
         is_rough: False neither deforms nor discards, as when a person's sketch is edited.
 
@@ -66,8 +76,9 @@ def prepare_batch(
     truths = truth_sketches(thin)
     side = thin.shape[-1]
     known = photo if config.task == "edit" else None
+    windows = place_windows(pixels, config)
     if stage.part == "F":
-        return TrainBatch({side: network_input(truths[side], known, mask)}, truths[side], photo, mask, level)
+        return TrainBatch({side: network_input(truths[side], known, mask)}, truths[side], photo, mask, level, windows)
     pen_px = config.networks.refiner.pen_px(side)
     if is_rough:
         draws = draw_rough(pixels.keys, side, side, config.seed)
@@ -83,4 +94,27 @@ def prepare_batch(
         resize(photo, stage.size),
         None if mask is None else shrink_mask(mask, stage.size),
         level,
+        windows,
     )
+
+
+def place_windows(pixels: BatchPixels, config: TrainConfig) -> NDArray[np.int64]:
+    """Windows of one size that lie around holes, or, where a hole is larger, on a part of it that its key draws.
+
+    Returns:
+        (N, 4) int64: top, left, height, width in px.
+    """
+    count, height, width = pixels.masks.shape
+    crop = (round(config.losses.crop * height), round(config.losses.crop * width))
+    found = np.empty((count, 4), np.int64)
+    for index, key in enumerate(pixels.keys):
+        draws = keyed_generator(config.seed, key, "train-window")
+        for axis, (side, span) in enumerate(zip((height, width), crop, strict=True)):
+            lines = np.flatnonzero(pixels.masks[index].any(axis=1 - axis)) if config.task == "edit" else np.arange(side)
+            low, high = (int(lines[0]), int(lines[-1]) + 1) if len(lines) else (0, side)
+            # Every start from which the window holds all of the hole, or, if that is larger, lies within it.
+            first, last = sorted((high - span, low))
+            first, last = max(0, min(first, side - span)), max(0, min(last, side - span))
+            found[index, axis] = draws.integers(first, last + 1)
+        found[index, 2:] = crop
+    return found

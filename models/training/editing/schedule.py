@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from dpsdata.runtime.device import keyed_generator
 from models.training.editing.config import TrainConfig
@@ -27,6 +31,7 @@ class Stage:
         random_images: seen at random levels after that.
         mask_count: size of its pool of masks.
         is_joint: whether all resolutions of G are trained at once, by the losses of this one.
+        is_level_per_sample: whether every sample of a batch has a level of its own.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Stage:
     random_images: int
     mask_count: int
     is_joint: bool = False
+    is_level_per_sample: bool = False
 
     @property
     def fixed_steps(self) -> int:
@@ -56,6 +62,13 @@ class Stage:
         drawn = keyed_generator(seed, f"{self.name}:{step}", "train-level").integers(len(RANDOM_LEVELS))
         return RANDOM_LEVELS[int(drawn)]
 
+    def levels_at(self, step: int, seed: int, keys: Sequence[str]) -> float | Tensor:
+        """The level of one step; with a level for each sample, (N,) float32 for the samples of these names."""
+        if step < self.fixed_steps or not self.is_level_per_sample:
+            return self.level_at(step, seed)
+        drawn = [keyed_generator(seed, key, "train-level").integers(len(RANDOM_LEVELS)) for key in keys]
+        return torch.tensor([RANDOM_LEVELS[int(number)] for number in drawn])
+
 
 def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
     """The stages of a training in their order.
@@ -73,5 +86,6 @@ def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
         batch_size, masks = config.refiner_batches[-1], config.refiner_masks[-1]
         return (*stages, Stage("G", "G", size, True, batch_size, *counts, masks, is_joint=True))
     for side, batch_size, masks in zip(sizes, config.refiner_batches, config.refiner_masks, strict=True):
-        stages.append(Stage(f"G{side}", "G", side, side == size, batch_size, *counts, masks))
+        finest, each = side == size, config.level_per_sample
+        stages.append(Stage(f"G{side}", "G", side, finest, batch_size, *counts, masks, is_level_per_sample=each))
     return tuple(stages)

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training.editing.config import TrainConfig
-from models.training.editing.rough_batch import TrainBatch, prepare_batch
-from models.training.editing.schedule import Stage
-from models.training.editing.steps import FrozenNets, Painted, paint_batch
+from models.training.editing.algorithm.config import TrainConfig
+from models.training.editing.algorithm.rough_batch import TrainBatch, prepare_batch
+from models.training.editing.algorithm.schedule import Stage
+from models.training.editing.algorithm.steps import FrozenNets, Painted, paint_batch
 from models.training.engine.batches import BatchPixels
 from models.training.engine.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr
 
@@ -26,7 +26,11 @@ def validate(
     frozen: FrozenNets,
     device: torch.device,
 ) -> dict[str, float]:
-    """Mean PSNR in the hole in dB, by level, for the network of a stage and, where F has a part, for its result."""
+    """Mean PSNR in the hole in dB, by level, for the network of a stage and, where F has a part, for its result.
+
+    `hedps` (lower is better, see `dpseval`), `sharpness` (1 is the truth's) and `grid` (power at the period of 4 px over
+    that of its neighbours, about 1 without a grid) are those of the composite.
+    """
     scores: dict[str, list[Tensor]] = {}
     for level in LEVELS if stage.part == "G" else LEVELS[:1]:
         suffix = f"_l{level:g}" if stage.part == "G" else ""
@@ -37,6 +41,9 @@ def validate(
             if painted.result is not None:
                 found = hole_psnr(painted.result, batch.photo, batch.mask)
                 scores.setdefault(f"result_hole_psnr{suffix}", []).append(found)
+            final = painted.photo if painted.result is None else painted.result
+            for name, values in data.looks(final, batch.photo, batch.mask).items():
+                scores.setdefault(f"{name}{suffix}", []).append(values)
     return {name: float(torch.cat(parts).mean()) for name, parts in scores.items()}
 
 

@@ -53,11 +53,11 @@ def wrap_network(net: nn.Module, accelerator: Accelerator) -> nn.Module:
 def average_towards(average: nn.Module, net: nn.Module, decay: float) -> None:
     """Move averaged weights and buffers in place towards those of a network: decay * average + (1 - decay) * net."""
     current = net.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
-        else:
-            value.copy_(current[name])
+    kept = average.state_dict()
+    floats = [name for name, value in kept.items() if value.is_floating_point()]
+    torch._foreach_lerp_([kept[name] for name in floats], [current[name] for name in floats], 1 - decay)
+    for name in kept.keys() - set(floats):
+        kept[name].copy_(current[name])
 
 
 @torch.no_grad()

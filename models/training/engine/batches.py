@@ -124,20 +124,21 @@ class MaskPool:
     """The masks of one stage, drawn when they are first used and kept as bits.
 
     Args:
-        family: of `dpsdata.masks`.
+        family: of `dpsdata.masks`, or several with `+` between, in turn.
         size: side in px.
         seed: of the run.
         purpose: tells the pools of one run apart.
     """
 
     def __init__(self, family: str, size: int, seed: int, purpose: str) -> None:
-        self._family, self._size, self._seed, self._purpose = family, size, seed, purpose
+        self._families, self._size, self._seed, self._purpose = family.split("+"), size, seed, purpose
         self._bits: dict[int, NDArray[np.uint8]] = {}
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Mask number `index` as (S, S) uint8, hole = 1."""
         if index not in self._bits:
-            drawn = make_mask(self._family, self._size, self._size, self._seed, f"{self._purpose}:{index}")
+            family = self._families[index % len(self._families)]
+            drawn = make_mask(family, self._size, self._size, self._seed, f"{self._purpose}:{index}")
             self._bits[index] = np.packbits(drawn)
         flat = np.unpackbits(self._bits[index], count=self._size * self._size)
         return flat.reshape(self._size, self._size)

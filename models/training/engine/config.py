@@ -29,7 +29,7 @@ class LoopConfig(Protocol):
 
     @property
     def mask_family(self) -> str:
-        """Which kind of masks."""
+        """Which kind of masks; several with `+` between come in turn."""
 
     @property
     def learning_rate(self) -> float:
@@ -95,8 +95,11 @@ def check_loop_config(config: LoopConfig) -> None:
             raise UsageError(f"{name}: expected 0 or more, got {getattr(config, name)}")
     if not 0 < config.learning_rate < 1:
         raise UsageError(f"learning_rate: expected a number between 0 and 1, got {config.learning_rate}")
-    if config.mask_family not in MASK_FAMILIES:
-        raise UsageError(f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, got {config.mask_family!r}")
+    if not set(config.mask_family.split("+")) <= set(MASK_FAMILIES):
+        raise UsageError(
+            f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, or several with + between, got "
+            f"{config.mask_family!r}"
+        )
 
 
 def check_counts(counts: Mapping[str, int]) -> None:

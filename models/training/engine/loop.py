@@ -160,7 +160,7 @@ class Trainer:
         for part in self.algorithm.idle_parts(stage):
             part.requires_grad_(False)
         optimisers = [
-            torch.optim.Adam(part.parameters(), self.config.learning_rate, betas=self.config.betas)
+            torch.optim.Adam(part.parameters(), self.config.learning_rate, betas=self.config.betas, fused=True)
             for part in (net, critic)
         ]
         restored, self._critic = self._critic, {}
