@@ -19,8 +19,8 @@ def initialise_weights(net: nn.Module, seed: int, purpose: str) -> None:
     """Draw the first weights of a network in place: the same seed and purpose give the same weights.
 
     Convolutions N(0, 0.02) with bias 0, BatchNorm scale N(1, 0.02) with bias 0, linear layers uniform in
-    +-1/sqrt(inputs), and an adaptive norm begins with scale 1 and shift 0. What is not published, the head behind a stem
-    and the high-pass discriminator, begins as He et al. propose.
+    +-1/sqrt(inputs), and an adaptive norm begins with scale 1 and shift 0. What is not published (the head behind a
+    stem, the high-pass discriminator) begins as He et al. propose.
 
     Args:
         net: a network on the CPU.

@@ -64,8 +64,8 @@ class NetworkCheckpoint:
     def card(self) -> dict[str, Any]:
         """The facts that are written beside the tensors.
 
-        The published pen and stem are left out, as earlier versions did not know another one: their cards, and so the hashes of
-        files, stay what they are.
+        The published pen and stem are left out, as earlier versions knew no other ones: their cards, and so the hashes
+        of files, stay what they are.
         """
         config = asdict(self.config)
         if config.get("pen_diameter") == PUBLISHED_DIAMETER_PX:

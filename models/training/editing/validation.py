@@ -28,8 +28,8 @@ def validate(
 ) -> dict[str, float]:
     """Mean PSNR in the hole in dB, by level, for the network of a stage and, where F has a part, for its result.
 
-    `hedps` (lower is better, see `dpseval`), `sharpness` (1 is the truth's) and `grid` (power at the period of 4 px over
-    that of its neighbours, about 1 without a grid) are those of the composite.
+    `hedps` (lower is better, see `dpseval`), `sharpness` (1 is the truth's) and `grid` (power at the period of 4 px
+    over that of its neighbours, about 1 without a grid) are those of the composite.
     """
     scores: dict[str, list[Tensor]] = {}
     for level in LEVELS if stage.part == "G" else LEVELS[:1]:
