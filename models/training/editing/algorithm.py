@@ -15,7 +15,7 @@ from models.networks.discriminator import HighPassConfig, HighPassDiscriminator,
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
-from models.training.composite_step import train_on_composite
+from models.training.editing.composite_step import train_on_composite
 from models.training.editing.config import TrainConfig
 from models.training.editing.differences import list_differences
 from models.training.editing.rough_batch import prepare_batch

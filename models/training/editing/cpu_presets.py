@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.training.editing.algorithm.config import LossConfig, TrainConfig
 from models.training.editing.algorithm.gpu_presets import lite_training
+from models.training.editing.config import LossConfig, TrainConfig
 from models.training.engine.sampling import SamplingConfig
 
 

@@ -19,8 +19,8 @@ from dpsdata.sketch import (
     truth_sketches,
 )
 from models.networks.published_signs import critic_input, network_input, refiner_inputs, resize, shrink_mask
-from models.training.editing.algorithm.config import TrainConfig
-from models.training.editing.algorithm.schedule import Stage
+from models.training.editing.config import TrainConfig
+from models.training.editing.schedule import Stage
 from models.training.engine.batches import BatchPixels
 
 
