@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, predict, train, export, average, app, recipes, doctor, weights."""
+"""`dps`: edit, synthesize, predict, train, export, app, recipes, doctor, weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dpsdata import __version__
 from dpsdata.cli.weights import weights_app
 from dpsdata.runtime.command_line import describe_room, run_and_exit
 from models.cli.app import register_app
-from models.cli.average import register_average
 from models.cli.doctor import register_doctor
 from models.cli.edit import register_edit_commands
 from models.cli.export import register_export
@@ -24,7 +23,6 @@ register_edit_commands(app)
 register_predict(app)
 register_train(app)
 register_export(app)
-register_average(app)
 register_app(app)
 register_recipes(app)
 register_doctor(app)

@@ -10,16 +10,10 @@ import typer
 if TYPE_CHECKING:
     from models.training.catalogue import AnyTrainConfig
 
-# Written out, since the presets themselves need torch, and `--help` should be quick.
-_PRESETS = (
-    "Deep Plastic Surgery: paper-edit-256, paper-synthesis-256, lite-edit-64, then with --begin-with "
-    "lite-edit-64-polish, lite-edit-64-high, lite-edit-64-sharp, lite-edit-64-level-1, lite-edit-64-settle, "
-    "lite-edit-128-grown, lite-edit-128-joint, lite-edit-128-unit, lite-edit-128-mirror (or lite-edit-128-average, for "
-    "`dps average`), lite-edit-128-pen; lite-edit-128, lite-edit-256, "
-    "lite-synthesis-64 (then lite-synthesis-64-polish), lite-synthesis-256, or tiny (minutes on two CPU cores). Its "
-    "rivals, METHOD being deepfillv2, deepfillv2-guided or scfegan: METHOD (published sizes, 256 px), lite-METHOD-64, "
-    "then with --begin-with lite-METHOD-64-polish, lite-METHOD-64-sharp, lite-METHOD-128-grown; lite-METHOD-128, "
-    "lite-METHOD-256, tiny-METHOD."
+_CONFIGS = (
+    "A TOML file, or a config of the package: tiny (minutes on two CPU cores), lite-edit-256 and lite-synthesis-256 "
+    "(hours of a CPU), paper-edit-256 and paper-synthesis-256 (as published); the baselines: tiny-METHOD, "
+    "lite-METHOD-256 and paper-METHOD-256, METHOD being deepfillv2, deepfillv2-guided or scfegan."
 )
 
 
@@ -29,34 +23,26 @@ def register_train(app: typer.Typer) -> None:
 
 
 def train_command(
-    preset: Annotated[str, typer.Argument(help=_PRESETS)],
-    data: Annotated[Path, typer.Option(help="Folder that `dpsdata build` made, at the preset's resolution.")],
-    out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there goes on.")],
+    config: Annotated[str, typer.Argument(help=_CONFIGS)],
+    data: Annotated[Path, typer.Option(help="Folder that `dpsdata build` made, at the config's resolution.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there is resumed.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     images_scale: Annotated[float, typer.Option(help="Multiply all counts of images, for trials.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    repeat: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN=N",
-            help="Show photos whose ID matches N times in an epoch, such as 'real_*=6'; 0 for never. May be repeated.",
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of the config, such as losses.hole=20 or stage.0.images=500. May be repeated.",
         ),
     ] = None,
-    mirror: Annotated[
-        bool | None,
-        typer.Option(
-            "--mirror/--no-mirror", help="Mirror half of the photos; else as the preset says.", show_default=False
-        ),
-    ] = None,
-    continue_from: Annotated[
-        Path | None, typer.Option(help="light.safetensors of another run, to go on from with a new optimiser.")
-    ] = None,
-    begin_with: Annotated[
+    init_from: Annotated[
         str | None,
         typer.Option(
-            help="Begin with networks of the same sizes, or for half the side: a run of another preset (its folder or "
-            "its light.safetensors), a folder of exported weights, bundled or official."
+            help="Begin with networks of the same sizes, or for half the side: another run (its folder or its "
+            "light.safetensors), a folder of exported weights, bundled or official."
         ),
     ] = None,
     stop_after: Annotated[
@@ -71,30 +57,26 @@ def train_command(
     tensorboard: Annotated[bool, typer.Option(help="Also write event files for TensorBoard.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
 ) -> None:
-    """Train Deep Plastic Surgery (F, then G from coarse to fine) or one of its rivals, and export weights.
+    """Train Deep Plastic Surgery (F, then G from coarse to fine) or one of its baselines, and export weights.
 
     All trainings share data, masks, checkpoints and reports.
     """
     from dataclasses import replace
 
-    from models.training.catalogue import find_any_preset
+    from models.training.catalogue import read_training
     from models.training.engine.loop import Trainer
-    from models.training.engine.sampling import parse_repeats
 
-    config = replace(find_any_preset(preset).scaled(images_scale), seed=seed)
-    sampling = replace(config.sampling, repeats=parse_repeats(repeat)) if repeat else config.sampling
-    config = replace(config, sampling=sampling if mirror is None else replace(sampling, mirror=mirror))
+    training = replace(read_training(config, settings or ()).scaled(images_scale), seed=seed)
     if dry_run:
-        _describe(config, data, out, continue_from, begin_with)
+        _describe(training, data, out, init_from)
         return
     trainer = Trainer(
-        config,
+        training,
         data,
         out,
         device=device,
         precision=precision,
-        continue_from=continue_from,
-        begin_with=begin_with,
+        init_from=init_from,
         stop_after=stop_after,
         tensorboard=tensorboard,
         checkpoint_seconds=checkpoint_seconds,
@@ -102,17 +84,17 @@ def train_command(
     if trainer.accelerator.is_main_process:
         done = trainer.position
         typer.echo(
-            f"{config.name}: {len(trainer.store)} photos on {trainer.device.type}, {precision}, perceptual loss by "
+            f"{training.name}: {len(trainer.store)} photos on {trainer.device.type}, {precision}, perceptual loss by "
             f"{trainer.algorithm.perceptual_name}, into {out}"
         )
         if trainer.begun_with:
-            typer.echo(_say_begun(trainer.begun_with, config))
+            typer.echo(_say_begun(trainer.begun_with, training))
         if done.stage or done.step:
-            typer.echo(f"going on at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
+            typer.echo(f"resumed at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
     weights = trainer.run()
     if trainer.accelerator.is_main_process:
         for name, value in trainer.results.items():
-            typer.echo(f"{name}: {value:.2f} dB")
+            typer.echo(f"{name}: {value:.3f}")
         typer.echo(f"weights: {weights}")
         typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
 
@@ -124,15 +106,13 @@ def _say_begun(begun: dict[str, Any], config: AnyTrainConfig) -> str:
     told = "an unknown number of images" if seen is None else f"{seen:,} images"
     grown = ", grown from half the side" if begun.get("grown") else ""
     stopped = f", of a run that is not at its end (stage {begun['stopped_in']})" if begun.get("stopped_in") else ""
-    own_pen = getattr(config, "pen_diameter", PUBLISHED_DIAMETER_PX)  # rivals have none
+    own_pen = getattr(config, "dilation_diameter", PUBLISHED_DIAMETER_PX)  # baselines have none
     pen = begun.get("pen_diameter", PUBLISHED_DIAMETER_PX)
     changed = "" if pen == own_pen else f", with a pen of {pen} px of 256 at level 1 so far and {own_pen} from here on"
-    return f"begun with networks of {begun['preset'] or 'an unknown preset'} that saw {told}{grown}{stopped}{changed}"
+    return f"begun with networks of {begun['preset'] or 'an unknown training'} that saw {told}{grown}{stopped}{changed}"
 
 
-def _describe(
-    config: AnyTrainConfig, data: Path, out: Path, continue_from: Path | None, begin_with: str | None
-) -> None:
+def _describe(config: AnyTrainConfig, data: Path, out: Path, init_from: str | None) -> None:
     import torch
 
     from models.training.catalogue import make_algorithm
@@ -142,13 +122,13 @@ def _describe(
 
     store, _ = open_training_photos(data, config)
     algorithm = make_algorithm(config, torch.device("cpu"))
-    begun = restore_run(out, config, store.root_hash, algorithm, continue_from, begin_with)
+    begun = restore_run(out, config, store.root_hash, algorithm, init_from)
     algorithm.use_perceptual(begun.perceptual or config.features or choose_perceptual())
     typer.echo(f"{config.name}: {config.resolution} px, {len(store)} photos, perceptual: {algorithm.perceptual_name}")
     if begun.begun_with:
         typer.echo(f"  {_say_begun(begun.begun_with, config)}")
     if begun.position.stage or begun.position.step:
-        typer.echo(f"  goes on at stage {begun.position.stage + 1}, step {begun.position.step}")
+        typer.echo(f"  resumes at stage {begun.position.stage + 1}, step {begun.position.step}")
     for line in algorithm.describe_stages():
         typer.echo(f"  {line}")
     for sentence in algorithm.list_differences():

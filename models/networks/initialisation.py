@@ -53,20 +53,18 @@ def initialise_weights(net: nn.Module, seed: int, purpose: str) -> None:
 
 
 def _draw_kaiming(net: nn.Module, generator: torch.Generator) -> None:
-    """N(0, gain / sqrt(inputs)), since 0.02 is far too small for narrow layers; equal kernels in front of a shuffle.
+    """N(0, gain / sqrt(inputs)), since 0.02 is far too small for narrow layers.
 
-    Source: He et al., ICCV 2015; Aitken et al., arXiv:1707.02937 (equal kernels, so that a shuffle begins smooth).
+    Source: He et al., ICCV 2015.
     """
     gain = math.sqrt(2 / (1 + LEAKY_SLOPE**2))
-    for name, conv in net.named_modules():
+    for conv in net.modules():
         if not isinstance(conv, nn.Conv2d):
             continue
         if conv.bias is not None:
             conv.bias.zero_()
         deviation = gain / math.sqrt(conv.weight[0].numel())
         conv.weight.normal_(0.0, deviation, generator=generator)
-        if name == "spread":
-            conv.weight.copy_(conv.weight[::4].repeat_interleave(4, dim=0))
 
 
 def _draw_convolution(conv: nn.Conv2d, generator: torch.Generator) -> None:

@@ -106,8 +106,8 @@ class Stem(nn.Module):
 class StemHead(nn.Module):
     """From a grid behind a `Stem` back to pixels.
 
-    Up-blocks bring all but the last doubling and a pixel shuffle the last one; two convolutions at full size, which
-    read the input of the network too, take away the grid that a shuffle leaves.
+    Up-blocks and not a pixel shuffle, whose grid stays visible in skin. Two convolutions at full size follow, which
+    read the photo around the hole too, but not the sketch: lines would be copied.
 
     Args:
         in_channels: of the grid.
@@ -118,10 +118,10 @@ class StemHead(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, input_channels: int, factor: int) -> None:
         super().__init__()
-        widths = [in_channels] + [_MIDDLE_CHANNELS] * (factor.bit_length() - 2)
+        doublings = factor.bit_length() - 1
+        widths = [in_channels, *([_MIDDLE_CHANNELS] * (doublings - 1)), _FULL_SIZE_CHANNELS]
         self.ups = nn.ModuleList(UpConv(before, after) for before, after in pairwise(widths))
-        self.spread = reflect_conv(widths[-1], 4 * _FULL_SIZE_CHANNELS)
-        self.join = reflect_conv(_FULL_SIZE_CHANNELS + input_channels, _FULL_SIZE_CHANNELS)
+        self.join = reflect_conv(_FULL_SIZE_CHANNELS + input_channels - 1, _FULL_SIZE_CHANNELS)
         self.last = reflect_conv(_FULL_SIZE_CHANNELS, out_channels)
 
     def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
@@ -136,8 +136,7 @@ class StemHead(nn.Module):
         """
         for up in children(self.ups, nn.Module):
             x = up(F.relu(x))
-        x = F.pixel_shuffle(self.spread(F.relu(x)), 2)
-        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels], dim=1))
+        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels[:, 1:]], dim=1))
         out: Tensor = self.last(F.leaky_relu(x, LEAKY_SLOPE))
         return out
 

@@ -6,17 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.training.editing.presets import find_train_preset
+    from models.training.catalogue import read_training
+    from models.training.editing.config import TrainConfig
     from models.training.engine.loop import Trainer
-from models.training.editing.config import TrainConfig
 
 _HOMES = {
     "TrainConfig": "models.training.editing.config",
     "Trainer": "models.training.engine.loop",
-    "find_train_preset": "models.training.editing.presets",
+    "read_training": "models.training.catalogue",
 }
 
-__all__ = ["TrainConfig", "Trainer", "find_train_preset"]
+__all__ = ["TrainConfig", "Trainer", "read_training"]
 
 
 def __getattr__(name: str) -> Any:

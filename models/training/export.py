@@ -89,18 +89,8 @@ def _write_rival(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Pa
 
 
 def _count_images(facts: dict[str, Any]) -> int | None:
-    """Images seen by all networks, those of the run that this one began with among them; None where unknown.
-
-    Runs of earlier versions state only what was planned, and ran to its end.
-    """
-    config, seen = facts["config"], facts.get("images_seen")
-    if type(seen) is not int and "averaged" in facts:
-        return None
-    if type(seen) is not int:
-        scales = len(config.get("refiner_batches", ()))
-        names = ("fixed_images", "random_images")
-        seen = int(config.get("images", config.get("inpainter_images", 0)))
-        seen += scales * sum(int(config.get(name, 0)) for name in names)
+    """Images seen by all networks, those of the run that this one began with among them; None where unknown."""
+    seen = facts.get("images_seen")
     if not facts.get("begun_with"):
         return seen
     return count_images(seen, facts["begun_with"].get("images_seen"))

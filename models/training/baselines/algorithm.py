@@ -21,11 +21,11 @@ from models.methods.registry import find_method
 from models.methods.weights import find_method_weights
 from models.training.baselines.batch import prepare_rival_batch
 from models.training.baselines.color_map import ColorStrokes
-from models.training.baselines.config import RivalTrainConfig
+from models.training.baselines.config import BaselineTrainConfig
 from models.training.baselines.deepfill_step import train_deepfill
-from models.training.baselines.differences import list_rival_differences
+from models.training.baselines.differences import list_baseline_differences
 from models.training.baselines.scfegan_step import draw_blends, train_scfegan
-from models.training.baselines.stage import RivalStage, plan_rival_stage
+from models.training.baselines.stage import BaselineStage, plan_baseline_stage
 from models.training.baselines.validation import draw_rival_sheet, validate_rival
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
@@ -43,7 +43,7 @@ _LICENCE = (
 )
 
 
-class RivalAlgorithm(Algorithm[RivalStage]):
+class BaselineAlgorithm(Algorithm[BaselineStage]):
     """Trains DeepFillv2, with or without a sketch, or SC-FEGAN.
 
     Args:
@@ -53,11 +53,11 @@ class RivalAlgorithm(Algorithm[RivalStage]):
     Source: baselines.md section 4.
     """
 
-    def __init__(self, config: RivalTrainConfig, device: torch.device) -> None:
+    def __init__(self, config: BaselineTrainConfig, device: torch.device) -> None:
         self.config = config
         self._net = _build(config)
         initialise_glorot(self._net, config.seed, config.method)
-        super().__init__(device, (plan_rival_stage(config),), {"network": self._net})
+        super().__init__(device, (plan_baseline_stage(config),), {"network": self._net})
         is_scfegan = config.method == "scfegan"
         self.strokes = ColorStrokes(config.resolution, config.seed, config.color_share) if is_scfegan else None
 
@@ -73,22 +73,22 @@ class RivalAlgorithm(Algorithm[RivalStage]):
         facts = describe_training(found.card.get("preset"), found.images_seen, found.licence, found.sha256)
         return GivenNetworks(str(found.path), {"network": net.state_dict()}, facts)
 
-    def network(self, stage: RivalStage) -> nn.Module:
+    def network(self, stage: BaselineStage) -> nn.Module:
         """The one network."""
         return self._net
 
-    def make_twin(self, stage: RivalStage) -> nn.Module:
+    def make_twin(self, stage: BaselineStage) -> nn.Module:
         """The network once more."""
         return _build(self.config)
 
-    def make_critic(self, stage: RivalStage) -> nn.Module:
+    def make_critic(self, stage: BaselineStage) -> nn.Module:
         """SN-PatchGAN."""
         critic = PatchCritic(self.config.critic)
         initialise_glorot(critic, self.config.seed, f"critic:{stage.name}")
         return critic
 
     def step(
-        self, parts: StageParts[RivalStage], pixels: BatchPixels, step: int, accelerator: Accelerator
+        self, parts: StageParts[BaselineStage], pixels: BatchPixels, step: int, accelerator: Accelerator
     ) -> dict[str, float]:
         """Draw guides and train; see `train_deepfill` and `train_scfegan`."""
         batch = prepare_rival_batch(pixels, self.config, self.strokes, self.device)
@@ -97,11 +97,11 @@ class RivalAlgorithm(Algorithm[RivalStage]):
         blends = draw_blends(pixels.keys, self.config.seed)
         return train_scfegan(parts, batch, blends, self.config.scfegan_losses, self.loaded_perceptual(), accelerator)
 
-    def validate(self, stage: RivalStage, net: nn.Module, data: ValidationSet) -> dict[str, float]:
+    def validate(self, stage: BaselineStage, net: nn.Module, data: ValidationSet) -> dict[str, float]:
         """Mean PSNR in the hole in dB."""
         return validate_rival(data, self.config, net, self.strokes, self.device)
 
-    def draw_sheet(self, stage: RivalStage, net: nn.Module, data: ValidationSet) -> NDArray[np.uint8]:
+    def draw_sheet(self, stage: BaselineStage, net: nn.Module, data: ValidationSet) -> NDArray[np.uint8]:
         """Truth, what is known, the guides, the results."""
         return draw_rival_sheet(data, self.config, net, self.strokes, self.device)
 
@@ -125,7 +125,7 @@ class RivalAlgorithm(Algorithm[RivalStage]):
 
     def list_differences(self) -> list[str]:
         """Every difference from the published recipe."""
-        return list_rival_differences(self.config, self.perceptual_name)
+        return list_baseline_differences(self.config, self.perceptual_name)
 
     def next_command(self, folder: Path) -> str:
         """How to predict with the weights."""
@@ -137,6 +137,6 @@ class RivalAlgorithm(Algorithm[RivalStage]):
         return folder / f"{self.config.method}.safetensors"
 
 
-def _build(config: RivalTrainConfig) -> DeepFillv2 | ScFegan:
+def _build(config: BaselineTrainConfig) -> DeepFillv2 | ScFegan:
     sizes = config.network
     return DeepFillv2(sizes) if isinstance(sizes, DeepFillv2Config) else ScFegan(sizes)

@@ -14,7 +14,7 @@ from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import smooth_sketch
 from models.baselines.scfegan import demo_noise
 from models.training.baselines.color_map import ColorStrokes
-from models.training.baselines.config import RivalTrainConfig
+from models.training.baselines.config import BaselineTrainConfig
 from models.training.engine.batches import BatchPixels
 
 
@@ -43,7 +43,7 @@ class RivalBatch:
 
 def prepare_rival_batch(
     pixels: BatchPixels,
-    config: RivalTrainConfig,
+    config: BaselineTrainConfig,
     strokes: ColorStrokes | None,
     device: torch.device,
     color_share: float | None = None,

@@ -1,4 +1,4 @@
-"""What one training of a rival does, as frozen configs; every amount of work is counted in images."""
+"""What one training of a baseline does, as frozen configs; every amount of work is counted in images."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class ScFeganLosses:
     drift: float = 0.001
 
 
-@dataclass(frozen=True)
-class RivalTrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class BaselineTrainConfig:
     """One training of DeepFillv2 or SC-FEGAN.
 
     Attributes:
-        name: of the preset; written into the card.
+        name: written into the card.
         method: what is trained.
         resolution: of the built folder, in px. SC-FEGAN enlarges smaller photos to 128 px.
         images: seen in all.
@@ -85,7 +85,7 @@ class RivalTrainConfig:
         betas: of Adam.
         deepfill_losses: used by both kinds of DeepFillv2.
         scfegan_losses: used by SC-FEGAN.
-        average_halflife_images: the averaged weights forget half of the past in so many images.
+        ema_halflife_images: the averaged weights forget half of the past in so many images.
         warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
         cooldown_images: the learning rate falls towards 0 over the last so many images.
         log_images: one line of `stats.jsonl` for about so many images.
@@ -94,7 +94,6 @@ class RivalTrainConfig:
         seed: of everything that is drawn.
         features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
             otherwise the bundled compact HED.
-        follows: the preset whose network a run begins with; empty where it begins with first weights.
         sampling: which photos come how often, and whether mirrored.
     """
 
@@ -112,7 +111,7 @@ class RivalTrainConfig:
     betas: tuple[float, float] = (0.5, 0.999)
     deepfill_losses: DeepFillLosses = field(default_factory=DeepFillLosses)
     scfegan_losses: ScFeganLosses = field(default_factory=ScFeganLosses)
-    average_halflife_images: int = 10_000
+    ema_halflife_images: int = 10_000
     warmup_images: int = 4_000
     cooldown_images: int = 0
     log_images: int = 4_000
@@ -120,7 +119,6 @@ class RivalTrainConfig:
     validation_count: int = 64
     seed: int = 0
     features: PerceptualName | None = None
-    follows: str = ""
     sampling: SamplingConfig = AS_PUBLISHED
 
     def __post_init__(self) -> None:
@@ -158,11 +156,11 @@ class RivalTrainConfig:
             return scfegan_critic_config(self.critic_width)
         return PatchCriticConfig(self.critic_width, sketch=self.method == "deepfillv2-guided")
 
-    def scaled(self, images_scale: float) -> RivalTrainConfig:
+    def scaled(self, images_scale: float) -> BaselineTrainConfig:
         """The same training with all counts of images multiplied, for trials.
 
         Raises:
             UsageError: `images_scale` is not above 0.
         """
-        names = ("images", "validation_images", "log_images", "average_halflife_images")
+        names = ("images", "validation_images", "log_images", "ema_halflife_images")
         return scale_counts(self, images_scale, names, ("warmup_images", "cooldown_images"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.training.baselines.batch import RivalBatch
 from models.training.baselines.config import DeepFillLosses
-from models.training.baselines.stage import RivalStage
+from models.training.baselines.stage import BaselineStage
 from models.training.engine.losses import adversarial_loss, hinge_losses, reconstruction_loss
 from models.training.engine.stage_parts import StageParts, update_weights
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def train_deepfill(
-    parts: StageParts[RivalStage], batch: RivalBatch, losses: DeepFillLosses, accelerator: Accelerator
+    parts: StageParts[BaselineStage], batch: RivalBatch, losses: DeepFillLosses, accelerator: Accelerator
 ) -> dict[str, float]:
     """Update the critic, then DeepFillv2, on one batch.
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from models.training.baselines.config import DeepFillLosses, RivalTrainConfig, ScFeganLosses
-from models.training.baselines.presets import find_rival_preset
+from models.training.baselines.config import BaselineTrainConfig, DeepFillLosses, ScFeganLosses
 from models.training.engine.config import rate_differences
 from models.training.engine.sampling import sampling_differences
 
-_COUNTED = (
-    "resolution",
-    "images",
-    "batch_size",
-    "width",
-    "critic_width",
-    "mask_family",
-    "learning_rate",
-    "betas",
-)
+_PUBLISHED = {
+    "resolution": 256,
+    "images": 2_560_000,  # 160,000 steps of 16, after which a public retraining of DeepFillv2 stopped
+    "batch_size": 16,
+    "width": 48,
+    "critic_width": 64,
+    "mask_family": "deepfillv2",
+    "learning_rate": 1e-4,
+    "betas": (0.5, 0.999),
+}
+_PUBLISHED_SCFEGAN = {**_PUBLISHED, "batch_size": 8, "width": 64, "mask_family": "scfegan"}
 _ALWAYS = (
     "results are averaged weights; published: the last ones",
     "each sample has a mask of its own, from a fixed pool; published: drawn anew, for DeepFillv2 one for a batch",
@@ -30,7 +30,7 @@ _SKETCH = (
 )
 _SCFEGAN = (
     "recalled from the paper, since no training code was released; optimiser, rate, batch and steps are ours",
-    "256 px in the published preset; published: 512 px",
+    "256 px; published: 512 px",
     "differences in the hole count {hole_factor:g} times; published: more than once, without the number",
     "the gradient penalty takes the sum of a sample's scores",
     "the squared scores of true photos are charged to the critic, since for the network they have no gradient",
@@ -41,7 +41,7 @@ _SCFEGAN = (
 )
 
 
-def list_rival_differences(config: RivalTrainConfig, perceptual: str) -> list[str]:
+def list_baseline_differences(config: BaselineTrainConfig, perceptual: str) -> list[str]:
     """Every difference from the published recipe, or choice where nothing was published, one sentence each.
 
     Args:
@@ -64,11 +64,11 @@ def list_rival_differences(config: RivalTrainConfig, perceptual: str) -> list[st
             )
     elif config.method == "deepfillv2-guided":
         found.append(_SKETCH.format(published="HED edges above 0.6"))
-    published = find_rival_preset(config.method)
-    for name in _COUNTED:
-        value, wanted = getattr(config, name), getattr(published, name)
+    published = _PUBLISHED_SCFEGAN if config.method == "scfegan" else _PUBLISHED
+    for name, wanted in published.items():
+        value = getattr(config, name)
         if value != wanted:
-            found.append(f"{name} is {value}; in the published preset: {wanted}")
+            found.append(f"{name} is {value}; as published: {wanted}")
     found += rate_differences(config)
     found += sampling_differences(config.sampling)
     own, usual = (

@@ -20,7 +20,7 @@ from models.training.baselines.scfegan_losses import (
     variation_loss,
     weighted_difference,
 )
-from models.training.baselines.stage import RivalStage
+from models.training.baselines.stage import BaselineStage
 from models.training.engine.losses import PerceptualLoss, adversarial_loss
 from models.training.engine.stage_parts import StageParts, update_weights
 
@@ -35,7 +35,7 @@ def draw_blends(keys: Sequence[str], seed: int) -> Tensor:
 
 
 def train_scfegan(
-    parts: StageParts[RivalStage],
+    parts: StageParts[BaselineStage],
     batch: RivalBatch,
     blends: Tensor,
     losses: ScFeganLosses,

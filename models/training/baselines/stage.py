@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from models.training.baselines.config import RivalTrainConfig
+from models.training.baselines.config import BaselineTrainConfig
 
 
 @dataclass(frozen=True)
-class RivalStage:
+class BaselineStage:
     """The training of one network against its critic.
 
     Attributes:
@@ -30,6 +30,6 @@ class RivalStage:
         return math.ceil(self.images / self.batch_size)
 
 
-def plan_rival_stage(config: RivalTrainConfig) -> RivalStage:
+def plan_baseline_stage(config: BaselineTrainConfig) -> BaselineStage:
     """The stage of a config."""
-    return RivalStage(config.method, config.batch_size, config.mask_count, config.images)
+    return BaselineStage(config.method, config.batch_size, config.mask_count, config.images)

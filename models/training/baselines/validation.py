@@ -9,14 +9,14 @@ from torch import nn
 
 from models.training.baselines.batch import RivalBatch, prepare_rival_batch
 from models.training.baselines.color_map import ColorStrokes
-from models.training.baselines.config import RivalTrainConfig
+from models.training.baselines.config import BaselineTrainConfig
 from models.training.engine.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr
 
 
 @torch.no_grad()
 def validate_rival(
     data: ValidationSet,
-    config: RivalTrainConfig,
+    config: BaselineTrainConfig,
     net: nn.Module,
     strokes: ColorStrokes | None,
     device: torch.device,
@@ -37,7 +37,7 @@ def validate_rival(
 @torch.no_grad()
 def draw_rival_sheet(
     data: ValidationSet,
-    config: RivalTrainConfig,
+    config: BaselineTrainConfig,
     net: nn.Module,
     strokes: ColorStrokes | None,
     device: torch.device,

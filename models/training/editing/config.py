@@ -8,14 +8,14 @@ from typing import Literal, get_args
 from dpsdata.contracts import UsageError
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.networks.config import ModelConfig, PresetName, Task, find_config
-from models.training.engine.config import check_counts, check_loop_config, scale_counts
+from models.training.engine.config import check_counts, check_loop_config, check_scale, scale_counts
 from models.training.engine.losses import PerceptualName
 from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
 DiscriminatorName = Literal["published", "highpass"]
-MOST_ROUGH_MOVES = 4  # the limit of a move is then 80 px of 256, a third of the photo
+MAX_DEFORMATION = 4  # the limit of a move is then 80 px of 256, a third of the photo
 
 
 @dataclass(frozen=True)
@@ -63,31 +63,57 @@ class LossConfig:
             raise UsageError(f"losses: expected weights of 0 or more and a crop from 0.25 to 1, got {self}")
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training, from the first weights of F to the last step of the finest G.
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of a training: a network against its discriminator, with all others frozen.
 
     Attributes:
-        name: of the preset; written into the card.
-        model: preset of the sizes of G, F and D.
+        network: `F`, `G64` (or another resolution of G), or `G` for all resolutions of G at once, by the losses of the
+            finest.
+        images: seen in all.
+        level1_images: of G: how many of them at level 1, at first; the others at random levels.
+        batch: images per step, over all processes.
+        masks: how many masks there are.
+    """
+
+    network: str
+    images: int
+    level1_images: int = 0
+    batch: int = 4
+    masks: int = 4096
+
+    def __post_init__(self) -> None:
+        check_counts({f"{self.network}: {name}": getattr(self, name) for name in ("images", "batch", "masks")})
+        if not 0 <= self.level1_images <= self.images:
+            raise UsageError(f"{self.network}: level1_images: expected 0 to {self.images}, got {self.level1_images}")
+        if self.network not in ("F", "G") and not (self.network[:1] == "G" and self.network[1:].isdecimal()):
+            raise UsageError(f"stage: expected F, G, or G with a resolution such as G64, got {self.network!r}")
+
+    def scaled(self, images_scale: float) -> StageConfig:
+        """The same stage with its images multiplied, at least 1."""
+        level1 = round(self.level1_images * images_scale)
+        images = max(1, level1, round(self.images * images_scale))
+        return replace(self, images=images, level1_images=level1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training of F and G.
+
+    Attributes:
+        name: written into the card.
+        model: sizes of G, F and D, see `models.networks.config`.
         task: `edit` or `synthesis`.
         resolution: of the model and of the built folder, in px.
-        inpainter_images: seen by F.
-        fixed_images: seen by G at each resolution at level 1, at first.
-        random_images: seen by G at each resolution at random levels, afterwards.
-        inpainter_batch: images per step of F.
-        refiner_batches: images per step of G, for each resolution.
-        inpainter_masks: how many masks F is trained with.
-        refiner_masks: the same for G at each resolution.
-        joint: train all resolutions of G at once, by the losses of the finest one and with its batch size and masks,
-            and not from coarse to fine with the coarser ones frozen.
-        mask_family: which kind of masks.
-        rough_moves: how far the lines of rough sketches move, as a multiple of the published moves.
-        pen_diameter: of the pen that G's sketches are dilated with at level 1, px of 256; lines move as far with any.
+        stage: its stages in their order; F before G, which needs it.
+        mask_family: which kind of masks; several with `+` between come in turn.
+        max_deformation: how far the lines of rough sketches move, as a multiple of the published moves.
+        dilation_diameter: of the pen that G's sketches are dilated with at level 1, px of 256; lines move as far with
+            any.
         learning_rate: of Adam, for all networks.
         betas: of Adam.
         losses: weights of the losses.
-        average_halflife_images: the averaged weights forget half of the past in so many images.
+        ema_halflife_images: the averaged weights forget half of the past in so many images.
         warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
         cooldown_images: the learning rate falls towards 0 over the last so many images of each stage.
         log_images: one line of `stats.jsonl` for about so many images.
@@ -96,7 +122,6 @@ class TrainConfig:
         seed: of everything that is drawn.
         features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
             otherwise the bundled compact HED.
-        follows: the preset whose networks a run begins with; empty where it begins with first weights.
         sampling: which photos come how often, and whether mirrored.
         discriminator: `published` sees all of G's or F's photo; `highpass` sees the composite, and what is fine in it.
         level_per_sample: draw a level for each sample of G's batches, not one for the batch.
@@ -106,21 +131,14 @@ class TrainConfig:
     model: PresetName
     task: Task
     resolution: int
-    inpainter_images: int
-    fixed_images: int
-    random_images: int
-    inpainter_batch: int = 4
-    refiner_batches: tuple[int, ...] = (64, 32, 4)
-    inpainter_masks: int = 1024
-    refiner_masks: tuple[int, ...] = (4096, 2048, 1024)
-    joint: bool = False
+    stage: tuple[StageConfig, ...]
     mask_family: str = "dps"
-    rough_moves: float = 1.0
-    pen_diameter: int = PUBLISHED_DIAMETER_PX
+    max_deformation: float = 1.0
+    dilation_diameter: int = PUBLISHED_DIAMETER_PX
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     losses: LossConfig = field(default_factory=LossConfig)
-    average_halflife_images: int = 10_000
+    ema_halflife_images: int = 10_000
     warmup_images: int = 4_000
     cooldown_images: int = 0
     log_images: int = 4_000
@@ -128,41 +146,32 @@ class TrainConfig:
     validation_count: int = 64
     seed: int = 0
     features: PerceptualName | None = None
-    follows: str = ""
     sampling: SamplingConfig = AS_PUBLISHED
     discriminator: DiscriminatorName = "published"
     level_per_sample: bool = False
 
     def __post_init__(self) -> None:
-        sizes = self.networks.refiner.resolutions
-        if len(self.refiner_batches) != len(sizes) or len(self.refiner_masks) != len(sizes):
+        names = [stage.network for stage in self.stage]
+        known = ("F", "G", *(f"G{size}" for size in self.networks.refiner.resolutions))
+        if not names or len(set(names)) < len(names) or not set(names) <= set(known) or "F" in names[1:]:
+            raise UsageError(f"{self.name}: stage: expected F, then some of {', '.join(known[1:])}, got {names}")
+        if not 0 <= self.max_deformation <= MAX_DEFORMATION:
             raise UsageError(
-                f"{self.name}: expected {len(sizes)} refiner_batches and refiner_masks, for {sizes} px, got "
-                f"{self.refiner_batches} and {self.refiner_masks}"
+                f"max_deformation: expected a number from 0 to {MAX_DEFORMATION}, got {self.max_deformation}"
             )
-        counts = {
-            "random_images": self.random_images,
-            "inpainter_batch": self.inpainter_batch,
-            "inpainter_masks": self.inpainter_masks,
-            "refiner_batches": min(self.refiner_batches),
-            "refiner_masks": min(self.refiner_masks),
-        }
-        check_counts(counts)
-        if min(self.inpainter_images, self.fixed_images) < 0:
-            raise UsageError("inpainter_images and fixed_images: expected 0 or more")
-        if not 0 <= self.rough_moves <= MOST_ROUGH_MOVES:
-            raise UsageError(f"rough_moves: expected a number from 0 to {MOST_ROUGH_MOVES}, got {self.rough_moves}")
         if self.discriminator not in get_args(DiscriminatorName):
             raise UsageError(f"discriminator: expected published or highpass, got {self.discriminator!r}")
-        if self.discriminator == "highpass" and (self.joint or len(sizes) > 1):
-            raise UsageError(f"{self.name}: the high-pass discriminator goes with a G of one resolution, not {sizes}")
+        if self.discriminator == "highpass" and len(self.networks.refiner.resolutions) > 1:
+            raise UsageError(
+                f"{self.name}: the high-pass discriminator goes with a G of one resolution, not {known[2:]}"
+            )
         check_loop_config(self)
 
     @property
     def networks(self) -> ModelConfig:
         """Sizes of G, F and D."""
         config = find_config(self.model, self.task, self.resolution)
-        return replace(config, refiner=replace(config.refiner, pen_diameter=self.pen_diameter))
+        return replace(config, refiner=replace(config.refiner, pen_diameter=self.dilation_diameter))
 
     def scaled(self, images_scale: float) -> TrainConfig:
         """The same training with all counts of images multiplied, for trials.
@@ -170,7 +179,7 @@ class TrainConfig:
         Raises:
             UsageError: `images_scale` is not above 0.
         """
-        names = ["random_images", "validation_images", "log_images", "average_halflife_images"]
-        may_be_0 = ["fixed_images", "warmup_images", "cooldown_images"]
-        (names if self.inpainter_images else may_be_0).append("inpainter_images")  # a G alone has no stage of F
-        return scale_counts(self, images_scale, names, may_be_0)
+        check_scale(images_scale)
+        stages = tuple(stage.scaled(images_scale) for stage in self.stage)
+        names = ("validation_images", "log_images", "ema_halflife_images")
+        return scale_counts(replace(self, stage=stages), images_scale, names, ("warmup_images", "cooldown_images"))

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.training.editing.config import EPOCH_IMAGES, TrainConfig
 from models.training.engine.config import rate_differences
 from models.training.engine.sampling import sampling_differences
 
-_RECIPE = {
-    "betas": (0.5, 0.999),
-    "learning_rate": 2e-4,
-    "inpainter_batch": 4,
-    "refiner_batches": (64, 32, 4),
-    "inpainter_images": 50 * EPOCH_IMAGES,
-    "fixed_images": 30 * EPOCH_IMAGES,
-    "random_images": 200 * EPOCH_IMAGES,
-    "mask_family": "dps",
-    "joint": False,
-    "rough_moves": 1.0,
-    "pen_diameter": PUBLISHED_DIAMETER_PX,
-    "inpainter_masks": 1024,
-    "refiner_masks": (4096, 2048, 1024),
-    "model": "published",
+_COMPARED = (
+    "betas",
+    "learning_rate",
+    "mask_family",
+    "max_deformation",
+    "dilation_diameter",
+    "discriminator",
+    "level_per_sample",
+)
+# Images, those of them at level 1, batch and masks.
+_STAGES = {
+    "F": (50 * EPOCH_IMAGES, 0, 4, 1024),
+    "G64": (230 * EPOCH_IMAGES, 30 * EPOCH_IMAGES, 64, 4096),
+    "G128": (230 * EPOCH_IMAGES, 30 * EPOCH_IMAGES, 32, 2048),
+    "G256": (230 * EPOCH_IMAGES, 30 * EPOCH_IMAGES, 4, 1024),
 }
 
 
@@ -48,10 +47,23 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
         found.append("the perceptual loss uses the bundled compact HED (stages 2 and 3); published: VGG19")
     elif not config.losses.published_vgg_scaling:
         found.append("VGG19 sees photos scaled as it was trained; published: four times too much contrast")
-    for name, published in _RECIPE.items():
+    usual = {item.name: item.default for item in fields(config)}
+    for name in _COMPARED:
         value = getattr(config, name)
-        if value != published:
-            found.append(f"{name} is {value}; published: {published}")
+        if value != usual[name]:
+            found.append(f"{name} is {value}; published: {usual[name]}")
+    if config.model != "published":
+        found.append(f"the networks have the sizes of {config.model}; published: others, see the paper's supplement")
+    for stage in config.stage:
+        own = (stage.images, stage.level1_images, stage.batch, stage.masks)
+        wanted = _STAGES.get(stage.network)
+        if own != wanted:
+            told = "none" if wanted is None else "{:,}, {:,}, {} and {:,}".format(*wanted)
+            found.append(
+                "{}: {:,} images, {:,} of them at level 1, in batches of {} with {:,} masks; published: {}".format(
+                    stage.network, *own, told
+                )
+            )
     found += rate_differences(config)
     found += sampling_differences(config.sampling)
     if config.losses.composite and config.task == "edit":

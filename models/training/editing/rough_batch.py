@@ -84,7 +84,7 @@ def prepare_batch(
         draws = draw_rough(pixels.keys, side, side, config.seed)
         draws = RoughDraws(draws.noise, draws.rectangles.to(device))
         move = published_move_px(side, side)
-        sketch = make_rough_sketch(truths[side], level, draws, pen_px, config.rough_moves, move)
+        sketch = make_rough_sketch(truths[side], level, draws, pen_px, config.max_deformation, move)
     else:
         sketch = dilate_sketch(truths[side], level, pen_px)
     sizes = [size for size in config.networks.refiner.resolutions if size <= stage.size]

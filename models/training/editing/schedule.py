@@ -73,19 +73,25 @@ class Stage:
 def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
     """The stages of a training in their order.
 
-    Source: deep_plastic_surgery.md sections 4.2 and 4.3.
+    Source: Yang et al. 2020, section 3.4 and supplementary material.
     """
-    sizes = config.networks.refiner.resolutions
-    size = config.resolution
     stages = []
-    if config.inpainter_images:
-        images, masks = config.inpainter_images, config.inpainter_masks
-        stages.append(Stage(f"F{size}", "F", size, False, config.inpainter_batch, 0, images, masks))
-    counts = (config.fixed_images, config.random_images)
-    if config.joint:
-        batch_size, masks = config.refiner_batches[-1], config.refiner_masks[-1]
-        return (*stages, Stage("G", "G", size, True, batch_size, *counts, masks, is_joint=True))
-    for side, batch_size, masks in zip(sizes, config.refiner_batches, config.refiner_masks, strict=True):
-        finest, each = side == size, config.level_per_sample
-        stages.append(Stage(f"G{side}", "G", side, finest, batch_size, *counts, masks, is_level_per_sample=each))
+    for each in config.stage:
+        is_joint = each.network == "G"
+        size = config.resolution if each.network in ("F", "G") else int(each.network[1:])
+        part: Literal["F", "G"] = "F" if each.network == "F" else "G"
+        stages.append(
+            Stage(
+                name=f"F{size}" if part == "F" else each.network,
+                part=part,
+                size=size,
+                is_finest=part == "G" and size == config.resolution,
+                batch_size=each.batch,
+                fixed_images=each.level1_images,
+                random_images=each.images - each.level1_images,
+                mask_count=each.masks,
+                is_joint=is_joint,
+                is_level_per_sample=config.level_per_sample,
+            )
+        )
     return tuple(stages)

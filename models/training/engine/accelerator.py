@@ -45,6 +45,8 @@ def wrap_network(net: nn.Module, accelerator: Accelerator) -> nn.Module:
     """The network as several processes train it together; unchanged where there is one process."""
     if accelerator.num_processes == 1:
         return net
+    if accelerator.device.type == "cuda":  # statistics over the whole batch, as one process has them
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
     wrapped: nn.Module = accelerator.prepare_model(net)
     return wrapped
 

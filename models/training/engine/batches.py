@@ -165,6 +165,15 @@ def order_photos(count: int, seed: int, stage_name: str, epoch: int) -> NDArray[
     return keyed_generator(seed, f"{stage_name}:{epoch}", "train-order").permutation(count)
 
 
+def check_share(stage: StagePlan, processes: int) -> None:
+    """Raise UsageError where a batch cannot be shared evenly."""
+    if stage.batch_size % processes:
+        raise UsageError(
+            f"{stage.name}: a batch of {stage.batch_size} cannot be shared by {processes} processes; "
+            "start as many as divide it"
+        )
+
+
 class BatchSource:
     """The batches of one stage: the same for any start, process count or number of readers.
 
@@ -189,11 +198,7 @@ class BatchSource:
         share: tuple[int, int] = (0, 1),
         sampling: SamplingConfig = AS_PUBLISHED,
     ) -> None:
-        if stage.batch_size % share[1]:
-            raise UsageError(
-                f"{stage.name}: a batch of {stage.batch_size} cannot be shared by {share[1]} processes; "
-                "start as many as divide it"
-            )
+        check_share(stage, share[1])
         self._store, self._stage, self._seed, self._share = store, stage, seed, share
         self._masks = MaskPool(mask_family, store.size, seed, stage.name)
         self._photos, self._copies = repeat_photos(store.ids, sampling)

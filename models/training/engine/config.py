@@ -21,7 +21,7 @@ class LoopConfig(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the preset."""
+        """Of the training, such as the name of its file."""
 
     @property
     def resolution(self) -> int:
@@ -40,7 +40,7 @@ class LoopConfig(Protocol):
         """Of Adam."""
 
     @property
-    def average_halflife_images(self) -> int:
+    def ema_halflife_images(self) -> int:
         """The averaged weights forget half of the past in so many images."""
 
     @property
@@ -72,10 +72,6 @@ class LoopConfig(Protocol):
         """Of the perceptual loss, where its weights are made for them; None for those that are installed."""
 
     @property
-    def follows(self) -> str:
-        """The preset whose networks a run begins with; empty where it begins with first weights."""
-
-    @property
     def sampling(self) -> SamplingConfig:
         """Which photos come how often, and whether mirrored."""
 
@@ -88,7 +84,7 @@ _C = TypeVar("_C", bound=LoopConfig)
 
 def check_loop_config(config: LoopConfig) -> None:
     """Raise UsageError where a value that the loop reads makes no sense."""
-    names = ("average_halflife_images", "log_images", "validation_images", "validation_count")
+    names = ("ema_halflife_images", "log_images", "validation_images", "validation_count")
     check_counts({name: getattr(config, name) for name in names})
     for name in ("warmup_images", "cooldown_images"):
         if getattr(config, name) < 0:
@@ -109,10 +105,15 @@ def check_counts(counts: Mapping[str, int]) -> None:
             raise UsageError(f"{name}: expected at least 1, got {count}")
 
 
-def scale_counts(config: _C, images_scale: float, names: Sequence[str], may_be_0: Sequence[str]) -> _C:
-    """A config with counts of images multiplied, those of `names` to at least 1; raise UsageError for a scale of 0."""
+def check_scale(images_scale: float) -> None:
+    """Raise UsageError unless counts of images can be multiplied by this."""
     if not 0 < images_scale < float("inf"):
         raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
+
+
+def scale_counts(config: _C, images_scale: float, names: Sequence[str], may_be_0: Sequence[str]) -> _C:
+    """A config with counts of images multiplied, those of `names` to at least 1; raise UsageError for a scale of 0."""
+    check_scale(images_scale)
     if images_scale == 1:
         return config
     counts = {name: max(1, round(getattr(config, name) * images_scale)) for name in names}
@@ -121,7 +122,7 @@ def scale_counts(config: _C, images_scale: float, names: Sequence[str], may_be_0
 
 def rate_differences(config: LoopConfig) -> list[str]:
     """How the course of the learning rate differs from the published one, which is constant."""
-    rises = f"rises over the first {config.warmup_images:,} images" if config.follows and config.warmup_images else ""
+    rises = f"rises over the first {config.warmup_images:,} images" if config.warmup_images else ""
     falls = f"falls over the last {config.cooldown_images:,} images" if config.cooldown_images else ""
     told = " and ".join(filter(None, (rises, falls)))
     return [f"the learning rate {told} of each stage; published: constant"] if told else []

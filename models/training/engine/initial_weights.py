@@ -99,7 +99,7 @@ def read_given_light(path: Path) -> GivenNetworks:
     if isinstance(card.get("stage"), str):
         facts["stopped_in"] = card["stage"]
     if "refiner" in groups and isinstance(config, dict):
-        facts |= _pen_facts(config.get("pen_diameter", PUBLISHED_DIAMETER_PX))
+        facts |= _pen_facts(config.get("dilation_diameter", config.get("pen_diameter", PUBLISHED_DIAMETER_PX)))
     return GivenNetworks(str(path), groups, facts, card)
 
 

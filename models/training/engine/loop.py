@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,11 +19,12 @@ from tqdm import tqdm
 
 from dpsdata.contracts import UsageError
 from dpsdata.dataset.manifest import read_dataset
+from dpsdata.runtime.lock_file import lock_folder
 from models.training.catalogue import AnyTrainConfig, make_algorithm
 from models.training.engine import state as run_state
 from models.training.engine.accelerator import average_towards, make_accelerator, share_between_processes, wrap_network
 from models.training.engine.algorithm import Algorithm
-from models.training.engine.batches import BatchSource, open_training_photos
+from models.training.engine.batches import BatchSource, check_share, open_training_photos
 from models.training.engine.config import learning_rate_at
 from models.training.engine.losses import PerceptualName, choose_perceptual
 from models.training.engine.reporting import RunReport
@@ -39,9 +44,7 @@ class Trainer:
         device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
         precision: `fp32` or `bf16`.
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
-        continue_from: a `light.safetensors` of another run with this config, used where `out` holds no checkpoint: the
-            run goes on where that one was.
-        begin_with: networks to begin with, of the same sizes or for half the side: a run of another config (its folder
+        init_from: networks to begin with, of the same sizes or for half the side: a run of another config (its folder
             or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. The critic of a run
             is taken too, where the training has one stage and that run was stopped in the stage of this name.
         stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
@@ -64,8 +67,7 @@ class Trainer:
         device: str = "auto",
         precision: str = "fp32",
         perceptual: PerceptualName | None = None,
-        continue_from: Path | None = None,
-        begin_with: str | os.PathLike[str] | None = None,
+        init_from: str | os.PathLike[str] | None = None,
         stop_after: int | None = None,
         tensorboard: bool = False,
         checkpoint_seconds: float = 600.0,
@@ -78,9 +80,12 @@ class Trainer:
         self.algorithm: Algorithm[Any] = make_algorithm(config, self.device)
         self.stages = self.algorithm.stages
         self._checkpoint_seconds = checkpoint_seconds
+        self._is_interrupted = False
         self._stop_after = self._check_stop(stop_after)
-        typed = None if begin_with is None else os.fspath(begin_with)
-        begun = restore_run(out, config, self.store.root_hash, self.algorithm, continue_from, typed)
+        for stage in self.stages:
+            check_share(stage, self.accelerator.num_processes)
+        typed = None if init_from is None else os.fspath(init_from)
+        begun = restore_run(out, config, self.store.root_hash, self.algorithm, typed)
         self.position, self.results = begun.position, dict(begun.results)
         self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
         self._critic: dict[str, Any] = dict(begun.critic)
@@ -99,7 +104,6 @@ class Trainer:
             "precision": precision,
             "process_count": self.accelerator.num_processes,
             "accelerate": version("accelerate"),
-            "continued_from": continue_from.name if continue_from else None,
             "begun_with": self.begun_with,
         }
 
@@ -120,13 +124,26 @@ class Trainer:
     def run(self) -> Path:
         """Train to the end and export the averaged networks.
 
+        Ctrl-C and SIGTERM end the run after the step under way, with a checkpoint.
+
         Returns:
             The folder of weights.
 
         Raises:
+            KeyboardInterrupt: it was interrupted; what was done is saved.
+            EnvironmentFailure: another training writes into the run folder.
             DivergedError: a loss or gradient is not finite any more.
             MissingError: a photo is missing or has another size.
         """
+        lock = lock_folder(self.out, self.out / ".lock", "training") if self._is_main else nullcontext()
+        with lock, self._saved_on_signals():
+            return self._run()
+
+    @property
+    def _is_main(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    def _run(self) -> Path:
         self._report.begin_at(self.position)
         self._write_card({"status": "running"})
         if self._is_stopped and "average" in self._critic:  # stopped before; its networks are those that go on
@@ -142,6 +159,24 @@ class Trainer:
         self._write_card({"status": status, "results": self.results, "images_seen": self.images_seen})
         self.accelerator.wait_for_everyone()
         return folder
+
+    @contextmanager
+    def _saved_on_signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM waits for the step under way; the second one does not."""
+
+        def interrupt(number: int, _: object) -> None:
+            self._is_interrupted = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @property
     def _is_stopped(self) -> bool:
@@ -210,10 +245,16 @@ class Trainer:
             self.position = self.position._replace(step=step + 1)
             self._report_step(parts, average)
             is_last = self.position.step == stage.step_count
-            is_due = time.monotonic() - saved_at >= self._checkpoint_seconds or self._is_stopped
-            if is_due and not is_last:
+            is_due = time.monotonic() - saved_at >= self._checkpoint_seconds
+            if (is_due or self._is_stopped or self._is_interrupted) and not is_last:
                 self._save(parts, average)
                 saved_at = time.monotonic()
+            if self._is_interrupted and not is_last:
+                progress.close()
+                self._write_card({"status": "interrupted"})
+                if self._is_main:
+                    tqdm.write(f"saved {self.out / run_state.STATE_FILE}: {self.images_seen:,} images seen")
+                raise KeyboardInterrupt
             if self._is_stopped and not is_last:
                 self._take_average(parts, average)
                 return
@@ -229,7 +270,7 @@ class Trainer:
         parts.bare_net.requires_grad_(False).eval()
 
     def _decay(self, stage: StagePlan, step: int) -> float:
-        settled = 0.5 ** (stage.batch_size / self.config.average_halflife_images)
+        settled = 0.5 ** (stage.batch_size / self.config.ema_halflife_images)
         return float(min(settled, (1 + step) / (10 + step)))
 
     def _report_step(self, parts: StageParts[Any], average: nn.Module) -> None:

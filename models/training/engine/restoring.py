@@ -58,8 +58,7 @@ def restore_run(
     config: LoopConfig,
     root_hash: str,
     algorithm: Algorithm[Any],
-    continue_from: Path | None = None,
-    begin_with: str | None = None,
+    init_from: str | None = None,
 ) -> Beginning:
     """Load the checkpoint in `out`, or what a run begins with, into the networks of an algorithm.
 
@@ -68,28 +67,25 @@ def restore_run(
         config: of the training.
         root_hash: of the dataset.
         algorithm: its networks are filled.
-        continue_from: a light checkpoint of this config, used where `out` holds none.
-        begin_with: networks of the same sizes, or those for half the side, used where `out` holds no checkpoint: a
+        init_from: networks of the same sizes, or those for half the side, used where `out` holds no checkpoint: a
             light checkpoint or the run folder that holds it, a folder of exported weights, `bundled` or `official`.
 
     Raises:
-        UsageError: both are given, a checkpoint belongs to another config or dataset or to a run that began with first
+        UsageError: a checkpoint belongs to another config or dataset or to a run that began with first
             weights, two files hold the same network, or this training needs networks to begin with.
         MissingError: a checkpoint is damaged, or of other networks.
     """
-    if continue_from and begin_with:
-        raise UsageError("continue-from and begin-with exclude each other: give one of them")
     path = out / run_state.STATE_FILE
     if path.exists():
-        saved = run_state.load_state(path, config, root_hash, algorithm.device)
+        saved = run_state.load_state(path, config, root_hash)
         _fill(algorithm.nets, saved, str(path))
         begun_with = saved.get("begun_with")
-        if begun_with is None and begin_with is not None:
+        if begun_with is None and init_from is not None:
             if "begun_with" in saved:
                 raise UsageError(
-                    f"{out}: this run began with first weights; leave --begin-with out, or name another OUT"
+                    f"{out}: this run began with first weights; leave --init-from out, or name another OUT"
                 )
-            begun_with = _read_given(algorithm, begin_with).facts  # earlier versions did not keep it
+            begun_with = _read_given(algorithm, init_from).facts  # earlier versions did not keep it
         return Beginning(
             Position(*saved["position"]),
             dict(saved["results"]),
@@ -99,19 +95,8 @@ def restore_run(
             saved["perceptual"],
             begun_with,
         )
-    if continue_from is not None:
-        tensors, card = run_state.read_light(continue_from)
-        if not run_state.is_same_config(card["config"], config):
-            raise UsageError(f"{continue_from}: it was trained with another config; pass the same preset and options")
-        _fill(algorithm.nets, tensors, str(continue_from))
-        done = Position(*card["position"])
-        critic: dict[str, Any] = {key: tensors[key] for key in LIGHT_EXTRAS if key in tensors}
-        return Beginning(
-            Position(done.stage, done.step, done.step), critic=critic, perceptual=card["perceptual"],
-            begun_with=card.get("begun_with"),
-        )  # fmt: skip
-    if begin_with is not None:
-        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_given(algorithm, begin_with))
+    if init_from is not None:
+        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_given(algorithm, init_from))
     _check_first_weights(config, algorithm)
     return Beginning()
 
@@ -148,23 +133,18 @@ def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], gi
     return Beginning(Position(0, 0, 0), critic=critic, begun_with={**given.facts, "grown": bool(grown)})
 
 
-def _read_given(algorithm: Algorithm[Any], begin_with: str) -> GivenNetworks:
-    light = find_light(begin_with)
-    return algorithm.read_weights(find_exported(begin_with)) if light is None else read_given_light(light)
+def _read_given(algorithm: Algorithm[Any], init_from: str) -> GivenNetworks:
+    light = find_light(init_from)
+    return algorithm.read_weights(find_exported(init_from)) if light is None else read_given_light(light)
 
 
 def _check_first_weights(config: LoopConfig, algorithm: Algorithm[Any]) -> None:
     """Raise UsageError where first weights are no beginning for this training."""
-    if config.follows:
-        raise UsageError(
-            f"{config.name} goes on from {config.follows}; pass --begin-with RUN/{run_state.LIGHT_FILE} of such a run, "
-            "or --begin-with WEIGHTS, a folder of exported weights, bundled or official"
-        )
     stages = algorithm.stage_nets().values()
     for name, net in algorithm.nets.items():
         if not any(stage_net is part for stage_net in stages for part in net.modules()):
             raise UsageError(
-                f"{config.name} trains no {name}; pass --begin-with RUN of a run that did, or weights that hold it"
+                f"{config.name} trains no {name}; pass --init-from RUN of a run that did, or weights that hold it"
             )
 
 

@@ -31,21 +31,12 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         for pattern, times in self.repeats:
             if not pattern or not 0 <= times <= MOST_REPEATS:
-                raise UsageError(f"repeat: expected PATTERN=N with N from 0 to {MOST_REPEATS}, got {pattern}={times}")
+                raise UsageError(
+                    f"repeats: expected [PATTERN, N] with N from 0 to {MOST_REPEATS}, got [{pattern!r}, {times}]"
+                )
 
 
 AS_PUBLISHED = SamplingConfig()
-
-
-def parse_repeats(typed: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """`PATTERN=N`, as it is typed, to pairs; raise UsageError where one is not that."""
-    pairs = []
-    for text in typed:
-        pattern, _, times = text.rpartition("=")
-        if not pattern or not times.isdecimal():
-            raise UsageError(f"repeat: expected PATTERN=N, such as 'real_*=6', got {text!r}")
-        pairs.append((pattern, int(times)))
-    return tuple(pairs)
 
 
 def repeat_photos(ids: Sequence[str], sampling: SamplingConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -65,10 +56,10 @@ def repeat_photos(ids: Sequence[str], sampling: SamplingConfig) -> tuple[NDArray
     for pattern, count in sampling.repeats:
         matches = np.array([fnmatchcase(each, pattern) for each in ids], np.bool_)
         if not matches.any():
-            raise UsageError(f"repeat: no photo matches {pattern!r}; IDs are such as {', '.join(ids[:3])}")
+            raise UsageError(f"repeats: no photo matches {pattern!r}; IDs are such as {', '.join(ids[:3])}")
         times[matches] = count
     if not times.any():
-        raise UsageError("repeat: every photo would come 0 times")
+        raise UsageError("repeats: every photo would come 0 times")
     photos = np.repeat(np.arange(len(ids)), times)
     first = np.repeat(np.cumsum(times) - times, times)
     return photos, np.arange(len(photos)) - first

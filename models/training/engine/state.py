@@ -79,7 +79,7 @@ def write_state(path: Path, payload: Mapping[str, Any]) -> None:
     write_bytes_atomic(path, buffer.getvalue())
 
 
-def load_state(path: Path, config: LoopConfig, root_hash: str, device: torch.device) -> dict[str, Any]:
+def load_state(path: Path, config: LoopConfig, root_hash: str) -> dict[str, Any]:
     """Read the state of a run; nothing in it is executed.
 
     Raises:
@@ -87,7 +87,12 @@ def load_state(path: Path, config: LoopConfig, root_hash: str, device: torch.dev
         UsageError: it belongs to another config or dataset.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        # On the CPU: `load_state_dict` brings each tensor to where its network is.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise MissingError(
+            f"{path}: cannot be read ({error.strerror or error}); nothing is lost, run it again"
+        ) from None
     except Exception as error:
         raise MissingError(f"{path}: this checkpoint is damaged ({type(error).__name__}); {_AGAIN}") from None
     if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:

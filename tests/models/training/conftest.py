@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.training.editing.config import TrainConfig
-from models.training.editing.presets import find_train_preset
+from models.training.catalogue import read_training
+from models.training.editing.config import StageConfig, TrainConfig
 
 
 @pytest.fixture(scope="session")
@@ -24,18 +24,13 @@ def built(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def quick() -> TrainConfig:
     """Two or three steps of every stage, on batches of two."""
+    g = [StageConfig(network=f"G{size}", images=6, level1_images=2, batch=2, masks=16) for size in (16, 32, 64)]
     return replace(
-        find_train_preset("tiny"),
+        read_training("tiny"),
         name="quick",
-        inpainter_images=6,
-        fixed_images=2,
-        random_images=4,
-        inpainter_batch=2,
-        refiner_batches=(2, 2, 2),
+        stage=(StageConfig(network="F", images=6, batch=2, masks=16), *g),
         log_images=4,
         validation_images=4,
         validation_count=2,
         warmup_images=4,
-        inpainter_masks=16,
-        refiner_masks=(16, 16, 16),
     )

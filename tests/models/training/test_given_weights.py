@@ -17,10 +17,8 @@ from models.editing.loading import load_editing_net
 from models.networks.config import lite_config
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
-from models.training.baselines.presets import find_rival_preset
-from models.training.catalogue import find_any_preset, make_algorithm
-from models.training.editing.config import TrainConfig
-from models.training.editing.presets import find_train_preset
+from models.training.catalogue import make_algorithm, read_training
+from models.training.editing.config import StageConfig, TrainConfig
 from models.training.engine.initial_weights import GivenNetworks, find_exported, find_light, read_editing_weights
 from models.training.engine.loop import Trainer
 from models.training.engine.restoring import begin_run, restore_run
@@ -38,6 +36,13 @@ def run(built: Path, quick: TrainConfig, tmp_path_factory: pytest.TempPathFactor
     return out
 
 
+def lite_training(task: Task, size: int) -> TrainConfig:
+    """A training of `lite` networks, as those of 64 and 128 px that are bundled."""
+    sizes = [side for side in (64, 128) if side <= size]
+    stages = tuple(StageConfig(network=name, images=8) for name in ("F", *(f"G{side}" for side in sizes)))
+    return TrainConfig(name="lite", model="lite", task=task, resolution=size, stage=stages)
+
+
 def refiner_and_inpainter(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     nets = trainer.algorithm.nets
     return nets["refiner"].state_dict(), nets["inpainter"].state_dict()
@@ -48,7 +53,7 @@ def test_a_run_begins_with_exported_weights(run: Path, built: Path, quick: Train
     export_run(run, tmp_path / "small", "for tests alone")
     other = replace(quick, name="other")
     for folder, tolerance in ((run / "weights", 0.0), (tmp_path / "small", 2e-3), (run, 0.0)):
-        trainer = Trainer(other, built, tmp_path / f"out-{folder.name}", device="cpu", begin_with=folder)
+        trainer = Trainer(other, built, tmp_path / f"out-{folder.name}", device="cpu", init_from=folder)
         refiner, inpainter = refiner_and_inpainter(trainer)
         for key, value in read_state(run / "weights/G32.safetensors")[0].items():
             assert torch.allclose(refiner[f"scales.32.{key}"], value, rtol=tolerance, atol=tolerance), key
@@ -117,16 +122,16 @@ def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
 def test_a_checkpoint_says_itself_what_it_began_with(
     run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="this run began with first weights; leave --begin-with out"):
-        Trainer(quick, built, run, device="cpu", begin_with=run)
-    config = replace(quick, name="follower", follows=quick.name, cooldown_images=4)
+    with pytest.raises(UsageError, match="this run began with first weights; leave --init-from out"):
+        Trainer(quick, built, run, device="cpu", init_from=run)
+    config = replace(quick, name="follower", cooldown_images=4)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    Trainer(config, built, whole, device="cpu", begin_with=run).run()
+    Trainer(config, built, whole, device="cpu", init_from=run).run()
     shutil.copytree(run, tmp_path / "gone")
-    first = Trainer(config, built, killed, device="cpu", begin_with=tmp_path / "gone", checkpoint_seconds=0)
+    first = Trainer(config, built, killed, device="cpu", init_from=tmp_path / "gone", checkpoint_seconds=0)
     first._run_stage(first.stages[0])
     shutil.rmtree(tmp_path / "gone")
-    Trainer(config, built, killed, device="cpu", begin_with=tmp_path / "gone").run()
+    Trainer(config, built, killed, device="cpu", init_from=tmp_path / "gone").run()
     for name in ("weights/G64.safetensors", "weights/F64.safetensors", "stats.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
     assert json.loads((killed / "weights/G64.json").read_text())["images_seen"] == 2 * 24
@@ -136,12 +141,12 @@ def test_a_run_that_is_not_at_its_end_is_named(run: Path, built: Path, quick: Tr
     from models.cli.train import _say_begun
 
     half, other = tmp_path / "half", replace(quick, name="other")
-    early = json.loads((run / "card.json").read_text())["images_seen"] - quick.refiner_batches[-1]
+    early = json.loads((run / "card.json").read_text())["images_seen"] - quick.stage[-1].batch
     Trainer(quick, built, half, device="cpu", stop_after=early).run()
-    begun = Trainer(other, built, tmp_path / "x", device="cpu", begin_with=half).begun_with
+    begun = Trainer(other, built, tmp_path / "x", device="cpu", init_from=half).begun_with
     assert begun is not None
     assert _say_begun(begun, other).endswith(f"saw {early} images, of a run that is not at its end (stage G64)")
-    begun = Trainer(other, built, tmp_path / "y", device="cpu", begin_with=run).begun_with
+    begun = Trainer(other, built, tmp_path / "y", device="cpu", init_from=run).begun_with
     assert begun is not None
     assert "stopped_in" not in begun
     assert _say_begun(begun, other).endswith(" images")
@@ -151,16 +156,20 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
     """Its config has not the values that came later, which were their defaults."""
     Trainer(quick, built, tmp_path, device="cpu")._save(None, None)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert state["config"].pop("rough_moves") == 1.0
+    assert state["config"].pop("max_deformation") == 1.0
     assert state["config"].pop("cooldown_images") == 0
     assert state["config"]["losses"].pop("own") == 1.0
     assert state["config"]["losses"].pop("composite") is False
-    assert state["config"].pop("pen_diameter") == 21
+    assert state["config"].pop("dilation_diameter") == 21
     torch.save(state, tmp_path / "state.pt")
     assert Trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
     less = replace(quick, losses=replace(quick.losses, own=0.5))
     pasted = replace(quick, losses=replace(quick.losses, composite=True))
-    changed = (replace(quick, rough_moves=1.5), replace(quick, cooldown_images=2), replace(quick, pen_diameter=13))
+    changed = (
+        replace(quick, max_deformation=1.5),
+        replace(quick, cooldown_images=2),
+        replace(quick, dilation_diameter=13),
+    )
     for other in (*changed, replace(quick, seed=1), less, pasted):
         with pytest.raises(UsageError, match="begun with another config"):
             Trainer(other, built, tmp_path, device="cpu")
@@ -175,7 +184,7 @@ def test_the_pen_goes_with_the_networks_and_a_change_is_said(
 ) -> None:
     from models.cli.train import _say_begun
 
-    config, small = replace(quick, name="pen", pen_diameter=13), tmp_path / "small"
+    config, small = replace(quick, name="pen", dilation_diameter=13), tmp_path / "small"
     narrow = tmp_path / "narrow"
     Trainer(config, built, narrow, device="cpu").run()
     export_run(narrow, small, "for tests alone")
@@ -183,11 +192,11 @@ def test_the_pen_goes_with_the_networks_and_a_change_is_said(
         assert load_editing_net(folder).refiner.config.pen_diameter == 13
     assert load_editing_net(run / "weights").refiner.config.pen_diameter == 21
     for given in (narrow, small):
-        begun = Trainer(quick, built, tmp_path / "wide", device="cpu", begin_with=given).begun_with
+        begun = Trainer(quick, built, tmp_path / "wide", device="cpu", init_from=given).begun_with
         assert begun is not None
         assert _say_begun(begun, quick).endswith(", with a pen of 13 px of 256 at level 1 so far and 21 from here on")
         assert "pen" not in _say_begun({**begun, "preset": "x"}, config)
-    begun = Trainer(config, built, tmp_path / "other", device="cpu", begin_with=run).begun_with
+    begun = Trainer(config, built, tmp_path / "other", device="cpu", init_from=run).begun_with
     assert begun is not None
     assert _say_begun(begun, config).endswith(", with a pen of 21 px of 256 at level 1 so far and 13 from here on")
 
@@ -195,18 +204,18 @@ def test_the_pen_goes_with_the_networks_and_a_change_is_said(
 def test_every_stage_of_a_run_that_follows_another_warms_up(
     run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
-    following = replace(quick, name="following", follows=quick.name)
-    trainer = Trainer(following, built, tmp_path / "following", device="cpu", begin_with=run)
+    following = replace(quick, name="following")
+    trainer = Trainer(following, built, tmp_path / "following", device="cpu", init_from=run)
     trainer._run_stage(trainer.stages[0])
     assert trainer.position == (1, 0, 0)
 
 
 def test_networks_for_half_the_side_are_grown(tmp_path: Path) -> None:
-    config = find_any_preset("lite-edit-128-grown")
+    config = lite_training("edit", 128)
     algorithm = make_algorithm(config, CPU)
     small = lite_config("edit", 64)
     export_weights(tmp_path, Refiner(small.refiner), Inpainter(small.inpainter), {})
-    begun = restore_run(Path("nowhere"), config, "hash", algorithm, begin_with=str(tmp_path))
+    begun = restore_run(Path("nowhere"), config, "hash", algorithm, init_from=str(tmp_path))
     assert begun.begun_with is not None
     assert begun.begun_with["grown"]
     refiner = algorithm.nets["refiner"].state_dict()
@@ -215,9 +224,9 @@ def test_networks_for_half_the_side_are_grown(tmp_path: Path) -> None:
 
 
 def test_bundled_networks_are_a_beginning_for_both_tasks() -> None:
-    for task, preset in (("edit", "lite-edit-128-grown"), ("synthesis", "lite-synthesis-64-polish")):
-        config = find_any_preset(preset)
-        begun = restore_run(Path("nowhere"), config, "hash", make_algorithm(config, CPU), begin_with="bundled")
+    for task, size in (("edit", 128), ("synthesis", 64)):
+        config = lite_training(task, size)
+        begun = restore_run(Path("nowhere"), config, "hash", make_algorithm(config, CPU), init_from="bundled")
         assert begun.begun_with is not None
         sources = bundled_sources("edit" if task == "edit" else "synthesis")
         assert set(begun.begun_with["sha256"]) == {path.name for path in sources.values()}
@@ -236,22 +245,22 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
         ("refiner", "it holds G, and this preset begins with F and G"),
     ):
         with pytest.raises(MissingError, match=said):
-            Trainer(other, built, tmp_path / "out", device="cpu", begin_with=tmp_path / folder)
+            Trainer(other, built, tmp_path / "out", device="cpu", init_from=tmp_path / folder)
     with pytest.raises(MissingError, match="does not fit this preset"):
-        Trainer(find_any_preset("tiny"), built, tmp_path / "out", device="cpu", begin_with="bundled")
+        Trainer(read_training("tiny"), built, tmp_path / "out", device="cpu", init_from="bundled")
 
 
 def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
-    grown = find_rival_preset("lite-scfegan-128-grown")
+    grown = replace(read_training("lite-scfegan-256"), resolution=128)
     algorithm = make_algorithm(grown, CPU)
-    begun = restore_run(Path("nowhere"), grown, "hash", algorithm, begin_with="bundled")
+    begun = restore_run(Path("nowhere"), grown, "hash", algorithm, init_from="bundled")
     assert begun.begun_with is not None
     assert type(begun.begun_with["images_seen"]) is int
     assert "research use" in begun.begun_with["licence"]
-    tiny = replace(find_rival_preset("tiny-deepfillv2"), images=4, width=4, critic_width=4, mask_count=4)
+    tiny = replace(read_training("tiny-deepfillv2"), images=4, width=4, critic_width=4, mask_count=4)
     Trainer(tiny, built, tmp_path / "first", device="cpu").run()
     weights = tmp_path / "first/weights"
-    second = Trainer(replace(tiny, name="x"), built, tmp_path / "second", device="cpu", begin_with=weights)
+    second = Trainer(replace(tiny, name="x"), built, tmp_path / "second", device="cpu", init_from=weights)
     assert second.begun_with is not None
     assert second.begun_with["licence"].startswith("Trained by this project's own code")
     own = second.algorithm.nets["network"].state_dict()
@@ -263,7 +272,7 @@ def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: 
     assert card["licence"] == "CC BY-NC 4.0", "of the networks that it began with"
     assert card["images_seen"] == 34_004
     with pytest.raises(MissingError, match=r"no scfegan\.safetensors"):
-        Trainer(find_rival_preset("tiny-scfegan"), built, tmp_path / "x", device="cpu", begin_with=weights)
+        Trainer(read_training("tiny-scfegan"), built, tmp_path / "x", device="cpu", init_from=weights)
 
 
 def test_a_dry_run_names_the_networks_that_it_begins_with(
@@ -275,12 +284,11 @@ def test_a_dry_run_names_the_networks_that_it_begins_with(
     app.callback()(lambda: None)
     register_train(app)
     words = ["train", "tiny", "--data", str(built), "--out", str(tmp_path / "x"), "--dry-run"]
-    config = find_train_preset("tiny").networks
+    tiny = read_training("tiny")
+    assert isinstance(tiny, TrainConfig)
+    config = tiny.networks
     export_weights(tmp_path / "own", Refiner(config.refiner), Inpainter(config.inpainter), {"preset": "mine"})
-    assert run_app(app, [*words, "--begin-with", str(tmp_path / "own")]) == 0
+    assert run_app(app, [*words, "--init-from", str(tmp_path / "own")]) == 0
     assert "begun with networks of mine that saw an unknown number of images\n" in capsys.readouterr().out
-    assert run_app(app, [*words, "--begin-with", str(tmp_path)]) == 5
+    assert run_app(app, [*words, "--init-from", str(tmp_path)]) == 5
     assert "no weights of edit in this folder" in capsys.readouterr().err
-    words[1] = "lite-edit-64-polish"
-    assert run_app(app, words) == 2
-    assert "or --begin-with WEIGHTS, a folder of exported weights, bundled or official" in capsys.readouterr().err

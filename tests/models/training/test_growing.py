@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import MissingError
 from models.networks.config import lite_config
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm
+from models.training.editing.config import StageConfig, TrainConfig
 from models.training.editing.growing import grow_tensors
-from models.training.editing.presets import find_train_preset
-from models.training.editing.schedule import plan_stages
 from models.training.engine.initial_weights import read_given_light
 from models.training.engine.restoring import begin_run, restore_run
 from models.training.engine.state import write_light
@@ -58,13 +57,15 @@ def test_networks_of_the_same_side_are_left_alone() -> None:
 
 
 def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) -> None:
-    small, config = lite_config("edit", 64), find_train_preset("lite-edit-128-grown")
+    stages = tuple(StageConfig(network=name, images=8) for name in ("F", "G64", "G128"))
+    small = lite_config("edit", 64)
+    config = TrainConfig(name="lite", model="lite", task="edit", resolution=128, stage=stages)
     light = tmp_path / "light.safetensors"
     groups = {"refiner": Refiner(small.refiner), "inpainter": Inpainter(small.inpainter)}
     write_light(light, groups, {"position": [1, 0], "config": {"name": "lite-edit-64-sharp"}, "images_seen": 7})
     algorithm = make_algorithm(config, torch.device("cpu"))
     nets, where = algorithm.nets, (config, "hash", algorithm)
-    begun = restore_run(tmp_path / "run", *where, begin_with=str(light))
+    begun = restore_run(tmp_path / "run", *where, init_from=str(light))
     assert begun.begun_with is not None
     assert (begun.begun_with["preset"], begun.begun_with["images_seen"]) == ("lite-edit-64-sharp", 7)
     grown, given = nets["inpainter"].state_dict(), groups["inpainter"].state_dict()
@@ -80,14 +81,7 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     wrong = {"refiner": groups["refiner"], "inpainter": Inpainter(lite_config("edit", 256).inpainter)}
     write_light(light, wrong, {"position": [1, 0]})
     with pytest.raises(MissingError, match=r"does not fit this preset \(downs.6"):
-        restore_run(tmp_path / "x", *where, begin_with=str(light))
-
-
-def test_the_grown_preset_fits_what_it_grows_from() -> None:
-    config, first = find_train_preset("lite-edit-128-grown"), find_train_preset("lite-edit-64-settle")
-    assert config.networks == lite_config("edit", 128)
-    assert (config.model, config.mask_family, config.follows) == (first.model, first.mask_family, first.name)
-    assert [stage.name for stage in plan_stages(config)] == ["F128", "G64", "G128"]
+        restore_run(tmp_path / "x", *where, init_from=str(light))
 
 
 def test_a_foreign_network_does_not_grow() -> None:
@@ -122,9 +116,3 @@ def test_a_light_of_an_earlier_version_keeps_its_average(tmp_path: Path) -> None
     assert set(begun.critic) == {"critic", "average"}
     with pytest.raises(MissingError, match=r"it holds a rival.s network, and this preset begins with F and G"):
         begin_run({"refiner": own, "inpainter": own}, {"F64": own}, read_given_light(light))
-
-
-def test_a_preset_that_follows_another_does_not_begin_with_first_weights(tmp_path: Path) -> None:
-    config = find_train_preset("lite-edit-64-sharp")
-    with pytest.raises(UsageError, match=r"goes on from lite-edit-64-high; pass --begin-with RUN/light"):
-        restore_run(tmp_path, config, "hash", make_algorithm(config, torch.device("cpu")))

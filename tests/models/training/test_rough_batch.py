@@ -50,11 +50,11 @@ def test_g_reads_rough_sketches_of_every_size_so_far(pixels: BatchPixels, quick:
     rough = make_rough_sketch(smooth_sketch(thin), 0.5, draw_rough(pixels.keys, 64, 64, quick.seed))
     assert batch.mask is not None
     assert torch.equal(batch.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
-    further = prepared(pixels, replace(quick, rough_moves=2.0), 3, 0.5)
+    further = prepared(pixels, replace(quick, max_deformation=2.0), 3, 0.5)
     rough = make_rough_sketch(smooth_sketch(thin), 0.5, draw_rough(pixels.keys, 64, 64, quick.seed), move_scale=2.0)
     assert torch.equal(further.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
-    with pytest.raises(UsageError, match="rough_moves: expected a number from 0 to 4, got 9"):
-        replace(quick, rough_moves=9)
+    with pytest.raises(UsageError, match="max_deformation: expected a number from 0 to 4, got 9"):
+        replace(quick, max_deformation=9)
     coarse = prepared(pixels, quick, 1, 0.5)
     assert list(coarse.inputs) == [16]
     assert torch.equal(coarse.inputs[16], batch.inputs[16])
@@ -65,7 +65,7 @@ def test_g_reads_rough_sketches_of_every_size_so_far(pixels: BatchPixels, quick:
 
 
 def test_a_narrower_pen_draws_the_same_lines(pixels: BatchPixels, quick: TrainConfig) -> None:
-    config = replace(quick, pen_diameter=13)
+    config = replace(quick, dilation_diameter=13)
     thin = torch.from_numpy(pixels.sketches)[:, None].float()
     draws = draw_rough(pixels.keys, 64, 64, quick.seed)
     batch = prepared(pixels, config, 3, 1.0)
@@ -81,7 +81,7 @@ def test_a_narrower_pen_draws_the_same_lines(pixels: BatchPixels, quick: TrainCo
     assert torch.equal(plain.inputs[64][:, :1], (1 - 2 * dilate_sketch(smooth_sketch(thin), 1.0, 3)) * plain.mask)
     for wrong in (0, 256, 13.5):
         with pytest.raises(UsageError, match="pen_diameter: expected 1 to 255 whole px of 256, got"):
-            replace(quick, pen_diameter=wrong)  # type: ignore[arg-type]
+            replace(quick, dilation_diameter=wrong)  # type: ignore[arg-type]
 
 
 def test_level_and_roughness(pixels: BatchPixels, quick: TrainConfig) -> None:

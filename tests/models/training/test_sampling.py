@@ -13,9 +13,9 @@ from dpsdata.runtime.command_line import run_app
 from models.cli import app
 from models.training.baselines.batch import prepare_rival_batch
 from models.training.baselines.color_map import ColorStrokes, paint_color_map
-from models.training.baselines.config import RivalTrainConfig
-from models.training.baselines.differences import list_rival_differences
-from models.training.catalogue import find_any_preset
+from models.training.baselines.config import BaselineTrainConfig
+from models.training.baselines.differences import list_baseline_differences
+from models.training.catalogue import read_training
 from models.training.editing.config import TrainConfig
 from models.training.editing.differences import list_differences
 from models.training.editing.schedule import plan_stages
@@ -28,7 +28,7 @@ from models.training.engine.batches import (
     order_photos,
 )
 from models.training.engine.loop import Trainer
-from models.training.engine.sampling import SamplingConfig, parse_repeats, repeat_photos
+from models.training.engine.sampling import SamplingConfig, repeat_photos
 from models.training.engine.state import describe_config, is_same_config
 
 
@@ -61,10 +61,6 @@ def test_wrong_repeats_are_refused() -> None:
     for pair in (("a", -1), ("a", 1_001), ("", 2)):
         with pytest.raises(UsageError, match="from 0 to 1000"):
             SamplingConfig((pair,))
-    assert parse_repeats(["real_*=6", "a=b=0"]) == (("real_*", 6), ("a=b", 0))
-    for typed in ("6", "=6", "real_*", "real_*=-1", "real_*=1.5"):
-        with pytest.raises(UsageError, match="expected PATTERN=N"):
-            parse_repeats([typed])
 
 
 def test_a_repeated_photo_comes_so_often_in_every_epoch(built: Path, quick: TrainConfig) -> None:
@@ -107,8 +103,8 @@ def test_half_of_the_photos_are_mirrored_with_their_sketches(built: Path, quick:
 def test_color_strokes_of_a_mirrored_photo_have_its_colors(built: Path, quick: TrainConfig) -> None:
     source = source_of(built, quick, SamplingConfig(mirror=True))
     turned = next(each for each in draws(source, 30) if each.is_mirrored)
-    config = find_any_preset("tiny-scfegan")
-    assert isinstance(config, RivalTrainConfig)
+    config = read_training("tiny-scfegan")
+    assert isinstance(config, BaselineTrainConfig)
     strokes = ColorStrokes(64, 0, 1.0)
     for sample in (turned._replace(is_mirrored=False), turned):  # the map of the first is kept
         pixels = source.read([sample])
@@ -146,24 +142,20 @@ def test_the_command_line_decides_about_sampling(
         return capsys.readouterr().out
 
     assert "mirrored" not in differences("tiny")
-    assert "mirrored" in differences("tiny", "--mirror")
-    both = differences("tiny-scfegan", "--mirror", "--repeat", "*=2", "--repeat", "*0*=3")
+    assert "mirrored" in differences("tiny", "--set", "sampling.mirror=true")
+    repeats = ("--set", 'sampling.repeats=[["*", 2], ["*0*", 3]]')
+    both = differences("tiny-scfegan", "--set", "sampling.mirror=true", *repeats)
     assert "'*' come 2 times" in both
     assert "'*0*' come 3 times" in both
-    mirrored = replace(find_any_preset("tiny"), name="m", sampling=SamplingConfig(mirror=True))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.training.catalogue.find_any_preset", lambda name: mirrored)
-        assert "mirrored" in differences("m")
-        assert "mirrored" not in differences("m", "--no-mirror")
-        assert "mirrored" in differences("m", "--repeat", "*=2"), "what a preset says otherwise stays"
+    assert "mirrored" in both
 
 
 def test_sampling_is_told_and_kept(built: Path, quick: TrainConfig) -> None:
     changed = replace(quick, sampling=SamplingConfig((("z*", 6),), True))
-    rival = find_any_preset("tiny-scfegan")
-    assert isinstance(rival, RivalTrainConfig)
+    rival = read_training("tiny-scfegan")
+    assert isinstance(rival, BaselineTrainConfig)
     rival_changed = replace(rival, sampling=changed.sampling)
-    for told in (list_differences(changed, "vgg19"), list_rival_differences(rival_changed, "vgg19")):
+    for told in (list_differences(changed, "vgg19"), list_baseline_differences(rival_changed, "vgg19")):
         assert "photos whose ID matches 'z*' come 6 times in an epoch; published: once" in told
         assert "half of the photos are mirrored; published: none" in told
     stored = describe_config(quick)

@@ -14,7 +14,7 @@ from dpsdata.images.codec import read_photo
 from models.editing.loading import load_editing_net
 from models.training.assessment import assess_net
 from models.training.editing import algorithm as editing
-from models.training.editing.config import TrainConfig
+from models.training.editing.config import StageConfig, TrainConfig
 from models.training.engine.loop import Trainer
 from models.training.engine.state import LIGHT_FILE, STATE_FILE, read_light
 
@@ -105,35 +105,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert lines_of(out) == lines_of(whole_run)
 
 
-def test_a_light_checkpoint_goes_on_elsewhere(
-    built: Path, quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        stop_after(4, patch)
-        with pytest.raises(KeyboardInterrupt):
-            Trainer(quick, built, tmp_path / "one", device="cpu", checkpoint_seconds=0).run()
-    groups, card = read_light(tmp_path / "one" / LIGHT_FILE)
-    assert set(groups) == {"refiner", "inpainter", "critic", "average"}
-    assert card["position"] == [1, 1, -1]
-    light = tmp_path / "carried.safetensors"
-    (tmp_path / "one" / LIGHT_FILE).replace(light)
-    trainer = Trainer(quick, built, tmp_path / "two", device="cpu", continue_from=light)
-    assert trainer.position == (1, 1, 1)
-    parts, average = trainer._begin_stage(trainer.stages[1])
-    for name, net in (
-        ("average", average),
-        ("critic", parts.bare_critic),
-        ("refiner", trainer.algorithm.nets["refiner"]),
-    ):
-        state = net.state_dict()
-        assert all(torch.equal(groups[name][key], value) for key, value in state.items()), name
-    assert not parts.optimiser.state_dict()["state"], "the optimiser begins anew"
-    with pytest.raises(UsageError, match="another config"):
-        Trainer(replace(quick, seed=5), built, tmp_path / "three", device="cpu", continue_from=light)
-    with pytest.raises(MissingError, match="light"):
-        Trainer(quick, built, tmp_path / "three", device="cpu", continue_from=tmp_path / "one" / STATE_FILE)
-
-
 def test_a_run_can_stop_early_with_its_weights_and_go_on(
     whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
@@ -164,7 +135,7 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
 ) -> None:
     other = replace(quick, name="polish", learning_rate=quick.learning_rate / 4)
     light = whole_run / LIGHT_FILE
-    trainer = Trainer(other, built, tmp_path / "polish", device="cpu", begin_with=light)
+    trainer = Trainer(other, built, tmp_path / "polish", device="cpu", init_from=light)
     assert trainer.position == (0, 0, 0)
     groups, card = read_light(light)
     for name in ("refiner", "inpainter"):
@@ -177,17 +148,20 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
     again = Trainer(other, built, tmp_path / "polish", device="cpu")
     assert again.begun_with == begun, "it is kept, whatever is typed later"
     (tmp_path / "third").mkdir()
-    third = Trainer(quick, built, tmp_path / "third", device="cpu", begin_with=tmp_path / "polish" / LIGHT_FILE)
+    third = Trainer(quick, built, tmp_path / "third", device="cpu", init_from=tmp_path / "polish" / LIGHT_FILE)
     assert third.begun_with is not None
     assert third.begun_with["images_seen"] == card["images_seen"], "nothing was seen in between"
-    with pytest.raises(UsageError, match="exclude each other"):
-        Trainer(other, built, tmp_path / "x", device="cpu", begin_with=light, continue_from=light)
 
 
 def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     """Their gradients come from the finest one and from F, and coarser heads, which nothing reads, stay."""
-    joint = replace(quick, name="joint", joint=True, inpainter_images=0, average_halflife_images=1)
-    trainer = Trainer(joint, built, tmp_path / "joint", device="cpu", begin_with=whole_run)
+    joint = replace(
+        quick,
+        name="joint",
+        stage=(StageConfig(network="G", images=6, level1_images=2, batch=2, masks=16),),
+        ema_halflife_images=1,
+    )
+    trainer = Trainer(joint, built, tmp_path / "joint", device="cpu", init_from=whole_run)
     parts, _ = trainer._begin_stage(trainer.stages[0])
     idle = {name for name, value in parts.bare_net.named_parameters() if not value.requires_grad}
     assert idle == {f"scales.{size}.head.{kind}" for size in (16, 32) for kind in ("weight", "bias")}
@@ -205,7 +179,7 @@ def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick:
     assert set(trainer.results) >= {"G_hole_psnr_l0", "G_result_hole_psnr_l1"}
     net = load_editing_net(tmp_path / "joint/weights")
     assert torch.equal(net.refiner.scale(16).state_dict()["first.weight"], after["scales.16.first.weight"])
-    again = Trainer(replace(joint, name="x"), built, tmp_path / "again", device="cpu", begin_with=tmp_path / "joint")
+    again = Trainer(replace(joint, name="x"), built, tmp_path / "again", device="cpu", init_from=tmp_path / "joint")
     assert torch.equal(
         again.algorithm.nets["refiner"].state_dict()["scales.16.first.weight"], after["scales.16.first.weight"]
     )
@@ -214,10 +188,10 @@ def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick:
 def test_a_training_of_g_alone_needs_an_f_to_begin_with(
     whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
-    alone = replace(quick, name="alone", inpainter_images=0)
-    with pytest.raises(UsageError, match="trains no inpainter; pass --begin-with"):
+    alone = replace(quick, name="alone", stage=quick.stage[1:])
+    with pytest.raises(UsageError, match="trains no inpainter; pass --init-from"):
         Trainer(alone, built, tmp_path / "x", device="cpu")
-    trainer = Trainer(alone, built, tmp_path / "alone", device="cpu", begin_with=whole_run / LIGHT_FILE)
+    trainer = Trainer(alone, built, tmp_path / "alone", device="cpu", init_from=whole_run / LIGHT_FILE)
     before = {key: value.clone() for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()}
     trainer.run()
     after = trainer.algorithm.nets["inpainter"].state_dict()

@@ -13,10 +13,10 @@ from dpsdata.runtime.command_line import run_app
 from models.baselines.loading import load_deepfillv2, load_scfegan
 from models.baselines.sn_patch_critic import PatchCritic
 from models.methods.predictor import LoadOptions, load_method
-from models.training.baselines.algorithm import RivalAlgorithm
-from models.training.baselines.config import METHODS, RivalTrainConfig
-from models.training.baselines.presets import find_rival_preset
-from models.training.baselines.stage import RivalStage
+from models.training.baselines.algorithm import BaselineAlgorithm
+from models.training.baselines.config import METHODS, BaselineTrainConfig
+from models.training.baselines.stage import BaselineStage
+from models.training.catalogue import read_training
 from models.training.engine.batches import BatchPixels, BatchSource
 from models.training.engine.loop import Trainer
 from models.training.engine.stage_parts import DivergedError, StageParts
@@ -24,16 +24,16 @@ from models.training.engine.state import LIGHT_FILE, read_light
 from models.training.export import export_run
 
 
-def quick(method: str, **fields: object) -> RivalTrainConfig:
+def quick(method: str, **fields: object) -> BaselineTrainConfig:
     """Three steps on batches of two."""
     counts = {"images": 6, "batch_size": 2, "log_images": 4, "validation_images": 4, "validation_count": 2}
-    config = replace(find_rival_preset(f"tiny-{method}"), width=4, critic_width=4, mask_count=16, **counts)
+    config = replace(read_training(f"tiny-{method}"), width=4, critic_width=4, mask_count=16, **counts)
     return replace(config, **fields)
 
 
 def begin(
-    config: RivalTrainConfig, built: Path, out: Path
-) -> tuple[Callable[[], dict[str, float]], StageParts[RivalStage], BatchPixels]:
+    config: BaselineTrainConfig, built: Path, out: Path
+) -> tuple[Callable[[], dict[str, float]], StageParts[BaselineStage], BatchPixels]:
     trainer = Trainer(config, built, out, device="cpu")
     stage = trainer.stages[0]
     parts, _ = trainer._begin_stage(stage)
@@ -85,15 +85,17 @@ def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
     config = quick(method)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     Trainer(config, built, whole, device="cpu", checkpoint_seconds=1e9).run()
-    real = RivalAlgorithm.step
+    real = BaselineAlgorithm.step
 
-    def stop(self: RivalAlgorithm, parts: object, pixels: object, step: int, accelerator: object) -> dict[str, float]:
+    def stop(
+        self: BaselineAlgorithm, parts: object, pixels: object, step: int, accelerator: object
+    ) -> dict[str, float]:
         if step == 2:
             raise KeyboardInterrupt
         return real(self, parts, pixels, step, accelerator)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(RivalAlgorithm, "step", stop)
+        patch.setattr(BaselineAlgorithm, "step", stop)
         with pytest.raises(KeyboardInterrupt):
             Trainer(config, built, killed, device="cpu", checkpoint_seconds=0.0).run()
     groups, card = read_light(killed / LIGHT_FILE)
@@ -104,8 +106,6 @@ def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
     trainer.run()
     for name in (f"weights/{method}.safetensors", "stats.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    moved = Trainer(config, built, tmp_path / "moved", device="cpu", continue_from=killed / LIGHT_FILE)
-    assert moved.position[0] == 1, "a finished run is done elsewhere too"
 
 
 def test_a_broken_loss_of_a_rival_stops_before_its_weights(built: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_rival_from_the_command_line(
     assert f"--method {method}" in capsys.readouterr().out
     path = out / "weights" / f"{method}.safetensors"
     net = load_scfegan(path) if method == "scfegan" else load_deepfillv2(path)
-    assert net.config.width == find_rival_preset(f"tiny-{method}").width
+    assert net.config.width == read_training(f"tiny-{method}").width
     card = json.loads(path.with_suffix(".json").read_text())
     assert (card["method"], card["origin"], card["preset"]) == (method, "retrained", f"tiny-{method}")
     assert (card["images_seen"], card["seed"], card["data_px"]) == (8, 3, 64)
@@ -172,7 +172,7 @@ def test_a_second_run_takes_the_average_and_the_critic_of_a_stopped_one(built: P
     groups, card = read_light(light)
     assert card["images_seen"] == 4
     second = Trainer(
-        replace(config, name="polish", learning_rate=1e-4), built, tmp_path / "second", device="cpu", begin_with=light
+        replace(config, name="polish", learning_rate=1e-4), built, tmp_path / "second", device="cpu", init_from=light
     )
     parts, average = second._begin_stage(second.stages[0])
     for net, group in ((parts.bare_net, "average"), (average, "average"), (parts.bare_critic, "critic")):
