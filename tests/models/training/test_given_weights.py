@@ -14,7 +14,7 @@ from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.command_line import run_app
 from dpsdata.weights.reading import read_state
 from models.editing.loading import load_editing_net
-from models.networks.config import lite_config
+from models.networks.config import Task, lite_config
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm, read_training
