@@ -11,7 +11,7 @@ from dpsdata.contracts import MissingError
 from dpsdata.weights.reading import UnrecognisedError
 from models.networks.config import Task, published_config
 from models.networks.discriminator import DiscriminatorConfig
-from models.networks.inpainter import InpainterConfig
+from models.networks.inpainter import STEMS, InpainterConfig
 from models.networks.refiner import RefinerConfig
 
 Layout = Literal["official", "ours"]
@@ -26,6 +26,10 @@ _TASKS: dict[tuple[str, int], Task] = {
     ("F", 7): "edit",
     ("D", 6): "synthesis",
     ("D", 7): "edit",
+}
+# Behind a stem the sketch is there once, and every pixel of a square is a channel.
+_STEM_TASKS: dict[int, Task] = {
+    channels * stem**2: task for stem in STEMS[1:] for channels, task in ((1, "synthesis"), (5, "edit"))
 }
 
 
@@ -66,6 +70,8 @@ def find_network(flat: Mapping[str, Any], asked: str | None = None) -> FoundNetw
     if first not in flat:
         raise MissingError(f"a {asked or fitting[0]} without {first}")
     task = _TASKS.get((part, shape[1] if len(shape) == 4 else 0))
+    if task is None and layout == "ours" and len(shape) == 4:
+        task = _STEM_TASKS.get(shape[1])
     if task is None:
         channels = "6 or 7" if part == "D" else "3 or 7"
         raise MissingError(f"{first} has the shape {shape} where {channels} input channels were expected")

@@ -1,0 +1,153 @@
+"""Trainings against the high-pass discriminator: runs, what they log, Ctrl-C, locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.runtime.lock_file import lock_folder
+from models.editing.loading import load_editor
+from models.networks.config import ModelConfig, tiny_config
+from models.training.catalogue import read_training
+from models.training.editing.composite_step import crop
+from models.training.editing.config import LossConfig, StageConfig, TrainConfig
+from models.training.editing.rough_batch import place_windows
+from models.training.engine.batches import BatchPixels
+from models.training.engine.loop import Trainer
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def stemmed(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """A few steps of F and G of 64 px behind a stem of 2."""
+    base = tiny_config("edit", 64)
+    sizes = ModelConfig(replace(base.refiner, resolutions=(64,), stem=2), replace(base.inpainter, stem=2), base.critic)
+    monkeypatch.setattr("models.training.editing.config.find_config", lambda *_: sizes)
+    stages = (
+        StageConfig(network="F", images=8, batch=2, masks=8),
+        StageConfig(network="G64", images=8, level1_images=2, batch=2, masks=8),
+    )
+    losses = LossConfig(
+        hinge_margin=1.0, perceptual=(1.0, 1.0), composite=True, hole=20.0, feature_matching=1.0, r1=1.0, crop=0.5
+    )
+    return replace(
+        quick,
+        name="stemmed",
+        stage=stages,
+        losses=losses,
+        features="hed-compact-unit",
+        discriminator="highpass",
+        level_per_sample=True,
+        mask_family="dps+scfegan",
+    )
+
+
+def test_f_and_g_are_trained_and_the_discriminator_is_logged(built: Path, stemmed: TrainConfig, tmp_path: Path) -> None:
+    folder = Trainer(stemmed, built, tmp_path / "run", device="cpu").run()
+    rows = [json.loads(line) for line in (tmp_path / "run/stats.jsonl").read_text().splitlines()]
+    trained = [row for row in rows if row["kind"] == "train"]
+    assert {row["stage"] for row in trained} == {"F64", "G64"}
+    for row in trained:
+        assert 0 <= row["pair_accuracy"] <= 1
+        assert row["gradient_ratio"] > 0
+        assert row["adversarial_weight"] > 0
+    judged = [row for row in rows if row["kind"] == "validation"]
+    assert {"hedps", "sharpness", "grid"} <= judged[0].keys()
+    assert {"hedps_l0", "hedps_l1"} <= judged[-1].keys()
+    editor = load_editor(folder)
+    photo = np.full((64, 64, 3), 128, np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:40, 20:40] = 255
+    assert editor.net.refiner.config.stem == 2
+    editor.set_photo(photo, align="none")
+    [result] = editor.predict_levels(np.full((64, 64), 255, np.uint8), mask, [0.5])
+    assert result.photo.shape == photo.shape
+    again = Trainer(stemmed, built, tmp_path / "again", device="cpu").run()
+    for path in sorted(folder.glob("*.safetensors")):
+        assert path.read_bytes() == (again / path.name).read_bytes(), "the same bytes"
+
+
+def test_windows_hold_the_hole_or_lie_in_it() -> None:
+    config = replace(read_training("lite-edit-256"), losses=LossConfig(crop=0.5))
+    assert isinstance(config, TrainConfig)
+    masks = np.zeros((2, 64, 64), np.uint8)
+    masks[0, 3:9, 50:60] = 1
+    masks[1, 2:62, 30:34] = 1
+    blank = np.zeros((2, 64, 64, 3), np.uint8)
+    windows = place_windows(BatchPixels(("a", "b"), blank, blank[..., 0], masks), config)
+    assert windows.shape == (2, 4)
+    assert (windows[:, 2:] == 32).all()
+    top, left = windows[0, :2]
+    assert top <= 3
+    assert 60 - 32 <= left <= 32
+    assert 2 <= windows[1, 0] <= 62 - 32
+    assert windows[1, 1] <= 30
+    images = torch.arange(2 * 64 * 64, dtype=torch.float32).reshape(2, 1, 64, 64)
+    assert crop(images, windows)[0, 0, 0, 0] == images[0, 0, top, left]
+    assert crop(images, np.array([[0, 0, 64, 64]] * 2)) is images
+
+
+def test_two_trainings_do_not_share_a_folder(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    with (
+        lock_folder(tmp_path, tmp_path / ".lock", "training"),
+        pytest.raises(EnvironmentFailure, match="another training"),
+    ):
+        Trainer(quick, built, tmp_path, device="cpu").run()
+
+
+def test_batches_that_cannot_be_shared_are_refused_at_the_start(
+    built: Path, quick: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 4)
+    with pytest.raises(UsageError, match="cannot be shared by 4 processes"):
+        Trainer(quick, built, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_resumes(built: Path, tmp_path: Path, number: signal.Signals) -> None:
+    def words(out: str) -> list[str]:
+        options = ["--device", "cpu", "--images-scale", "0.03", "--checkpoint-seconds", "9999"]
+        return [
+            sys.executable,
+            "-m",
+            "models.cli",
+            "train",
+            "tiny",
+            "--data",
+            str(built),
+            "--out",
+            str(tmp_path / out),
+            *options,
+        ]
+
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(words("whole"), env=environment, capture_output=True, check=False).returncode == 0
+    with subprocess.Popen(
+        words("cut"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert "photos on cpu" in run.stdout.readline()
+        while not (tmp_path / "cut/card.json").exists() and run.poll() is None:
+            pass
+        run.send_signal(number)
+        out, err = run.communicate(timeout=120)
+    assert run.returncode == 130, err
+    assert "images seen" in out + err
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "cut/card.json").read_text())["status"] == "interrupted"
+    again = subprocess.run(words("cut"), env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    for path in sorted((tmp_path / "whole/weights").glob("*.safetensors")):
+        assert path.read_bytes() == (tmp_path / "cut/weights" / path.name).read_bytes(), path.name
