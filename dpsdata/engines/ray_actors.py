@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -58,6 +60,7 @@ class RayEngine:
         if address == "local":
             options = {"num_cpus": workers or core_count(), "object_store_memory": _STORE_BYTES}
         try:
+            _check_address(address)
             self._ray.init(
                 address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **options
             )
@@ -74,16 +77,27 @@ class RayEngine:
         return schedule(crew, tasks, job.tasks_ahead * self.workers, job.is_ordered, _ADVICE)
 
 
+def _check_address(address: str) -> None:
+    """Raise OSError where nobody answers: Ray itself would end this process without a word."""
+    if address in ("local", "auto") or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("expected HOST:PORT, auto, or ray://HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 class _Actor:
     """One worker: set up by its first task, so that a failure to is told as the failure of a task."""
 
-    def __init__(self, prepare: Callable[[], Callable[[Any], Any]]) -> None:
-        self._prepare = prepare
+    def __init__(self, prepare: bytes) -> None:
+        self._prepare = prepare  # pickled, as its module may be missing on the actor's machine
         self._work: Callable[[Any], Any] | None = None
 
     def work(self, task: Any) -> Any:
         if self._work is None:
-            self._work = self._prepare()
+            prepare: Callable[[], Callable[[Any], Any]] = pickle.loads(self._prepare)  # noqa: S301 - of our own driver
+            self._work = prepare()
         return self._work(task)
 
 
@@ -91,8 +105,8 @@ class _RayCrew:
     def __init__(self, ray: Any, job: Job[Any, Any], workers: int) -> None:
         self._ray = ray
         self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Actor)
-        self._prepare = job.prepare
-        self._actors = [self._class.remote(job.prepare) for _ in range(workers)]
+        self._prepare = pickle.dumps(job.prepare)
+        self._actors = [self._class.remote(self._prepare) for _ in range(workers)]
         self._loads = [0] * workers
         self._waiting: dict[Any, tuple[int, int]] = {}  # reference -> number of the task, place of its actor
 

@@ -25,6 +25,8 @@ Allow = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Of the networks: auto, cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one a core.")]
+Engine = Annotated[str, typer.Option(help="local, or ray: pixels are measured by the actors of a Ray cluster.")]
+Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")]
 Cache = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Features of earlier runs. [default: beside the weights]")
 ]

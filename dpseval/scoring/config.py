@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
+from dpsdata.engines import check_engine
 from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpseval.metrics.prep_names import check_prep
 from dpseval.pairing.findings import check_kinds
@@ -36,6 +37,8 @@ class ScoreConfig:
         cache: folder of features; None for the one beside the installed weights.
         use_cache: read and write features of earlier runs.
         allow: kinds of findings to tolerate; such items are left out, or named in the notes.
+        engine: where pixels are measured: `local`, processes of this machine, or `ray`, actors of a cluster.
+        address: of a running Ray cluster; None to start one here.
         batch_size: photos in one forward; 0 for one at a time on a CPU, so that no value depends on its neighbours,
             and 16 elsewhere.
     """
@@ -56,6 +59,8 @@ class ScoreConfig:
     use_cache: bool = True
     allow: tuple[str, ...] = ()
     batch_size: int = 0
+    engine: str = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("out", "sketches", "cache"):
@@ -75,6 +80,7 @@ class ScoreConfig:
             if net not in LPIPS_NETS:
                 raise UsageError(f"lpips: expected {', '.join(LPIPS_NETS[:-1])} or {LPIPS_NETS[-1]}, got {net!r}")
         check_prep(self.prep)
+        check_engine(self.engine, self.address)
         for name in ("workers", "batch_size", "seed"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -74,7 +74,7 @@ def run_pass(pairing: Pairing, config: ScoreConfig, readers: Readers, picker: Ga
     result = PassResult(hashes={key: [] for key in pairing.keys})
     is_refused = False
     own_ids = "unequal-ids" in config.allow
-    for photo in measure_photos(pairing.photos, config.workers):
+    for photo in measure_photos(pairing.photos, config.workers, config.engine, config.address):
         result.findings += photo.findings
         result.decode_count += photo.decode_count
         if photo.findings:

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.contracts import BrokenImageError, EnvironmentFailure, MissingError
+from dpsdata.contracts import BrokenImageError, MissingError
+from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import read_mask, read_photo, read_sketch
 from dpsdata.masks import make_mask
-from dpsdata.runtime.processes import core_count, serve_parent
+from dpsdata.runtime.processes import core_count
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.regions import composite, hole_ratio
 from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey, StoredFile
@@ -228,41 +225,32 @@ class _Reader:
         return lines
 
 
-def _start_worker() -> None:
+def _start_worker() -> Callable[[PhotoFiles], PhotoMeasures]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     cv2.setNumThreads(1)
-    serve_parent()
+    return measure_photo
 
 
-def measure_photos(photos: Sequence[PhotoFiles], workers: int) -> Iterator[PhotoMeasures]:
+def measure_photos(
+    photos: Sequence[PhotoFiles], workers: int, engine: str = "local", address: str | None = None
+) -> Iterator[PhotoMeasures]:
     """Measure all photos and yield them in their order, whatever the number of workers.
 
     Args:
         photos: to measure.
-        workers: processes; 0 for one a core, 1 for this process alone.
+        workers: processes; 0 for one a core, 1 for this process alone; or actors of the cluster, 0 for all.
+        engine: `local` or `ray`.
+        address: of a running Ray cluster.
 
     Raises:
-        EnvironmentFailure: a worker was killed.
+        EnvironmentFailure: workers were killed again and again.
         MissingError: a photo of the dataset is damaged.
     """
-    count = min(workers or core_count(), max(1, len(photos)))
-    if count == 1:
+    count = workers if engine == "ray" else min(workers or core_count(), max(1, len(photos)))
+    if engine == "local" and count == 1:
         yield from map(measure_photo, photos)
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_start_worker) as pool:
-        waiting: deque[Future[PhotoMeasures]] = deque()
-        try:
-            for photo in photos:
-                waiting.append(pool.submit(measure_photo, photo))
-                if len(waiting) >= 2 * count + 2:  # few, as each holds the pictures of a photo
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise EnvironmentFailure(
-                "a worker process died (out of memory, or killed); run it again with fewer --workers"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    # Few ahead, as each holds the pictures of a photo.
+    job = Job(prepare=_start_worker, is_ordered=True, tasks_ahead=3)
+    yield from open_engine(engine, count, address).run(job, photos)

@@ -45,6 +45,9 @@ def predict_command(
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it; rivals: fp32.")] = "fp32",
     seed: Annotated[int, typer.Option(help="Of noise that a method reads.")] = 0,
+    engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
+    workers: Annotated[int, typer.Option(help="Actors of --engine ray; 0 for one a core of the cluster.")] = 0,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")] = None,
 ) -> None:
     """Fill the hole of every photo of a built folder, by a method and at one or several refinement levels.
 
@@ -59,8 +62,9 @@ def predict_command(
     from models.prediction.settings import PredictConfig
 
     config = PredictConfig(
-        built, out, masks, wanted, sketches, split, chosen, batch, limit, device, precision, method, seed
-    )
+        built, out, masks, wanted, sketches, split, chosen, batch, limit, device, precision, method, seed, engine,
+        workers, address
+    )  # fmt: skip
     job = FolderPrediction(config)
     typer.echo(say_method(job.predictor))
     has_level = job.predictor.method.has_level

@@ -55,7 +55,7 @@ def diagnose(data: Path | None = None) -> Diagnosis:
         data: folder or zip of photos, a built folder, or a folder of outputs.
     """
     findings = [doctor_machine.check_python(), doctor_machine.check_torch(), doctor_machine.check_libraries()]
-    findings += [doctor_machine.check_device(), doctor_machine.check_threads()]
+    findings += [doctor_machine.check_device(), doctor_machine.check_threads(), doctor_machine.check_ray()]
     findings += run_check("disk", _DISK, lambda: doctor_machine.check_disks(home_folder()))
     weights: list[WeightStatus] = []
     tasks: list[TaskState] = []

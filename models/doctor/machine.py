@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +51,44 @@ def check_torch() -> Finding:
         import torch
     except (ImportError, OSError, RuntimeError) as error:
         return Finding("torch", "problem", printable(f"torch does not load: {error}"), "pip install torch torchvision")
-    version = str(torch.__version__)
-    numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2] if part.isdigit())
+    found = str(torch.__version__)
+    numbers = tuple(int(part) for part in found.split("+")[0].split(".")[:2] if part.isdigit())
     if numbers < _OLDEST_TORCH:
-        sentence = f"torch {version} is older than 2.6, which this version needs"
+        sentence = f"torch {found} is older than 2.6, which this version needs"
         return Finding("torch", "problem", sentence, "pip install --upgrade torch torchvision")
-    return Finding("torch", "ok", f"torch {version}")
+    return Finding("torch", "ok", f"torch {found}")
+
+
+def check_ray() -> Finding:
+    """What `--engine ray` would run on. A cluster is asked in a process of its own: Ray ends the one it fails in."""
+    try:
+        number = version("ray")
+    except PackageNotFoundError:
+        return Finding("ray", "ok", "Ray is not installed; `--engine local` needs none")
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        return Finding("ray", "ok", f"Ray {number}; without --address it starts a cluster of {core_count()} cores here")
+    try:
+        done = subprocess.run(  # noqa: S603 - this Python, our own words
+            [sys.executable, "-c", _ASK_RAY, address], capture_output=True, text=True, timeout=60, check=True
+        )
+        resources = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        sentence = printable(f"Ray {number}: no cluster answers at RAY_ADDRESS={address}")
+        return Finding("ray", "note", sentence, "ray start --head")
+    cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    sentence = printable(f"Ray {number}: the cluster at {address} has {cores} cores and {gpus} GPUs")
+    return Finding("ray", "ok", sentence)
+
+
+_ASK_RAY = """
+import json, os, sys
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+from dpsdata.engines import open_engine
+import ray
+open_engine("ray", 1, sys.argv[1])
+print(json.dumps(ray.cluster_resources()))
+"""
 
 
 def check_device() -> Finding:

@@ -9,8 +9,9 @@ OUT/run.json                   written first: what the pixels depend on, no time
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError, level_folder
 from dpsdata.dataset.torch_dataset import EditDataset, EditSample
+from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
 from dpsdata.runtime.processes import core_count
@@ -89,7 +91,6 @@ class FolderPrediction:
     Attributes:
         predictor: the method.
         ids: of all photos of the run, in the order of the dataset.
-        pending: indices into the dataset of those whose outputs are not all there.
     """
 
     def __init__(self, config: PredictConfig, predictor: MethodPredictor | None = None) -> None:
@@ -106,7 +107,11 @@ class FolderPrediction:
         # Method and folder below the level of each picture of a sample, as `_pictures` gives them.
         self._places = ((method.name, ""), *refined, *((other.name, "") for other in written_methods(method)[1:]))
         self.ids = self.dataset.ids[: config.limit]
-        self.pending = [index for index, name in enumerate(self.ids) if not self._is_complete(name)]
+
+    @cached_property
+    def pending(self) -> list[int]:
+        """Indices into the dataset of the photos whose outputs are not all there, as they were when it was asked."""
+        return [index for index, name in enumerate(self.ids) if not self._is_complete(name)]
 
     def run(self) -> PredictCounts:
         """Predict what is pending, a batch at a time; a photo that cannot be read is counted and left out.
@@ -126,22 +131,41 @@ class FolderPrediction:
         write_bytes_atomic(self.config.out / RUN_FILE, text.encode())
         _make_folders([self._file(*folder, "").parent for folder in self._folders()])
         failures: list[tuple[str, str]] = []
-        workers = min(_MOST_WORKERS, core_count())
-        bar = tqdm(total=len(self.ids), initial=len(self.ids) - len(self.pending), unit="photo", disable=None)
-        with bar, ThreadPoolExecutor(workers) as pool:
+        kept_count = len(self.ids) - len(self.pending)
+        done = self._run_here() if self.config.engine == "local" else self._run_elsewhere()
+        with tqdm(total=len(self.ids), initial=kept_count, unit="photo", disable=None) as bar:
+            for count, failed in done:
+                failures += failed
+                bar.update(count)
+        return PredictCounts(len(self.pending) - len(failures), kept_count, tuple(failures))
+
+    def _run_here(self) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+        """The number of photos of each batch, and those that failed."""
+        with ThreadPoolExecutor(min(_MOST_WORKERS, core_count())) as pool:
             writing: list[Future[None]] = []
             for batch in self._batches(pool):
                 items = [item for item in batch if isinstance(item, _Item)]
-                failures += [item for item in batch if not isinstance(item, _Item)]
                 written = self._predict(items, pool) if items else []
                 for future in writing:  # of the batch before, so that at most two are held in memory
                     future.result()
                 writing = written
-                bar.update(len(batch))
+                yield len(batch), [item for item in batch if not isinstance(item, _Item)]
             for future in writing:
                 future.result()
-        kept_count = len(self.ids) - len(self.pending)
-        return PredictCounts(len(self.pending) - len(failures), kept_count, tuple(failures))
+
+    def _run_elsewhere(self) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+        """As `_run_here`, by the workers of an engine, each with a network of its own."""
+        engine = open_engine(self.config.engine, self.config.workers, self.config.address)
+        return engine.run(Job(prepare=partial(_open_worker, self.config), tasks_ahead=2), self._parts())
+
+    def _run_part(self, part: list[int]) -> tuple[int, list[tuple[str, str]]]:
+        """Predict one batch; what a worker does."""
+        with ThreadPoolExecutor(2) as pool:
+            batch = list(pool.map(self._read, part))
+            items = [item for item in batch if isinstance(item, _Item)]
+            for future in self._predict(items, pool) if items else []:
+                future.result()
+        return len(batch), [item for item in batch if not isinstance(item, _Item)]
 
     def _source_settings(self) -> dict[str, Any]:
         """The weights of the method whose refined sketches this one reads."""
@@ -153,14 +177,17 @@ class FolderPrediction:
 
     def _batches(self, pool: ThreadPoolExecutor) -> Iterator[list[_Item | tuple[str, str]]]:
         """The pending samples as they are read, one batch ahead; (id, reason) for one that cannot be."""
-        size = self.config.batch_size
-        parts = [self.pending[start : start + size] for start in range(0, len(self.pending), size)]
+        parts = self._parts()
         ahead = [pool.submit(self._read, index) for index in parts[0]] if parts else []
         for position in range(len(parts)):
             now = ahead
             following = parts[position + 1] if position + 1 < len(parts) else []
             ahead = [pool.submit(self._read, index) for index in following]
             yield [future.result() for future in now]
+
+    def _parts(self) -> list[list[int]]:
+        size = self.config.batch_size
+        return [self.pending[start : start + size] for start in range(0, len(self.pending), size)]
 
     def _read(self, index: int) -> _Item | tuple[str, str]:
         name = self.ids[index]
@@ -209,6 +236,11 @@ class FolderPrediction:
 
     def _is_complete(self, name: str) -> bool:
         return all(self._file(*folder, name).is_file() for folder in self._folders())
+
+
+def _open_worker(config: PredictConfig) -> Callable[[list[int]], tuple[int, list[tuple[str, str]]]]:
+    """A run of its own for a worker, over the same folder."""
+    return FolderPrediction(config)._run_part
 
 
 def _level_path(out: Path, method: str, level: float | None) -> Path:

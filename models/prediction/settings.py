@@ -10,6 +10,7 @@ from typing import Any
 
 from dpsdata.contracts import MissingError, UsageError, level_folder
 from dpsdata.dataset.torch_dataset import EditDataset
+from dpsdata.engines import check_engine
 from dpsdata.masks import check_family
 from models.editing.request import RUN_FILE
 from models.methods.registry import METHODS, Method, find_method
@@ -38,6 +39,9 @@ class PredictConfig:
         precision: `fp32` or `bf16`.
         method: one of `models.methods.registry.METHODS`.
         seed: of noise that a method reads, keyed by it and the id of the photo.
+        engine: `local`, this process, or `ray`, actors of a cluster that each hold the network.
+        workers: actors; 0 for one a core of the cluster.
+        address: of a running Ray cluster; None to start one here.
     """
 
     built: Path
@@ -53,10 +57,16 @@ class PredictConfig:
     precision: str = "fp32"
     method: str = "dps"
     seed: int = 0
+    engine: str = "local"
+    workers: int = 0
+    address: str | None = None
 
     def __post_init__(self) -> None:
         find_method(self.method)
         check_family(self.masks)
+        check_engine(self.engine, self.address)
+        if self.workers < 0:
+            raise UsageError(f"workers: expected 0 (one a core of the cluster) or more, got {self.workers}")
         folders = [level_folder(level) for level in self.levels]
         if not folders or len(set(folders)) < len(folders):
             raise UsageError(f"levels: expected numbers in [0, 1], each once, got {list(self.levels)}")

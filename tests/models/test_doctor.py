@@ -111,7 +111,19 @@ def test_json_of_a_bare_machine(capsys: pytest.CaptureFixture[str]) -> None:
         assert sorted(item) == ["command", "name", "sentence", "state"]
         assert item["state"] in ("ok", "note", "problem")
         assert bool(item["command"]) == (item["state"] != "ok"), item
-    names = {"python", "torch", "libraries", "device", "threads", "disk", "edit", "synthesis", "baselines", "metrics"}
+    names = {
+        "python",
+        "torch",
+        "libraries",
+        "device",
+        "threads",
+        "ray",
+        "disk",
+        "edit",
+        "synthesis",
+        "baselines",
+        "metrics",
+    }
     assert names <= {item["name"] for item in body["findings"]}
     assert "OMP_NUM_THREADS" in named(body, "threads")["sentence"]
     assert set(registered_names()) <= {item["name"] for item in body["weights"]}
@@ -480,3 +492,19 @@ def test_asking_twice_says_the_same(faces: Path) -> None:
     assert [item for item in first.findings if "GB free" not in item.sentence] == [
         item for item in diagnose(faces).findings if "GB free" not in item.sentence
     ]
+
+
+def test_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(doctor_machine, "version", lambda name: "2.60.0")
+    assert "Ray 2.60.0; without --address it starts a cluster of" in doctor_machine.check_ray().sentence
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    found = doctor_machine.check_ray()
+    assert (found.state, found.command) == ("note", "ray start --head")
+    assert "no cluster answers at RAY_ADDRESS=127.0.0.1:1" in found.sentence
+
+    def missing(name: str) -> str:
+        raise doctor_machine.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor_machine, "version", missing)
+    assert "not installed" in doctor_machine.check_ray().sentence
