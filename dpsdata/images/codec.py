@@ -46,6 +46,7 @@ from dpsdata.images.header import (
     probe_image,
     read_orientation,
 )
+from dpsdata.images.png_chunks import encode_grey_alpha
 from dpsdata.images.tiff import needs_own_reader, read_samples, sample_bits
 from dpsdata.runtime.files import write_bytes_atomic, write_text_atomic
 
@@ -56,10 +57,13 @@ __all__ = [
     "Source",
     "crop_square",
     "encode_jpeg",
+    "encode_layers",
     "encode_png",
+    "is_beyond_pillow",
     "photo_to_tensor",
     "probe_image",
     "read_alpha",
+    "read_deep",
     "read_edges",
     "read_grey",
     "read_layer",
@@ -69,6 +73,8 @@ __all__ = [
     "resize_nearest",
     "resize_photo",
     "tensor_to_photo",
+    "turn_upright",
+    "unpack",
     "write_bytes_atomic",
     "write_edges",
     "write_mask",
@@ -88,7 +94,8 @@ _FLAT_FILTER = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE) if _CAN_FIL
 _DEEP_FILTER = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP) if _CAN_FILTER else ()
 
 
-def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror pixels (H, W, ...) as their EXIF orientation, 1 to 8, asks."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -98,7 +105,7 @@ def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _is_beyond_pillow(image: Image.Image, data: bytes) -> bool:
+def is_beyond_pillow(image: Image.Image, data: bytes) -> bool:
     """Whether Pillow would cut or garble the samples: those of 16 bits, and planes of TIFF."""
     if image.format == "PNG":
         return data[24] == 16
@@ -115,7 +122,8 @@ def _flatten(color: Pixels, alpha: Pixels, background: int) -> Pixels:
     return ((color * weight + background * top * (top - weight) + top // 2) // top).astype(color.dtype)
 
 
-def _unpack(data: bytes) -> Pixels | None:
+def unpack(data: bytes) -> Pixels | None:
+    """Decode by OpenCV, whose channels are blue, green, red; None where it cannot."""
     pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     return pixels
 
@@ -124,7 +132,7 @@ def _decode_16(image: Image.Image, data: bytes, background: int) -> Pixels:
     if image.format == "PPM":
         return np.asarray(image).astype(np.uint16)
     if image.format == "TIFF":
-        color, alpha, is_multiplied = read_samples(image, data, _unpack)
+        color, alpha, is_multiplied = read_samples(image, data, unpack)
         if alpha is None:
             return color
         color, weight = color.reshape(*alpha.shape, -1), alpha
@@ -137,7 +145,7 @@ def _decode_16(image: Image.Image, data: bytes, background: int) -> Pixels:
         return flat if flat.shape[2] == 3 else flat[..., 0]
     key = image.info.get("transparency")
     image.verify()  # the check sums: OpenCV alone would print to the screen on a cut file
-    pixels = _unpack(data)
+    pixels = unpack(data)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("its 16-bit pixels could not be decoded")
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
@@ -177,7 +185,7 @@ def _decode(source: Source, max_pixels: int, background: int = 1) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            deep = _is_beyond_pillow(image, data)
+            deep = is_beyond_pillow(image, data)
             # Pillow turns a TIFF by itself.
             orientation = 1 if image.format == "TIFF" and not deep else read_orientation(image, stream)
             pixels = _decode_16(image, data, background) if deep else _decode_8(image, background)
@@ -187,7 +195,7 @@ def _decode(source: Source, max_pixels: int, background: int = 1) -> Pixels:
         raise BrokenImageError("the image does not fit into memory") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise BrokenImageError(f"the image is cut off or damaged: {one_line(error)}") from None
-    return _turn_upright(pixels, orientation)
+    return turn_upright(pixels, orientation)
 
 
 def _to_8_bits(pixels: Pixels) -> Pixels:
@@ -217,6 +225,14 @@ def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.u
     """
     pixels = _to_8_bits(_decode(source, max_pixels))
     return np.ascontiguousarray(np.stack([pixels] * 3, axis=2) if pixels.ndim == 2 else pixels)
+
+
+def read_deep(source: Source, max_pixels: int = MAX_PIXELS, background: int = 1) -> Pixels:
+    """Read a photo in its own depth, upright: uint8 or uint16, (H, W) or (H, W, 3); else as `read_photo`.
+
+    Transparent pixels lie over white, or over black where `background` is 0.
+    """
+    return _decode(source, max_pixels, background)
 
 
 def read_grey(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -293,6 +309,17 @@ def encode_png(pixels: Pixels) -> bytes:
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if color else np.ascontiguousarray(pixels)
     flat = grey and pixels.dtype == np.uint8
     return bytes(cv2.imencode(".png", ordered, (*_PNG_OPTIONS, *(_FLAT_FILTER if flat else _DEEP_FILTER)))[1])
+
+
+def encode_layers(layers: Pixels) -> bytes:
+    """Encode uint8 or uint16 (H, W, C) as PNG: grey (1), grey and alpha (2), RGB (3), or RGB and alpha (4)."""
+    count = layers.shape[2]
+    if count == 2:
+        return encode_grey_alpha(layers)
+    if count == 1 or (count == 3 and layers.dtype == np.uint8):
+        return encode_png(np.ascontiguousarray(layers[..., 0]) if count == 1 else layers)
+    ordered = cv2.cvtColor(layers, cv2.COLOR_RGB2BGR if count == 3 else cv2.COLOR_RGBA2BGRA)
+    return bytes(cv2.imencode(".png", ordered, (*_PNG_OPTIONS, *_DEEP_FILTER))[1])
 
 
 def encode_jpeg(rgb: npt.NDArray[np.uint8], quality: int = 90) -> bytes:

@@ -60,7 +60,14 @@ def _cascade() -> Any:
 def find_face(
     rgb: NDArray[np.uint8], smallest_px: int = _SMALLEST_PX, largest_px: int | None = None
 ) -> tuple[float, float, float] | None:
-    """The largest frontal face of a photo.
+    """The largest frontal face of a photo, the first of `find_faces`; None where no face was found."""
+    return next(iter(find_faces(rgb, smallest_px, largest_px)), None)
+
+
+def find_faces(
+    rgb: NDArray[np.uint8], smallest_px: int = _SMALLEST_PX, largest_px: int | None = None
+) -> list[tuple[float, float, float]]:
+    """The frontal faces of a photo.
 
     Args:
         rgb: (H, W, 3) uint8 photo; the cost grows with its size, a few hundred px are enough.
@@ -68,11 +75,11 @@ def find_face(
         largest_px: largest side; None for the shorter side of the photo.
 
     Returns:
-        Centre x, centre y and side of its square, in px from the top left corner; None where no face was found.
+        Centre x, centre y and side of their squares, in px from the top left corner, the largest first.
     """
     limit = min(rgb.shape[:2]) if largest_px is None else largest_px
     if limit < smallest_px:
-        return None
+        return []
     found = _cascade().detect_multi_scale(
         img=rgb,
         scale_factor=1.15,
@@ -80,11 +87,8 @@ def find_face(
         min_size=(smallest_px, smallest_px),
         max_size=(limit, limit),
     )
-    if not found:
-        return None
-    face = max(found, key=lambda box: (box["width"], -box["r"], -box["c"]))
-    side = float(face["width"])
-    return face["c"] + side / 2, face["r"] + side / 2, side
+    found = sorted(found, key=lambda box: (-box["width"], box["r"], box["c"]))
+    return [(box["c"] + box["width"] / 2, box["r"] + box["width"] / 2, float(box["width"])) for box in found]
 
 
 def looks_aligned(rgb: NDArray[np.uint8]) -> bool | None:

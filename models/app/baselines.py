@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import MissingError
+from dpsdata.images.color_profile import ColorSpace
 from models.app.engine import Engine, Placement
 from models.methods.one_photo import FRAME_PX, MethodResult, fill_photo
 from models.methods.predictor import LoadOptions, MethodPredictor, load_method
@@ -81,6 +82,7 @@ class RivalEngine:
         mask: NDArray[np.uint8],
         level: float | None = None,
         feather_px: float = 0.0,
+        colors: ColorSpace | None = None,
     ) -> MethodResult:
         """Fill the hole.
 
@@ -91,6 +93,7 @@ class RivalEngine:
             mask: uint8 (H, W), white = hole.
             level: as in `Engine.edit`; it has no meaning here.
             feather_px: soft transition inside of the hole, px.
+            colors: of the photo, where it is not sRGB.
 
         Raises:
             MissingError: as in `load`.
@@ -99,7 +102,7 @@ class RivalEngine:
         with self._seat.lock:
             predictor = self._seat.take(self)
             frame = placement.frame(photo.shape[0], photo.shape[1], predictor.resolution or FRAME_PX)
-            return fill_photo(predictor, photo, sketch, mask, frame=frame, feather_px=feather_px)[0]
+            return fill_photo(predictor, photo, sketch, mask, frame=frame, feather_px=feather_px, colors=colors)[0]
 
 
 AnyEngine = Engine | RivalEngine

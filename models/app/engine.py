@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsdata.images.color_profile import ColorSpace
 from models.editing.editor import EditResult
 from models.editing.loading import load_editor
 from models.editing.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
@@ -75,6 +76,7 @@ class Engine:
         mask: NDArray[np.uint8],
         level: float,
         feather_px: float = 0.0,
+        colors: ColorSpace | None = None,
     ) -> EditResult:
         """One level alone, as `dps edit --levels LEVEL` does it.
 
@@ -85,11 +87,12 @@ class Engine:
             mask: uint8 (H, W), white = hole.
             level: in [0, 1].
             feather_px: soft transition inside of the hole, px.
+            colors: of the photo, where it is not sRGB.
         """
         with self._lock:
             wanted = (id(photo), placement)
             if self._set != wanted or self._kept is not photo:
                 self._set = None
-                self._editor.set_photo(photo, "none", placement.box, placement.eyes)
+                self._editor.set_photo(photo, "none", placement.box, placement.eyes, colors=colors)
                 self._set, self._kept = wanted, photo
             return self._editor.predict_levels(sketch, mask, [level], feather_px)[0]

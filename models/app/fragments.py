@@ -55,7 +55,7 @@ def show_figure(drawn: DrawnEdit, patch: LevelPatch) -> str:
     """One of the results side by side; a press on it moves the slider there. Empty of a method without a level."""
     if patch.level is None:
         return ""
-    url = photo_url(patch.look(drawn.photo.pixels, drawn.region), _STRIP_PX)
+    url = photo_url(patch.look(drawn.photo.pixels, drawn.region), _STRIP_PX, drawn.photo.source.colors)
     return (
         f'<button type="button" data-level="{patch.level:g}" title="Look at level {patch.level:g}">'
         f'<img alt="Result at level {patch.level:g}" src="{url}"></button>'
@@ -90,8 +90,8 @@ def show_slider(method: Method, level: float) -> str:
 def show_result(drawn: DrawnEdit, patch: LevelPatch, with_sketch: bool) -> str:
     """One result: before and after under a cut that moves, and the refined sketch where it is asked for."""
     region = drawn.region
-    before = photo_url(drawn.photo.pixels[region], _RESULT_PX)
-    after = photo_url(patch.look(drawn.photo.pixels, region), _RESULT_PX)
+    before = photo_url(drawn.photo.pixels[region], _RESULT_PX, drawn.photo.source.colors)
+    after = photo_url(patch.look(drawn.photo.pixels, region), _RESULT_PX, drawn.photo.source.colors)
     made = drawn.engine.method.title if patch.level is None else f"level {patch.level:g}"
     parts = [
         '<div class="dps-looks"><div class="dps-compare"><div class="dps-pair">'

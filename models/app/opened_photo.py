@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, UsageError
-from dpsdata.images.codec import read_photo
 from dpsdata.images.faces import find_face
+from dpsdata.images.photo_file import PhotoFile, read_photo_file
 from models.app.engine import Placement
 from models.editing.photo_frame import NoFaceError, find_frame
 from models.editing.request import INPUTS_FOLDER, InputFile
@@ -28,17 +28,22 @@ class OpenedPhoto:
 
     Attributes:
         file: its content byte for byte, under the name that it has in an edit folder.
-        pixels: uint8 (H, W, 3) RGB, upright.
+        source: its pixels and what else it carries.
         stem: the file's name without its suffix, for the names of downloads.
         placement: the face square that is proposed.
         notes: sentences for the person.
     """
 
     file: InputFile
-    pixels: NDArray[np.uint8]
+    source: PhotoFile
     stem: str
     placement: Placement
     notes: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3), upright RGB in the photo's own colour space."""
+        return self.source.pixels
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,11 +64,17 @@ def open_photo(data: bytes, name: str, resolution: int) -> OpenedPhoto:
     """
     shown = PurePath(name).name[:80]
     try:
-        pixels = read_photo(data)
+        source = read_photo_file(data)
     except BrokenImageError as error:
-        raise UsageError(f"{shown} cannot be opened as a photo: {error}. Choose a JPEG or PNG photo.") from None
-    placement, notes = place_face(pixels, resolution)
-    return OpenedPhoto(named_file("photo", data, name), pixels, clean_stem(name), placement, notes)
+        raise UsageError(f"{shown} cannot be opened as a photo: {_sentence(str(error))}") from None
+    placement, notes = place_face(source.pixels, resolution)
+    said = tuple(f"{note[:1].upper()}{note[1:]}." for note in source.notes)
+    return OpenedPhoto(named_file("photo", data, name), source, clean_stem(name), placement, (*said, *notes))
+
+
+def _sentence(reason: str) -> str:
+    """A reason, with what helps behind it where it does not say so itself."""
+    return f"{reason}." if "; " in reason else f"{reason}. Choose a JPEG or PNG photo."
 
 
 def named_file(role: str, data: bytes, name: str) -> InputFile:

@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.images.codec import encode_jpeg, encode_png
+from dpsdata.images.color_profile import ColorSpace
 
 CANVAS_PX = 1600
 Region = tuple[slice, slice]
 
 
-def photo_url(rgb: NDArray[np.uint8], most_px: int = CANVAS_PX) -> str:
-    """A photo (H, W, 3) uint8 as a data URL, at most `most_px` wide and high."""
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(shrink(rgb, most_px), 92)).decode()
+def photo_url(rgb: NDArray[np.uint8], most_px: int = CANVAS_PX, colors: ColorSpace | None = None) -> str:
+    """A photo (H, W, 3) uint8 as a data URL, at most `most_px` wide and high, and in sRGB whatever its `colors` are."""
+    small = shrink(rgb, most_px)
+    shown = small if colors is None else colors.to_srgb(small)
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(shown, 92)).decode()
 
 
 def grey_url(grey: NDArray[np.uint8], most_px: int = CANVAS_PX) -> str:

@@ -96,7 +96,7 @@ class EditSession:
         except BrokenImageError as error:
             raise UsageError(f"This edit cannot be opened: {error}.") from None
         is_panels = "mask" not in data
-        file = InputFile("inputs/photo.png", encode_png(edit.photo)) if is_panels else inputs["photo"]
+        file = InputFile("inputs/photo.png", edit.file.encode_edit()) if is_panels else inputs["photo"]
         placement = self._stored_placement(edit.photo, request, is_panels)
         placement.frame(edit.photo.shape[0], edit.photo.shape[1], self.editor.resolution)
         notes: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class EditSession:
             notes = (f"This edit was made with Deep Plastic Surgery; {self.engine.method.title} is chosen now.",)
         elif stored.weights_sha256 != self.editor.hashes:
             notes = ("This edit was made with other weights, so its results will differ.",)
-        self._take(OpenedPhoto(file, edit.photo, "photo", placement, notes))
+        self._take(OpenedPhoto(file, edit.file, "photo", placement, notes))
         self.level, self.feather_px = request.levels[-1], request.feather_px
         layers = {"mask": (edit.mask > 127).astype(np.uint8), "sketch": find_lines(edit.sketch)[0]}
         return self._describe({role: self._keep(role, marks) for role, marks in layers.items()})
@@ -183,8 +183,9 @@ class EditSession:
         cache = self._cache
         found = cache.get(key)
         if found is None:
+            photo = drawn.photo
             result = drawn.engine.edit(
-                drawn.photo.pixels, drawn.placement, drawn.sketch, drawn.mask, level, drawn.feather_px
+                photo.pixels, drawn.placement, drawn.sketch, drawn.mask, level, drawn.feather_px, photo.source.colors
             )
             where = hole_region(drawn.hole)
             refined = result.refined_sketch[where].copy() if isinstance(result, EditResult) else None
@@ -215,7 +216,7 @@ class EditSession:
         """Name and content of the full-size PNG at the slider's level; pixels outside of the hole are the photo's."""
         drawn, patch = self.current()
         made = drawn.engine.method.name if patch.level is None else f"l{patch.level:g}"
-        return f"{drawn.photo.stem}-{made}.png", encode_png(patch.whole_photo(drawn.photo.pixels))
+        return f"{drawn.photo.stem}-{made}.png", drawn.photo.source.encode_edit(patch.whole_photo(drawn.photo.pixels))
 
     def save_edit(self) -> tuple[str, bytes]:
         """Name and content of the edit folder as a zip, which `dps edit --from` repeats.
@@ -277,7 +278,7 @@ class EditSession:
         frame = self.photo.placement.frame(*self.photo.size, self.editor.resolution)
         left, top, width, height = frame.box
         return {
-            "photo": photo_url(self.photo.pixels),
+            "photo": photo_url(self.photo.pixels, colors=self.photo.source.colors),
             "width": self.photo.size[1],
             "height": self.photo.size[0],
             "box": [left, top, max(width, height)],

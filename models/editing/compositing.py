@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dpsdata.images.color_profile import ColorSpace
 from models.editing.photo_frame import PhotoFrame
 
 
@@ -32,7 +33,13 @@ def whole_target(height: int, width: int) -> PasteTarget:
     return PasteTarget(slice(0, height), slice(0, width), np.ones((height, width), np.float32))
 
 
-def paste(ground: NDArray[np.uint8], image: Tensor, target: PasteTarget, frame: PhotoFrame) -> NDArray[np.uint8]:
+def paste(
+    ground: NDArray[np.uint8],
+    image: Tensor,
+    target: PasteTarget,
+    frame: PhotoFrame,
+    colors: ColorSpace | None = None,
+) -> NDArray[np.uint8]:
     """Paste a result over a photo or a sketch.
 
     Args:
@@ -40,6 +47,7 @@ def paste(ground: NDArray[np.uint8], image: Tensor, target: PasteTarget, frame: 
         image: (3, S, S) or (1, S, S) in [-1, 1].
         target: where to.
         frame: the model's square in the photo.
+        colors: of `ground`, other than sRGB, in which networks paint.
 
     Returns:
         A new array like `ground`; where the weight is 0 it is the same.
@@ -49,7 +57,10 @@ def paste(ground: NDArray[np.uint8], image: Tensor, target: PasteTarget, frame: 
     weights = target.weights if ground.ndim == 2 else target.weights[..., None]
     result = ground.copy()
     part = result[target.rows, target.columns]
-    blend = (painted + 1) * np.float32(127.5) * weights + part * (1 - weights)
+    painted = (painted + 1) * np.float32(127.5)
+    if colors is not None:
+        painted = colors.from_srgb(np.clip(np.round(painted), 0, 255).astype(np.uint8)).astype(np.float32)
+    blend = painted * weights + part * (1 - weights)
     part[...] = np.where(weights > 0, np.clip(np.round(blend), 0, 255).astype(np.uint8), part)
     return result
 

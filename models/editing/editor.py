@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.images.arrays import photo_to_tensor
+from dpsdata.images.color_profile import ColorSpace
 from dpsdata.runtime.device import check_precision, choose_device
 from dpsdata.sketch.thin import thin_lines
 from models.editing.compositing import find_target, hole_notes, ink_notes, paste, whole_target
@@ -74,6 +75,7 @@ class Editor:
         self.frame: PhotoFrame | None = None
         self._photo: Photo | None = None
         self._photo_tensor: Tensor | None = None
+        self._colors: ColorSpace | None = None
         self._photo_notes: tuple[str, ...] = ()
         self._notes: tuple[str, ...] = ()
 
@@ -125,6 +127,8 @@ class Editor:
         align: Literal["auto", "none"] = "auto",
         box: Box | None = None,
         eyes: Box | None = None,
+        mask: NDArray[np.uint8] | None = None,
+        colors: ColorSpace | None = None,
     ) -> PhotoFrame:
         """Take in a photo, to be edited by `predict_levels` as often as wanted.
 
@@ -134,12 +138,15 @@ class Editor:
             box: left, top, width and height in px of the square to edit, from hair to shoulders as CelebA-HQ has it;
                 instead of `align`.
             eyes: x1, y1, x2, y2 in px, the centres of the eyes; instead of `align`.
+            mask: as in `predict_levels`; where several faces are found, the one that the hole lies on is taken.
+            colors: the photo's colour space where it is not sRGB; results are in it too.
 
         Returns:
             Where the model's square lies in the photo.
 
         Raises:
             NoFaceError: no face was found; the options that help are named.
+            OutsideFacesError: the hole lies outside of every face.
             UsageError: an argument breaks its contract, or the editor is one of synthesis.
         """
         if self.task != "edit":
@@ -149,10 +156,23 @@ class Editor:
             raise UsageError(f"photo: expected uint8 (H, W, 3), got {got}")
         if not photo.size:
             raise UsageError(f"photo: expected at least one pixel, got shape {photo.shape}")
-        self.frame = self._choose_frame(photo, align, box, eyes)
-        self._photo = photo.copy()
-        self._photo_tensor = photo_to_tensor(self.frame.take_photo(photo)[None]).to(self.device)
+        hole = None if mask is None else find_hole(mask)
+        if hole is not None and hole.shape != photo.shape[:2]:
+            (height, width), (tall, wide) = photo.shape[:2], hole.shape
+            raise UsageError(
+                f"photo and mask must have one size (px, upright), got photo {width} x {height}, mask {wide} x {tall}"
+            )
+        self.frame = self._choose_frame(photo, align, box, eyes, hole)
+        self._photo, self._colors = photo.copy(), colors
+        seen = self.frame.take_photo(photo)
+        seen = seen if colors is None else colors.to_srgb(seen)
+        self._photo_tensor = photo_to_tensor(seen[None]).to(self.device)
         self._photo_notes, self._notes = (), ()
+        if self.frame.is_whole and photo.shape[0] != photo.shape[1]:
+            self._photo_notes = (
+                f"the photo is not square ({photo.shape[1]} x {photo.shape[0]} px) and is taken whole, so the networks "
+                "see it stretched; --box names a square instead",
+            )
         return self.frame
 
     def predict_levels(
@@ -209,9 +229,9 @@ class Editor:
         return [
             EditResult(
                 level,
-                paste(self._photo, out.inpainter_photo[index], target, self.frame),
+                paste(self._photo, out.inpainter_photo[index], target, self.frame, self._colors),
                 paste(np.full(hole.shape, 255, np.uint8), 1 - 2 * out.refined_sketch[index], target, self.frame),
-                paste(self._photo, out.refiner_photo[index], target, self.frame),
+                paste(self._photo, out.refiner_photo[index], target, self.frame, self._colors),
             )
             for index, level in enumerate(wanted)
         ]
@@ -245,15 +265,20 @@ class Editor:
             if photo is None:
                 raise UsageError("editing takes a photo beside the sketch: photo may not be None")
             try:
-                self.set_photo(photo, align)
+                self.set_photo(photo, align, mask=mask)
             except NoFaceError:
                 self.set_photo(photo, "none")
-                self._photo_notes = ("no face was found, so the whole photo is taken as an aligned crop",)
+                self._photo_notes = (
+                    "no face was found, so the whole photo is taken as an aligned crop",
+                    *self._photo_notes,
+                )
         elif photo is not None:
             raise UsageError("synthesis takes a sketch alone: photo must be None")
         return self.predict_levels(sketch, mask, levels, feather_px)
 
-    def _choose_frame(self, photo: Photo, align: str, box: Box | None, eyes: Box | None) -> PhotoFrame:
+    def _choose_frame(
+        self, photo: Photo, align: str, box: Box | None, eyes: Box | None, hole: NDArray[np.uint8] | None
+    ) -> PhotoFrame:
         height, width = photo.shape[:2]
         if box is not None and eyes is not None:
             raise UsageError("box and eyes exclude each other: give one of them")
@@ -263,20 +288,31 @@ class Editor:
             return eyes_frame(height, width, self.resolution, eyes)
         if align not in ("auto", "none"):
             raise UsageError(f"align: expected auto or none, got {align!r}")
-        return find_frame(photo, self.resolution) if align == "auto" else whole_frame(height, width, self.resolution)
+        if align == "none":
+            return whole_frame(height, width, self.resolution)
+        return find_frame(photo, self.resolution, hole)
 
     def _synthesise(self, lines: NDArray[np.uint8], levels: list[float]) -> list[EditResult]:
         height, width = lines.shape
-        frame = whole_frame(height, width, self.resolution)
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        if height != width:
+            lines = np.pad(lines, ((top, side - height - top), (left, side - width - left)))
+            self._notes += (
+                f"the sketch is not square ({width} x {height} px), so it lies in the middle of a square of {side} px "
+                "with paper around, and the face keeps its shape",
+            )
+        frame = whole_frame(side, side, self.resolution)
         out = self.forward(None, self._to_tensor(thin_lines(frame.take_marks(lines))), None, torch.tensor(levels))
-        target = whole_target(height, width)
-        paper, blank = np.full((height, width), 255, np.uint8), np.zeros((height, width, 3), np.uint8)
+        target = whole_target(side, side)
+        paper, blank = np.full((side, side), 255, np.uint8), np.zeros((side, side, 3), np.uint8)
+        part = slice(top, top + height), slice(left, left + width)
         return [
             EditResult(
                 level,
-                paste(blank, out.inpainter_photo[index], target, frame),
-                paste(paper, 1 - 2 * out.refined_sketch[index], target, frame),
-                paste(blank, out.refiner_photo[index], target, frame),
+                paste(blank, out.inpainter_photo[index], target, frame)[part].copy(),
+                paste(paper, 1 - 2 * out.refined_sketch[index], target, frame)[part].copy(),
+                paste(blank, out.refiner_photo[index], target, frame)[part].copy(),
             )
             for index, level in enumerate(levels)
         ]

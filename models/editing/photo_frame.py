@@ -13,22 +13,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.images.arrays import resize_nearest, resize_photo
-from dpsdata.images.faces import find_face, looks_aligned
+from dpsdata.images.faces import find_faces, looks_aligned
 
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 Box = tuple[float, float, float, float]
+# Centre x, centre y and side of the cascade's square, px.
+Face = tuple[float, float, float]
 
 _REFERENCE_PX = 256
 _LEFT_EYE_PX, _RIGHT_EYE_PX = (94.8, 120.1), (157.3, 120.3)
 # The cascade's square on aligned faces at 256 px: mean centre and side, see dpsdata.images.faces.
 _FACE_CENTRE_PX, _FACE_SIDE_PX = (129.5, 138.8), 170.6
 _SEARCH_PX, _SMALLEST_FACE_PX = 400, 40
+# Sides of the windows around a hole in which small faces are looked for, in sides of the hole.
+_WINDOWS = (20, 10, 5, 2.5)
+_WHOLE_HOLE = 0.95
 
 
 class NoFaceError(UsageError):
     """No face was found in a photo."""
+
+
+class OutsideFacesError(FindingsError):
+    """There are faces in a photo, but the hole lies on none."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,7 @@ def eyes_frame(height: int, width: int, size: int, eyes: Box) -> PhotoFrame:
     return PhotoFrame(height, width, size, matrix)
 
 
-def find_frame(rgb: NDArray[np.uint8], size: int) -> PhotoFrame:
+def find_frame(rgb: NDArray[np.uint8], size: int, hole: NDArray[np.uint8] | None = None) -> PhotoFrame:
     """Find the face of a photo.
 
     A square photo of the model's size, or whose face lies in its place, is taken as a whole.
@@ -183,28 +192,92 @@ def find_frame(rgb: NDArray[np.uint8], size: int) -> PhotoFrame:
     Args:
         rgb: uint8 (H, W, 3), upright.
         size: side of the model's images, px.
+        hole: uint8 (H, W), hole = 1, on the face that is meant; None or empty for the largest face.
 
     Raises:
         NoFaceError: there is no frontal face that the cascade finds.
+        OutsideFacesError: the hole lies outside of the frames of all faces.
     """
     height, width = rgb.shape[:2]
     if height == width and (height == size or looks_aligned(rgb)):
         return whole_frame(height, width, size)
+    faces = _search(rgb)
+    if hole is not None and hole.any():
+        faces = _choose_face(rgb, faces, hole)
+    if not faces:
+        raise NoFaceError(
+            "no face was found in the photo; give its place by --box x,y,w,h (the square from hair to shoulders) or "
+            "--eyes x1,y1,x2,y2, or pass --align none for a photo that is an aligned crop already"
+        )
+    return box_frame(height, width, size, _face_box(faces[0]))
+
+
+def _face_box(face: Face) -> Box:
+    """The frame of a face as left, top, width and height."""
+    x, y, side = face
+    unit = side / _FACE_SIDE_PX
+    side = unit * _REFERENCE_PX
+    return x - unit * _FACE_CENTRE_PX[0], y - unit * _FACE_CENTRE_PX[1], side, side
+
+
+def _search(rgb: NDArray[np.uint8], left: int = 0, top: int = 0) -> list[Face]:
+    """Faces of a photo, or of the part of it whose corner is given, the largest first."""
+    height, width = rgb.shape[:2]
     shrink = max(1.0, max(height, width) / _SEARCH_PX)
     small = rgb
     if shrink > 1:
         small_size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         small = np.asarray(cv2.resize(rgb, small_size, interpolation=cv2.INTER_AREA), np.uint8)
-    face = find_face(small, _SMALLEST_FACE_PX)
-    if face is None:
-        raise NoFaceError(
-            "no face was found in the photo; give its place by --box x,y,w,h (the square from hair to shoulders) or "
-            "--eyes x1,y1,x2,y2, or pass --align none for a photo that is an aligned crop already"
+    found = find_faces(np.ascontiguousarray(small), _SMALLEST_FACE_PX)
+    return [(left + x * shrink, top + y * shrink, side * shrink) for x, y, side in found]
+
+
+def _choose_face(rgb: NDArray[np.uint8], faces: list[Face], hole: NDArray[np.uint8]) -> list[Face]:
+    """The face that a hole is on, as a list of one; none where the photo has no face."""
+    rows, columns = np.nonzero(hole)
+    x, y = float(columns.mean()) + 0.5, float(rows.mean()) + 0.5
+    for face in faces:
+        if _holds(face, x, y):
+            return [face]
+    extent = max(np.ptp(rows), np.ptp(columns)) + 1
+    for window in _WINDOWS:  # faces that were too small to be found in the whole photo
+        reach = window * extent / 2
+        top, left = max(0, int(y - reach)), max(0, int(x - reach))
+        part = rgb[top : math.ceil(y + reach), left : math.ceil(x + reach)]
+        if min(part.shape[:2]) < _SMALLEST_FACE_PX or part.shape == rgb.shape:
+            continue
+        for face in _search(part, left, top):
+            is_known = any(_holds(known, face[0], face[1]) for known in faces)
+            if not is_known and _share_within(hole, _square(face)) >= _WHOLE_HOLE:
+                return [face]
+    if not faces:
+        return []
+    shares = [_share_within(hole, _face_box(face)) for face in faces]
+    if not any(shares):
+        boxes = " or ".join("--box " + ",".join(f"{value:.0f}" for value in _face_box(face)) for face in faces[:5])
+        raise OutsideFacesError(
+            f"the hole lies outside of every face that was found, so nothing is edited; paint it on a face ({boxes}), "
+            "or give the place of its face by --box x,y,w,h or --eyes x1,y1,x2,y2"
         )
-    x, y, side = (value * shrink for value in face)
-    unit = side / _FACE_SIDE_PX
-    side = unit * _REFERENCE_PX
-    return box_frame(height, width, size, (x - unit * _FACE_CENTRE_PX[0], y - unit * _FACE_CENTRE_PX[1], side, side))
+    return [faces[int(np.argmax(shares))]]
+
+
+def _square(face: Face) -> Box:
+    x, y, side = face
+    return x - side / 2, y - side / 2, side, side
+
+
+def _holds(face: Face, x: float, y: float) -> bool:
+    return max(abs(x - face[0]), abs(y - face[1])) <= face[2] / 2
+
+
+def _share_within(hole: NDArray[np.uint8], box: Box) -> float:
+    """Share of a hole's pixels in a box."""
+    left, top, wide, tall = box
+    rows, columns = (
+        slice(max(0, round(start)), max(0, round(start + side))) for start, side in ((top, tall), (left, wide))
+    )
+    return float(hole[rows, columns].sum() / hole.sum())
 
 
 def _blur(pixels: NDArray[Any], step: float) -> NDArray[Any]:

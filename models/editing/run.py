@@ -21,10 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 import dpsdata
-from dpsdata.contracts import MissingError, UsageError, level_folder, parse_level_folder
+from dpsdata.contracts import FindingsError, MissingError, UsageError, level_folder, parse_level_folder
 from dpsdata.images.codec import encode_png
+from dpsdata.images.photo_file import PhotoFile
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
 from dpsdata.weights.store import sha256_file
+from models.editing.compositing import find_target
 from models.editing.editor import Editor, EditResult
 from models.editing.loading import find_sources, load_editor
 from models.editing.request import RUN_FILE, SCHEMA_VERSION, EditRequest, InputFile
@@ -78,6 +80,7 @@ def make_run(
 
     Raises:
         UsageError: an option or input breaks its contract.
+        FindingsError: there is nothing to edit: no hole, or none that a face's frame covers.
         MissingError: the weights are missing, or others than expected.
     """
     weights = moved_weights or request.weights
@@ -97,16 +100,18 @@ def make_run(
         results = editor.predict_levels(edit.sketch, edit.mask, request.levels, request.feather_px)
         notes = (*edit.notes, *_frame_notes(editor, request))
         first = _marked_photo(edit)
+        file = edit.file
     else:
         assert sketch is not None  # noqa: S101 (for the type checker)
         results = editor.predict_levels(sketch.pixels, None, request.levels)
         notes = sketch.notes
         first = np.stack([sketch.pixels] * 3, axis=2)
+        file = None
     if weights == "bundled" and editor.resolution < SHARP_PX:
         notes = (*notes, f"the bundled networks work at {editor.resolution} px, so what they paint is soft")
     notes = (*notes, *editor.notes)
     contents = {item.name: item.data for item in inputs.values()}
-    contents |= _pictures(results, first)
+    contents |= _pictures(results, first, file)
     described = {
         "schema_version": SCHEMA_VERSION,
         "config": asdict(request),
@@ -154,17 +159,31 @@ def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels
         "none" if is_panels or request.align == "none" else "auto",
         None if box is None else (box[0], box[1], box[2], box[3]),
         None if eyes is None else (eyes[0], eyes[1], eyes[2], eyes[3]),
+        edit.mask,
+        edit.file.colors,
     )
+    hole = find_hole(edit.mask)
+    if not hole.any():
+        raise FindingsError("the mask has no hole, so nothing is edited; paint what is to change white")
+    if editor.frame is not None and find_target(hole, editor.frame, 0) is None:
+        square = ",".join(f"{value:.0f}" for value in editor.frame.box)
+        raise FindingsError(
+            f"the hole lies outside of the face's frame (--box {square}), so nothing is edited; "
+            "--box or --eyes moves the frame"
+        )
 
 
-def _pictures(results: list[EditResult], first: NDArray[np.uint8]) -> dict[str, bytes]:
+def _pictures(results: list[EditResult], first: NDArray[np.uint8], file: PhotoFile | None) -> dict[str, bytes]:
+    """The files of results; photos carry what the person's own file says, the strip its colours alone."""
+    encode_photo = encode_png if file is None else file.encode_edit
+    encode_strip = encode_png if file is None else file.encode_plain
     contents = {}
     for result in results:
         name = f"{level_folder(result.level)}.png"
-        contents[name] = encode_png(result.photo)
+        contents[name] = encode_photo(result.photo)
         contents[f"refined/{name}"] = encode_png(result.refined_sketch)
-        contents[f"refiner/{name}"] = encode_png(result.refiner_photo)
-    contents["strip.png"] = encode_png(_strip([first, *(result.photo for result in results)]))
+        contents[f"refiner/{name}"] = encode_photo(result.refiner_photo)
+    contents["strip.png"] = encode_strip(_strip([first, *(result.photo for result in results)]))
     return contents
 
 

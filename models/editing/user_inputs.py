@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.images.codec import read_alpha, read_grey, read_photo
+from dpsdata.images.photo_file import PhotoFile, read_photo_file
 
 Grey = NDArray[np.uint8]
 _T = TypeVar("_T")
@@ -17,6 +18,7 @@ _T = TypeVar("_T")
 # Half-covered pixels of an anti-aliased line between two pixels are as light as this many grey levels under paper.
 _INK_CONTRAST = 64
 _FLAT_SPREAD = 96
+_SAVE_AGAIN = "save it again as PNG or JPEG"
 _BLACK, _WHITE = 64, 191
 
 
@@ -31,16 +33,21 @@ class EditInputs(NamedTuple):
     """What one edit reads.
 
     Attributes:
-        photo: uint8 (H, W, 3), upright RGB.
+        file: the photo with all that its file carries.
         sketch: uint8 (H, W), black line on white.
         mask: uint8 (H, W), white = hole.
         notes: what a person should know about how they were read.
     """
 
-    photo: NDArray[np.uint8]
+    file: PhotoFile
     sketch: Grey
     mask: Grey
     notes: tuple[str, ...]
+
+    @property
+    def photo(self) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3), upright RGB in the photo's own colour space."""
+        return self.file.pixels
 
 
 def read_edit_inputs(
@@ -59,23 +66,24 @@ def read_edit_inputs(
         UsageError: one of sketch and mask is missing, or the sizes differ.
         BrokenImageError: a file is no image.
     """
-    rgb = _named(name, read_photo, photo)
+    file = _named(name, read_photo_file, photo)
     if sketch is None and mask is None:
-        rgb, lines, hole = split_panels(rgb, name)
+        panel, lines, hole = split_panels(file.pixels, name)
+        file = file.cut(slice(None), slice(0, panel.shape[1]))
         sketch_read, mask_read = ReadInput(lines), ReadInput(255 - hole if invert_mask else hole)
     elif sketch is None or mask is None:
         raise UsageError(f"an edit needs both --mask and --sketch; --{'mask' if mask is None else 'sketch'} is missing")
     else:
         sketch_read = _named("the sketch", read_sketch_input, sketch)
         mask_read = _named("the mask", lambda data: read_mask_input(data, invert_mask), mask)
-    check_same_size(rgb, sketch_read.pixels, mask_read.pixels)
-    notes = [*sketch_read.notes, *mask_read.notes]
+    check_same_size(file.pixels, sketch_read.pixels, mask_read.pixels)
+    notes = [*file.notes, *sketch_read.notes, *mask_read.notes]
     if not invert_mask and looks_inverted(mask_read.pixels):
         notes.append(
             "the mask looks inverted: white all around a black island; white is edited as always, "
             "pass --invert-mask if you mean the black part"
         )
-    return EditInputs(rgb, sketch_read.pixels, mask_read.pixels, tuple(notes))
+    return EditInputs(file, sketch_read.pixels, mask_read.pixels, tuple(notes))
 
 
 def read_sketch_input(source: bytes) -> ReadInput:
@@ -206,4 +214,5 @@ def _named(name: str, read: Callable[[bytes], _T], data: bytes) -> _T:
     try:
         return read(data)
     except BrokenImageError as error:
-        raise BrokenImageError(f"{name}: {error}; save it again as PNG or JPEG") from None
+        reason = str(error)  # some say by themselves what helps
+        raise BrokenImageError(f"{name}: {reason if '; ' in reason else f'{reason}; {_SAVE_AGAIN}'}") from None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.images.arrays import photo_to_tensor
+from dpsdata.images.color_profile import ColorSpace
 from dpsdata.sketch.thin import thin_lines
 from models.editing.compositing import find_target, paste
 from models.editing.photo_frame import NoFaceError, PhotoFrame, find_frame, whole_frame
@@ -45,6 +46,7 @@ def fill_photo(
     sample_id: str = "",
     frame: PhotoFrame | None = None,
     feather_px: float = 0.0,
+    colors: ColorSpace | None = None,
 ) -> list[MethodResult]:
     """Fill the hole of one photo.
 
@@ -61,6 +63,7 @@ def fill_photo(
         sample_id: what noise is keyed by.
         frame: the square of this photo that the method sees, of any size; instead of `align`.
         feather_px: width of the soft transition inside of the hole, px.
+        colors: the photo's colour space where it is not sRGB; results are in it too.
 
     Returns:
         One result for each level, or the only one of a method without a level.
@@ -80,7 +83,7 @@ def fill_photo(
     lines, hole = find_lines(sketch)[0], find_hole(mask)
     check_same_size(photo, sketch, mask)
     if frame is None:
-        frame = _choose_frame(photo, predictor.resolution or FRAME_PX, align)
+        frame = _choose_frame(photo, predictor.resolution or FRAME_PX, align, hole)
     elif (frame.height, frame.width) != photo.shape[:2]:
         raise UsageError(
             f"frame: it was made for a photo of {frame.width} x {frame.height} px, but this one has "
@@ -89,8 +92,9 @@ def fill_photo(
     target = find_target(hole, frame, feather_px)
     if target is None:
         return [MethodResult(level, photo.copy()) for level in wanted]
+    seen = frame.take_photo(photo)
     inputs = [
-        photo_to_tensor(frame.take_photo(photo)[None]),
+        photo_to_tensor((seen if colors is None else colors.to_srgb(seen))[None]),
         _plane(thin_lines(frame.take_marks(lines & hole))),
         _plane(frame.take_marks(hole)),
     ]
@@ -98,14 +102,14 @@ def fill_photo(
     results = []
     for level in wanted:
         out = predictor.predict(on_device[0], on_device[1], on_device[2], [sample_id], level)
-        results.append(MethodResult(level, paste(photo, out.photo[0], target, frame)))
+        results.append(MethodResult(level, paste(photo, out.photo[0], target, frame, colors)))
     return results
 
 
-def _choose_frame(photo: NDArray[np.uint8], size: int, align: str) -> PhotoFrame:
+def _choose_frame(photo: NDArray[np.uint8], size: int, align: str, hole: NDArray[np.uint8]) -> PhotoFrame:
     if align == "auto":
         with suppress(NoFaceError):
-            return find_frame(photo, size)
+            return find_frame(photo, size, hole)
     return whole_frame(photo.shape[0], photo.shape[1], size)
 
 
