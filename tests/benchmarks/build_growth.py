@@ -1,0 +1,129 @@
+"""How the cost of a build grows with the number of photos: 64 px in, 64 px out, edges by the smallest HED there is.
+
+Run: python tests/benchmarks/build_growth.py [--counts 2000,20000,100000] [--format files]
+Writes reports/benchmarks/build_growth.json: seconds a photo, peak memory of the process that builds, the time in which
+`EditDataset` opens, and that of a repeat of the finished build. Exit 4 where the largest count exceeds a bar: 1.15 times
+the seconds a photo of the smallest, 600 MB, 2 s to open, 20 s to repeat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dpsdata.hed import HED
+from dpsdata.images.codec import encode_png
+from dpsdata.runtime.device import keyed_generator
+from dpsdata.weights.store import write_safetensors
+
+REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "build_growth.json"
+GROWTH, MEMORY_MB, OPEN_SECONDS, REPEAT_SECONDS = 1.15, 600, 2.0, 20.0
+
+BUILD = """
+import json, resource, sys, time
+from dpsdata import BuildConfig, build_dataset
+started = time.perf_counter()
+config = BuildConfig(source=sys.argv[1], out=sys.argv[2], size=64, edges=sys.argv[3], workers=2, masks=("center",),
+                     format=sys.argv[4])
+if __name__ == "__main__":
+    result = build_dataset(config)
+    print(json.dumps({"seconds": time.perf_counter() - started, "count": result.count, "reused": result.reused_count,
+                      "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+OPEN = """
+import json, sys, time
+from dpsdata import EditDataset
+started = time.perf_counter()
+dataset = EditDataset(sys.argv[1])
+seconds = time.perf_counter() - started
+dataset[len(dataset) // 2]
+print(json.dumps({"open_seconds": seconds, "count": len(dataset)}))
+"""
+
+
+def run(code: str, *words: object) -> dict[str, float]:
+    """Run a piece of Python in a process of its own; the last line that it prints is JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "step.py")  # a file, since worker processes read it again
+        script.write_text(code)
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, str(script), *map(str, words)], capture_output=True, text=True, check=True, env=environment
+        )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Coarse noise, each photo another one."""
+    folder.mkdir()
+    for number in range(count):
+        coarse = keyed_generator(0, str(number), "growth").integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        (folder / f"{number:06d}.png").write_bytes(encode_png(coarse.repeat(8, 0).repeat(8, 1)))
+
+
+def measure(count: int, form: str) -> dict[str, float]:
+    """Build, build again, open."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        torch.manual_seed(0)
+        net = HED(1, "compact")
+        state = {key: value.contiguous() for key, value in net.state_dict().items()}
+        write_safetensors(place / "smallest.safetensors", state, {"variant": "compact"})
+        write_photos(place / "photos", count)
+        words = (place / "photos", place / "built", place / "smallest.safetensors", form)
+        first = run(BUILD, *words)
+        again = run(BUILD, *words)
+        opened = run(OPEN, place / "built")
+    return {
+        "photos": count,
+        "build_seconds": round(first["seconds"], 2),
+        "ms_a_photo": round(1000 * first["seconds"] / count, 3),
+        "parent_memory_mb": round(max(first["memory_mb"], again["memory_mb"])),
+        "repeat_seconds": round(again["seconds"], 2),
+        "repeat_reused": again["reused"],
+        "open_seconds": round(opened["open_seconds"], 3),
+    }
+
+
+def main() -> int:
+    """Measure every count and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--counts", default="2000,20000,100000")
+    parser.add_argument("--format", default="files")
+    options = parser.parse_args()
+    started = time.time()
+    rows = [measure(int(count), options.format) for count in options.counts.split(",")]
+    largest, smallest = rows[-1], rows[0]
+    # What a build costs before its first photo is shared by its photos; growth is what a photo more costs.
+    report = {
+        "format": options.format,
+        "rows": rows,
+        "growth": round(largest["ms_a_photo"] / smallest["ms_a_photo"], 3),
+        "wall_seconds": round(time.time() - started),
+    }
+    print(json.dumps(report, indent=2))
+    stored = json.loads(REPORT.read_text()) if REPORT.is_file() else {}
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps({**stored, options.format: report}, indent=2) + "\n")
+    is_good = (
+        report["growth"] <= GROWTH
+        and largest["parent_memory_mb"] <= MEMORY_MB
+        and largest["open_seconds"] <= OPEN_SECONDS
+        and largest["repeat_seconds"] <= REPEAT_SECONDS
+        and all(row["repeat_reused"] == row["photos"] for row in rows)
+    )
+    return 0 if is_good else 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())
