@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dpsdata.contracts import FindingsError, UsageError, hash_ids, level_folder
+from dpsdata.dataset.batched import build_in_batches
 from dpsdata.dataset.config import BuildConfig
 from dpsdata.dataset.journal import (
     UNFINISHED,
@@ -131,6 +132,12 @@ def run_plan(plan: BuildPlan) -> BuildResult:
 def _build_files(plan: BuildPlan, tasks: list[Task]) -> Iterator[Sequence[SampleRecord]]:
     """Records of samples whose files are in place."""
     _make_folders(plan)
+    batch = plan.options.hed.get("batch", 1)
+    if batch > 1 and plan.config.engine == "local":
+        workers = min(worker_count(plan.config), max(1, len(tasks)))
+        for record in build_in_batches(_setup(plan), tasks, workers, batch):
+            yield (record,)
+        return
     engine = _open_engine(plan.config, len(tasks))
     for record in engine.run(Job(prepare=partial(file_worker, _setup(plan))), tasks):
         yield (record,)
@@ -139,7 +146,10 @@ def _build_files(plan: BuildPlan, tasks: list[Task]) -> Iterator[Sequence[Sample
 def _build_shards(plan: BuildPlan, tasks: list[Task], state: ShardState) -> Iterator[Sequence[SampleRecord]]:
     """Records of the samples of each shard that is in place."""
     shards = state.plan(plan, tasks)
-    engine = _open_engine(plan.config, len(shards))
+    config = plan.config
+    if plan.options.hed.get("batch", 1) > 1 and config.engine == "local" and not config.workers:
+        config = replace(config, workers=1)  # one process for the GPU; threads read and decode for it
+    engine = _open_engine(config, len(shards))
     for result in engine.run(Job(prepare=partial(ShardWorker, _setup(plan)), tasks_ahead=2), shards):
         yield result.records
         state.record(result)  # once its samples are in the journal

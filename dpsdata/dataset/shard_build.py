@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from dpsdata.contracts import MissingError
+from dpsdata.dataset.batched import run_batch
 from dpsdata.dataset.journal import state_folder
 from dpsdata.dataset.plan import BuildPlan
 from dpsdata.dataset.shards import (
@@ -27,6 +29,7 @@ from dpsdata.dataset.stages import SampleBuilder, SampleRecord, manifest_row
 from dpsdata.dataset.workers import Task, WorkerSetup, load_net, run_task
 from dpsdata.images.header import FilePart
 from dpsdata.runtime.files import write_failure
+from dpsdata.runtime.processes import core_count
 
 _JOURNAL = "shards.jsonl"
 _EARLIER = "earlier"
@@ -137,9 +140,9 @@ class _ShardSampleFiles:
 
     def take(self, paths: Sequence[str]) -> dict[str, bytes]:
         """The content of all files of a sample, which are then forgotten."""
-        found = {path: self._saved[path] if path in self._saved else self._members[path].read_bytes() for path in paths}
-        self._saved.clear()
-        return found
+        return {
+            path: self._saved.pop(path) if path in self._saved else self._members[path].read_bytes() for path in paths
+        }
 
 
 class ShardWorker:
@@ -166,6 +169,17 @@ class ShardWorker:
                 return ShardResult(task.shard, tuple(records), task.written)
         return self._write(task)
 
+    def _run(self, builder: SampleBuilder, tasks: Sequence[Task]) -> Iterator[SampleRecord]:
+        """Records in the order of the tasks, with HED in batches where the build has any."""
+        batch = self._setup.options.hed.get("batch", 1)
+        if batch == 1:
+            for task in tasks:
+                yield run_task(builder, task)
+            return
+        with ThreadPoolExecutor(core_count()) as pool:
+            for start in range(0, len(tasks), batch):
+                yield from run_batch(builder, self._net, list(tasks[start : start + batch]), batch, pool)
+
     def _write(self, task: ShardTask) -> ShardResult:
         path = self._setup.out / SHARD_FOLDER / task.shard
         files = _ShardSampleFiles([*([path] if path.is_file() else []), *task.earlier])
@@ -173,14 +187,12 @@ class ShardWorker:
         records = []
         count = 0
         with write_shard(path) as writer:
-            for sample in task.tasks:
-                record = run_task(builder, sample)
+            for record in self._run(builder, task.tasks):
                 records.append(record)
                 if not record.error:
                     row = manifest_row(self._setup.options, record, task.split)
                     writer.add(record.id, files.take(list(record.files)), describe_sample(row, record.facts))
                     count += 1
-                files.take([])
         if not count:
             path.unlink(missing_ok=True)
             return ShardResult(task.shard, tuple(records), None)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from dpsdata.contracts import BrokenImageError
 from dpsdata.dataset.stages import SampleBuilder, SampleRecord, StageOptions
 from dpsdata.hed import HED, load_hed
@@ -59,6 +61,9 @@ def load_net(setup: WorkerSetup) -> HED:
     """The HED of one process; it computes on one thread, so that bytes do not depend on the cores."""
     use_one_thread()
     hed = setup.options.hed
+    if setup.device != "cpu":  # the same kernels on every run, and fp32 where fp32 was asked for
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
     return load_hed(setup.edges, setup.variant, precision=hed["precision"], border=hed["border"], device=setup.device)
 
 

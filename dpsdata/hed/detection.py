@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,67 @@ def detect_edges(net: HED, images: NDArray[np.uint8]) -> tuple[NDArray[np.float3
         net: the network, in eval mode, on the device to use.
         images: uint8 RGB (N, H, W, 3).
     """
+    # A copy, as the caller's array may be read-only or have negative strides.
+    fused, sides = _forward(net, images, lambda padded: torch.from_numpy(np.array(padded)).to(net.mean_rgb.device))
+    return fused.cpu().numpy()[:, 0], sides.cpu().numpy()
+
+
+def detect_stream(net: HED, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+    """The fused maps (N, H, W) of one batch after the other; on a GPU one batch computes while others are copied.
+
+    Args:
+        net: the network, in eval mode, on the device to use.
+        batches: uint8 RGB (N, H, W, 3).
+    """
+    if net.mean_rgb.device.type != "cuda":
+        for images in batches:
+            yield detect_edges(net, images)[0]
+        return
+    copies = torch.cuda.Stream(net.mean_rgb.device)  # type: ignore[no-untyped-call]
+    waiting: tuple[torch.Tensor, torch.cuda.Event] | None = None
+    for images in batches:
+        begun = _begin_batch(net, images, copies)
+        if waiting is not None:
+            yield _end_batch(waiting)
+        waiting = begun
+    if waiting is not None:
+        yield _end_batch(waiting)
+
+
+@torch.inference_mode()
+def _begin_batch(
+    net: HED, images: NDArray[np.uint8], copies: torch.cuda.Stream
+) -> tuple[torch.Tensor, torch.cuda.Event]:
+    device = net.mean_rgb.device
+    compute = torch.cuda.current_stream(device)
+
+    def load(padded: NDArray[np.uint8]) -> torch.Tensor:
+        pinned = torch.from_numpy(np.array(padded)).pin_memory()
+        with torch.cuda.stream(copies):
+            tensor = pinned.to(device, non_blocking=True)
+        compute.wait_stream(copies)
+        tensor.record_stream(compute)
+        return tensor
+
+    fused, _ = _forward(net, images, load)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    found = torch.empty(fused.shape, dtype=fused.dtype, pin_memory=True)
+    found.copy_(fused, non_blocking=True)
+    done.record(compute)
+    return found, done
+
+
+def _end_batch(waiting: tuple[torch.Tensor, torch.cuda.Event]) -> NDArray[np.float32]:
+    found, done = waiting
+    done.synchronize()
+    maps: NDArray[np.float32] = found.numpy()[:, 0]
+    return maps
+
+
+def _forward(
+    net: HED, images: NDArray[np.uint8], load: Callable[[NDArray[np.uint8]], torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities of the fusion (N, 1, H, W) and of the sides (N, 5, H, W) on the device of the net."""
     height, width = images.shape[1:3]
     pad, offset = net.variant.zero_pad_px, 0
     if net.settings.border == "reflect":
@@ -78,11 +140,9 @@ def detect_edges(net: HED, images: NDArray[np.uint8]) -> tuple[NDArray[np.float3
         offset, pad = 112 + pad % 16, 0
         around = (offset, 224 - offset)
         images = np.pad(images, ((0, 0), around, around, (0, 0)), mode="reflect")
-    device = net.mean_rgb.device
-    # A copy, as the caller's array may be read-only or have negative strides.
-    tensor = torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float()
-    with torch.autocast(device.type, torch.bfloat16, enabled=net.settings.precision == "bf16"):
+    tensor = load(images).permute(0, 3, 1, 2).float()
+    with torch.autocast(tensor.device.type, torch.bfloat16, enabled=net.settings.precision == "bf16"):
         logits = net(tensor, pad)
     rows, columns = slice(offset, offset + height), slice(offset, offset + width)
-    fused, sides = (torch.sigmoid(part[:, :, rows, columns].float()).cpu().numpy() for part in logits)
-    return fused[:, 0], sides
+    fused, sides = (torch.sigmoid(part[:, :, rows, columns].float()) for part in logits)
+    return fused, sides

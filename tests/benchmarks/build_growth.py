@@ -1,9 +1,9 @@
 """How the cost of a build grows with the number of photos: 64 px in, 64 px out, edges by the smallest HED there is.
 
 Run: python tests/benchmarks/build_growth.py [--counts 2000,20000,100000] [--format files]
-Writes reports/benchmarks/build_growth.json: seconds a photo, peak memory of the process that builds, the time in which
-`EditDataset` opens, and that of a repeat of the finished build. Exit 4 where the largest count exceeds a bar: 1.15 times
-the seconds a photo of the smallest, 600 MB, 2 s to open, 20 s to repeat.
+Writes reports/benchmarks/build_growth.json: seconds a photo, peak memory of the process that builds, the time in
+which `EditDataset` opens, and that of a repeat of the finished build. Exit 4 where the largest count exceeds a bar:
+1.15 times the seconds a photo of the smallest, 600 MB, 2 s to open, 20 s to repeat.
 """
 
 from __future__ import annotations
