@@ -10,7 +10,7 @@ from typing import Any
 
 from dpsdata.contracts import EnvironmentFailure
 from dpsdata.engines.contract import Job, Result, Task, schedule
-from dpsdata.runtime.processes import serve_parent
+from dpsdata.runtime.processes import interrupts_held, serve_parent
 
 _ADVICE = "run the same command again to go on, with fewer --workers if memory is short"
 
@@ -58,7 +58,8 @@ class _PoolCrew:
 
     def submit(self, number: int, task: Any) -> None:
         try:
-            self._waiting[self._pool.submit(_do, task)] = number
+            with interrupts_held():  # the first task starts the processes
+                self._waiting[self._pool.submit(_do, task)] = number
         except BrokenProcessPool:
             self._lost.append(number)
 

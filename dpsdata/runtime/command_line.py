@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import typer
 
 from dpsdata.contracts import DpsError, ExitCode
+from dpsdata.runtime import interrupts
 
 DEBUG_FLAG = "--debug"
 
@@ -40,9 +42,11 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
         arguments: without the program name; None for those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _show_any_letter()
     debug = DEBUG_FLAG in words
     words = [word for word in words if word != DEBUG_FLAG]
     try:
+        interrupts.begin()
         returned: Any = app(args=words, standalone_mode=False)
         code = int(returned or ExitCode.DONE)
     except KeyboardInterrupt:
@@ -50,10 +54,22 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _explain(error)
-    if code == ExitCode.INTERRUPTED:
-        _say("interrupted; run the same command again to go on")
+        if not interrupts.is_interrupted():
+            return _explain(error)
+        code = ExitCode.INTERRUPTED  # a library made another error of it
+    if code == ExitCode.INTERRUPTED or interrupts.is_interrupted():
+        interrupts.finish()
+        code = ExitCode.INTERRUPTED
+        _say(interrupts.INTERRUPTED_WORDS)
     return code
+
+
+def _show_any_letter() -> None:
+    """Let a console that lacks a letter show its number, since work that is done must not fail over its last line."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if callable(reconfigure):
+            reconfigure(errors="backslashreplace")
 
 
 def _explain(error: Exception) -> int:
@@ -84,8 +100,13 @@ def _say(sentence: str) -> None:
 def run_and_exit(app: typer.Typer, arguments: list[str] | None = None) -> None:
     """Entry point of a console script, see `run_app`."""
     code = run_app(app, arguments)
+    interrupts.finish()
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         sys.stderr.close()
+    except OSError as error:
+        _say(f"the output cannot be written: {error.strerror}; free space or choose another place for it")
+        os._exit(code or ExitCode.ENVIRONMENT)  # closing the output would fail again
     sys.exit(code)

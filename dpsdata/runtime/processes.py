@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path, PurePosixPath
 
@@ -54,6 +56,20 @@ def _control_groups() -> Iterator[Path]:
         below = PurePosixPath(path.lstrip("/"))
         for part in (below, *below.parents):
             yield (_CGROUPS / "cpu" if controllers else _CGROUPS) / part
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Start processes inside: Ctrl-C reaches none of them, also while they are still importing, but their parent."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # else it would be started inside, and let signals through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve_parent() -> None:

@@ -1,0 +1,136 @@
+"""Consoles that lack letters, Ctrl-C at many moments, disks without locks: right exit codes and lines stated."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+
+from dpsdata.contracts import EnvironmentFailure
+from dpsdata.runtime.lock_file import lock_folder
+
+START = "from dpsdata.start import {0}; {0}()"
+
+
+def start(command: str, *words: str, **settings: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", START.format(command), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **settings},
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "ascii:strict"])
+def test_a_console_without_the_letter(encoding: str, tmp_path: Path) -> None:
+    out = tmp_path / "faces 😀 ű"
+    process = start("dpsdata", "sample", str(out), "--count", "1", PYTHONIOENCODING=encoding)
+    said, failed = process.communicate(timeout=120)
+    assert process.returncode == 0, failed
+    assert encoding != "cp1252" or b"\\U0001f600" in said
+    assert len(list(out.iterdir())) == 1
+    process = start("dps", "edit", str(tmp_path / "😀.png"), "-o", str(tmp_path / "x"), PYTHONIOENCODING=encoding)
+    _, failed = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert b"Error" not in failed
+
+
+def test_an_output_that_is_full_or_closed(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", START.format("dpsdata"), "masks", "list"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    closed = subprocess.run(["/bin/sh", "-c", '"$@" >&-', "sh", *words], stderr=subprocess.PIPE, check=False)
+    assert closed.returncode == 0, closed.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("dps", ("edit", "PHOTO", "--mask", "PHOTO", "--sketch", "PHOTO", "-o", "OUT")),
+        ("dpsdata", ("build", "FACES", "OUT", "--size", "64", "--workers", "2", "--masks", "center")),
+        ("dpseval", ("run", "FACES", "--methods", "telea", "-o", "OUT")),
+    ],
+)
+def test_ctrl_c_from_our_first_module_on(command: str, words: tuple[str, ...], faces: Path, tmp_path: Path) -> None:
+    places = {"PHOTO": str(faces / "astronaut.png"), "FACES": str(faces), "OUT": str(tmp_path / "out")}
+    for delay in (0.0, 0.1, 0.3, 0.6, 1.2, 1.8):
+        said_at = "import dpsdata.start, sys; print(1, flush=True); "
+        process = subprocess.Popen(
+            [sys.executable, "-c", said_at + f"dpsdata.start.{command}()", *(places.get(word, word) for word in words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        process.stdout.read(1)
+        time.sleep(delay)
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+        if process.returncode not in (0, 2, 3, 5):  # it was done before
+            assert process.returncode == 130, (delay, said)
+            assert said == b"error: interrupted; run the same command again to go on\n", delay
+
+
+def test_interrupts_in_destructors_and_greedy_code() -> None:
+    """Python throws away what a destructor raises, and some libraries catch all: neither loses Ctrl-C."""
+    for body in (
+        "class A:\n def __del__(self): os.kill(os.getpid(), 2); [0 for _ in range(10**6)]\nA()",
+        "try:\n os.kill(os.getpid(), 2); time.sleep(1)\nexcept BaseException: raise RecursionError from None",
+        "try:\n os.kill(os.getpid(), 2); time.sleep(1)\nexcept BaseException: pass",
+    ):
+        indented = body.replace("\n", "\n    ")
+        code = (
+            "import dpsdata.start, os, time, typer\nfrom dpsdata.runtime.command_line import run_and_exit\n"
+            f"app = typer.Typer()\n@app.command()\ndef go():\n    {indented}\n    time.sleep(1)\nrun_and_exit(app, [])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 130, done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith("error: interrupted"), done.stderr
+
+
+def test_two_processes_in_one_folder(tmp_path: Path) -> None:
+    with lock_folder(tmp_path, tmp_path / "lock", "build"):
+        second = lock_folder(tmp_path, tmp_path / "lock", "build")
+        with pytest.raises(EnvironmentFailure, match=rf"another build \(process {os.getpid()}\)"):
+            second.__enter__()
+    with lock_folder(tmp_path, tmp_path / "lock", "build"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_locks_is_no_other_build(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with pytest.warns(UserWarning, match="knows no locks"), lock_folder(tmp_path, tmp_path / "lock", "build"):
+        assert tmp_path.is_dir()
+
+
+def test_a_lock_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", fail)
+    with pytest.raises(EnvironmentFailure, match="no permission"), lock_folder(tmp_path, tmp_path / "lock", "build"):
+        pass
+
+
+def test_nothing_of_ours_needs_fcntl() -> None:
+    """Windows has none: the command lines start without it."""
+    code = "import sys; sys.modules['fcntl'] = None; import dpsdata.dataset.journal, models.cli, dpseval.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
