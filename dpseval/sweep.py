@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import FindingsError, MissingError, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.weights.store import home_folder
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.method_notes import add_methods
+from dpseval.scoring.method_notes import NOTHING_FILLED, add_methods
 from dpseval.scoring.score import Scores, score
 from models.editing.run import hash_weights
 from models.methods.predictor import MethodPredictor, say_method
-from models.methods.registry import default_weights, find_method
+from models.methods.registry import TIME_LIMIT_S, default_weights, find_method
 from models.methods.weights import check_method_weights, find_method_weights
-from models.prediction.folder import FolderPrediction, open_predictor
+from models.prediction.folder import FolderPrediction, PredictCounts, open_predictor
 from models.prediction.set_aside import set_aside, take_back
 from models.prediction.settings import ABOUT, PredictConfig, read_run, written_methods
 from models.weights.typed import typed_weights
@@ -32,7 +32,7 @@ class SweepConfig:
     Attributes:
         built: folder that `dpsdata build` made.
         report: REPORT folder.
-        methods: names of `models.methods.registry.METHODS`.
+        methods: what `models.methods.registry.find_method` takes: names, or NAME=exec:CMD.
         masks: mask family.
         levels: refinement levels in [0, 1], of the methods that have them.
         outputs: folder of outputs; None for `outputs` beside the report.
@@ -42,6 +42,7 @@ class SweepConfig:
         weights: by method: `bundled`, `official` or a path; what is there for those that are not named.
         batch_size: photos in one pass.
         seed: of noise that a method reads.
+        time_limit_s: seconds that a method which is run as a command may take a photo.
         require_methods: end with MissingError where any method has no weights.
         score: how to score; its `out`, `methods`, `masks`, `sketches`, `split` and `levels` are those of the sweep.
     """
@@ -58,6 +59,7 @@ class SweepConfig:
     weights: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 8
     seed: int = 0
+    time_limit_s: float = TIME_LIMIT_S
     require_methods: bool = False
     score: ScoreConfig = field(default_factory=ScoreConfig)
 
@@ -66,6 +68,9 @@ class SweepConfig:
             raise UsageError(f"methods: expected names, each once, got {', '.join(self.methods) or 'none'}")
         for name in (*self.methods, *self.weights):
             find_method(name)
+        names = [find_method(name).name for name in self.methods]
+        if len(set(names)) < len(names):
+            raise UsageError(f"methods: expected each name once, got {', '.join(names)}")
         unused = [name for name in self.weights if name not in self.makers]
         if unused:
             raise UsageError(f"weights: {unused[0]} is none of the methods that run here: {', '.join(self.makers)}")
@@ -93,10 +98,12 @@ class SweepResult:
     Attributes:
         scores: as `score` gives them, with a row for each missing method.
         missing: methods without weights, and why.
+        failures: method, id and reason of each photo that could not be read or was not filled.
     """
 
     scores: Scores
     missing: dict[str, str]
+    failures: tuple[tuple[str, str, str], ...] = ()
 
 
 def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
@@ -120,6 +127,7 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
     if missing and (config.require_methods or len(missing) == len(config.makers)):
         raise MissingError("; ".join(missing.values()))
     _renew_outputs(config, say)
+    failures: list[tuple[str, str, str]] = []
     for name in config.makers:
         if name in missing:
             continue
@@ -129,14 +137,20 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
         except MissingError as error:
             missing[name] = str(error)
             continue
-        _predict(job_config, predictor, say)
+        counts = _predict(job_config, predictor, say)
+        failures += [(find_method(name).name, photo, reason) for photo, reason in counts.failures]
+        if counts.failures and not counts.done_count + counts.kept_count:
+            missing[name] = f"{NOTHING_FILLED}; of {counts.failures[0][0]}: {counts.failures[0][1]}"
     made = tuple(name for name in config.methods if (find_method(name).made_by or name) not in missing)
     absent = {name: missing[find_method(name).made_by or name] for name in config.methods if name not in made}
     absent = {name: reason.removeprefix(f"{name}: ") for name, reason in absent.items()}
+    made = tuple(find_method(name).name for name in made)
     for name, reason in absent.items():
-        say(f"missing: {name}: {reason}")
+        say(f"missing: {find_method(name).name}: {reason}")
     if not made or (absent and config.require_methods):
-        raise MissingError("; ".join(absent.values()))
+        raise (FindingsError if failures else MissingError)("; ".join(absent.values()))
+    # A photo that one method did not fill is left out for all, so that every table is over the same photos.
+    allow = (*config.score.allow, *(("missing",) if failures else ()))
     wanted = replace(
         config.score,
         out=config.report,
@@ -145,10 +159,11 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
         masks=config.masks,
         sketches=config.sketches,
         split=config.split,
+        allow=allow,
     )
     scores = score(config.outputs_folder, config.built, wanted, announce=say)
-    notes = {name: _without_places(config, name, reason) for name, reason in absent.items()}
-    return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), notes), absent)
+    notes = {find_method(name).name: _without_places(config, name, reason) for name, reason in absent.items()}
+    return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), notes), absent, tuple(failures))
 
 
 def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
@@ -265,16 +280,19 @@ def _job_config(config: SweepConfig, name: str) -> PredictConfig:
         device=config.score.device,
         method=name,
         seed=config.seed,
+        time_limit_s=config.time_limit_s,
     )
 
 
-def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say) -> None:
+def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say) -> PredictCounts:
     job = FolderPrediction(config, predictor)
     say(say_method(predictor))
     counts = job.run()
-    say(f"{config.method}: {counts.done_count} photos predicted, {counts.kept_count} were there")
+    method = predictor.method.name
+    say(f"{method}: {counts.done_count} photos predicted, {counts.kept_count} were there")
     for name, reason in counts.failures:
-        say(f"failed: {config.method}: {name}: {reason}")
+        say(f"failed: {method}: {name}: {reason}")
+    return counts
 
 
 def _about(config: SweepConfig, made: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:

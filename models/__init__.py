@@ -15,6 +15,7 @@ from models.weights import vgg19 as _vgg_weights  # noqa: F401
 if TYPE_CHECKING:
     from models.editing.editor import Editor, EditResult
     from models.editing.loading import load_discriminator, load_editing_net, load_editor
+    from models.methods.registry import list_methods
     from models.networks.config import ModelConfig, find_config
     from models.networks.editing_net import EditingNet, EditTensors
 
@@ -27,6 +28,7 @@ _HOMES = {
     "find_config": "models.networks.config",
     "load_discriminator": "models.editing.loading",
     "load_editing_net": "models.editing.loading",
+    "list_methods": "models.methods.registry",
     "load_editor": "models.editing.loading",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "Editor",
     "ModelConfig",
     "find_config",
+    "list_methods",
     "load_discriminator",
     "load_editing_net",
     "load_editor",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.runtime.arguments import parse_levels, split_words
 from dpseval.cli import options as options
 
@@ -24,6 +24,14 @@ def run_command(
     methods: Annotated[
         str, typer.Option(help="With commas between, such as dps,deepfillv2,scfegan,telea; `dps predict --help`.")
     ] = "dps",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=exec:CMD",
+            help="One method more, repeatable: NAME=exec:'CMD {photo} {mask} {sketch} {level} {out}', with {photos} "
+            "{masks} {sketches} {outs} for one call a folder; or one of an installed package.",
+        ),
+    ] = None,
     levels: Annotated[
         str, typer.Option(help="Refinement levels in [0, 1], of the methods that have them.")
     ] = "0,0.25,0.5,0.75,1",
@@ -42,6 +50,9 @@ def run_command(
     require_methods: Annotated[
         bool, typer.Option("--require-methods", help="Exit 5 where a method has no weights.")
     ] = False,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="That an exec: method may take a photo.")
+    ] = 600.0,
     batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
     prep: options.Prep = "pytorch-fid",
     lpips: options.LpipsNets = "alex",
@@ -65,7 +76,7 @@ def run_command(
     config = SweepConfig(
         built=built,
         report=report,
-        methods=split_words(methods),
+        methods=(*split_words(methods), *(method or ())),
         masks=masks,
         levels=parse_levels(levels),
         outputs=outputs,
@@ -74,6 +85,7 @@ def run_command(
         weights=dict(parse_weights(text) for text in weights or ()),
         batch_size=batch,
         seed=seed,
+        time_limit_s=time_limit,
         require_methods=require_methods,
         score=ScoreConfig(
             prep=prep,
@@ -95,6 +107,12 @@ def run_command(
     for warning in result.scores.run["warnings"]:
         typer.echo(f"note: {warning}", err=True)
     typer.echo(f"open {(report / 'index.html').resolve()}")
+    if result.failures:
+        method_name, photo, reason = result.failures[0]
+        raise FindingsError(
+            f"{len(result.failures)} outputs are missing, and their photos were left out for all methods; the first is "
+            f"{photo} of {method_name}: {reason}. Correct it and run the same command again"
+        )
 
 
 def parse_weights(text: str) -> tuple[str, str]:

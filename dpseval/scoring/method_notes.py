@@ -16,6 +16,8 @@ from dpseval.scoring.files import to_json, to_records
 from dpseval.scoring.score import Scores
 from dpseval.statistics.summary import ALL_BINS, SCORE_COLUMNS
 
+NOTHING_FILLED = "no photo was filled"
+
 
 def add_methods(
     report: Path, scores: Scores, about: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]
@@ -66,7 +68,7 @@ def _missing_rows(summary: pd.DataFrame, missing: Mapping[str, str]) -> list[pd.
             value=math.nan,
             ci_low=math.nan,
             ci_high=math.nan,
-            note=f"{name}: weights missing: {reason}",
+            note=f"{name}: {'' if reason.startswith(NOTHING_FILLED) else 'weights missing: '}{reason}",
         )
         tables.append(rows[list(SCORE_COLUMNS)])
     return tables

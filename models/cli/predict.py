@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.runtime.arguments import parse_levels
-from models.methods.registry import METHODS, default_weights, find_method
+from models.methods.registry import METHODS, TIME_LIMIT_S, default_weights, find_method
 from models.weights.typed import typed_weights
 
+if TYPE_CHECKING:
+    from models.prediction.settings import PredictConfig
+
 _LEVELS = "0,0.25,0.5,0.75,1"
-_MOST_REASONS = 5
+_MOST_REASONS = 20
 
 
 def register_predict(app: typer.Typer) -> None:
@@ -25,7 +28,15 @@ def predict_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of outputs; an interrupted run there goes on.")],
     masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
-    method: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(METHODS)}.")] = "dps",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"One of {', '.join(METHODS)}; one of an installed package; or NAME=exec:'CMD {{photo}} {{mask}} "
+            "{sketch} {level} {out}', with {photos} {masks} {sketches} {outs} for one call a folder. Repeatable. "
+            "[default: dps]",
+        ),
+    ] = None,
     sketches: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
     ] = None,
@@ -48,6 +59,9 @@ def predict_command(
     engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(help="Actors of --engine ray; 0 for one a core of the cluster.")] = 0,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")] = None,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="That an exec: method may take a photo.")
+    ] = TIME_LIMIT_S,
 ) -> None:
     """Fill the hole of every photo of a built folder, by a method and at one or several refinement levels.
 
@@ -55,35 +69,75 @@ def predict_command(
     may write into the same OUT.
     """
     wanted = parse_levels(levels)
-    chosen = choose_method_weights(method, weights)
+    names = list(dict.fromkeys(method or ["dps"]))
+    if weights is not None and len(names) > 1:
+        raise UsageError("--weights belongs to one --method; run the others in a command of their own")
+    chosen = [choose_method_weights(name, weights) for name in names]
 
-    from models.methods.predictor import say_method
-    from models.prediction.folder import FolderPrediction
     from models.prediction.settings import PredictConfig
 
-    config = PredictConfig(
-        built, out, masks, wanted, sketches, split, chosen, batch, limit, device, precision, method, seed, engine,
-        workers, address
-    )  # fmt: skip
+    failed = [
+        message
+        for name, own in zip(names, chosen, strict=True)
+        if (
+            message := _predict(
+                PredictConfig(
+                    built,
+                    out,
+                    masks,
+                    wanted,
+                    sketches,
+                    split,
+                    own,
+                    batch,
+                    limit,
+                    device,
+                    precision,
+                    name,
+                    seed,
+                    engine,
+                    workers,
+                    address,
+                    time_limit,
+                ),  # fmt: skip
+                dry_run,
+            )
+        )
+    ]
+    if failed:
+        raise FindingsError("; ".join(failed))
+
+
+def _predict(config: PredictConfig, dry_run: bool) -> str:
+    """Run one method; the advice where photos failed, else ""."""
+    from models.methods.predictor import say_method
+    from models.prediction.folder import FolderPrediction
+
     job = FolderPrediction(config)
+    method = job.predictor.method
     typer.echo(say_method(job.predictor))
-    has_level = job.predictor.method.has_level
-    counts = f"{len(job.ids)} photos of {split} x {f'{len(wanted)} levels' if has_level else 'no level'}"
+    level_words = f"{len(config.levels)} levels" if method.has_level else "no level"
+    counts = f"{len(job.ids)} photos of {config.split} x {level_words}"
     if dry_run:
         kept_count = len(job.ids) - len(job.pending)
         typer.echo(f"{counts}: {len(job.pending)} photos to predict, {kept_count} are there; nothing was written")
-        return
+        return ""
     result = job.run()
     failed_count = len(result.failures)
     typer.echo(f"{counts}: {result.done_count} photos predicted, {result.kept_count} were there, {failed_count} failed")
     for name, reason in result.failures[:_MOST_REASONS]:
         typer.echo(f"failed: {name}: {reason}", err=True)
-    typer.echo(f"open {out / method}")
-    if result.failures:
-        advice = f"`dpsdata verify {built}` checks the dataset; then run the same command again"
-        if sketches is not None:
-            advice = f"correct {sketches} and run it again into another OUT, since the sketches are part of a run"
-        raise FindingsError(f"{failed_count} of {len(job.ids)} photos failed, the others are done; {advice}")
+    if failed_count > _MOST_REASONS:
+        typer.echo(f"... and {failed_count - _MOST_REASONS:,} more", err=True)
+    typer.echo(f"open {config.out / method.name}")
+    if not result.failures:
+        return ""
+    advice = f"`dpsdata verify {config.built}` checks the dataset; then run the same command again"
+    if method.is_external:
+        advice = f"correct {method.name} and run the same command again"
+    elif config.sketches is not None:
+        advice = f"correct {config.sketches} and run it again into another OUT, since the sketches are part of a run"
+    return f"{failed_count} of {len(job.ids)} photos failed, the others are done; {advice}"
 
 
 def choose_method_weights(name: str, weights: str | None) -> str:

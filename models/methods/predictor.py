@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from dpsdata.contracts import UsageError
-from models.methods.registry import Method, default_weights, find_method
+from models.methods.registry import TIME_LIMIT_S, Method, default_weights, find_method
 from models.methods.weights import Origin
 
 
@@ -22,11 +23,13 @@ class Painting(NamedTuple):
         photo: (N, 3, H, W) float32 RGB in [-1, 1].
         refined_sketch: (N, 1, H, W) in [0, 1], line = 1, of a method that refines.
         refiner_photo: (N, 3, H, W), the refiner's own photo, of a method that refines.
+        failed: id and reason of each photo that a foreign method did not fill; its pixels mean nothing.
     """
 
     photo: Tensor
     refined_sketch: Tensor | None = None
     refiner_photo: Tensor | None = None
+    failed: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class LoadOptions:
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32` or `bf16`; rivals run in fp32.
         seed: of noise, keyed by it and the id of the photo.
+        time_limit_s: seconds that a method which is run as a command may take a photo.
     """
 
     weights: str = "bundled"
     device: str = "cpu"
     precision: str = "fp32"
     seed: int = 0
+    time_limit_s: float = TIME_LIMIT_S
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def load_method(name: str, options: LoadOptions | None = None) -> MethodPredicto
     """Load a method by its name.
 
     Args:
-        name: one of `models.methods.registry.METHODS`.
+        name: what `models.methods.registry.find_method` takes.
         options: where its weights are and where it runs; None for `default_weights` on the CPU.
 
     Raises:

@@ -5,6 +5,8 @@ Nothing heavy is imported, so that command lines can name the methods.
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +14,8 @@ from dpsdata.contracts import UsageError
 from models.baselines.official import DEEPFILLV2_NAMES, LICENCE, SCFEGAN
 
 NO_LEVEL: Final = "none"
+ENTRY_POINT_GROUP: Final = "dps.methods"
+TIME_LIMIT_S: Final = 600.0  # that a command may take a photo
 _DPS_PAPER = "Yang et al., Deep Plastic Surgery, ECCV 2020"
 _DEEPFILLV2_PAPER = "Yu et al., Free-Form Image Inpainting with Gated Convolution, ICCV 2019"
 _SCFEGAN_PAPER = "Jo and Park, SC-FEGAN, ICCV 2019"
@@ -39,6 +43,7 @@ class Method:
         missing: why it may have no weights, and what helps.
         made_by: the method that writes its outputs, where that is another one.
         sketch_from: the method whose refined sketches it reads, where it reads no drawn ones.
+        command: program, arguments and placeholders of a method that is run as a command.
     """
 
     name: str
@@ -55,11 +60,17 @@ class Method:
     missing: str = ""
     made_by: str | None = None
     sketch_from: str | None = None
+    command: str = ""
 
     @property
     def takes_sketch(self) -> bool:
         """Whether lines guide it."""
         return "sketch" in self.takes
+
+    @property
+    def is_external(self) -> bool:
+        """Whether it is a command, or an object of another package."""
+        return self.builder.startswith("models.methods.external:")
 
     @property
     def needs_weights(self) -> bool:
@@ -176,12 +187,80 @@ METHODS: Final[dict[str, Method]] = {
 }
 
 
+_COMMAND = re.compile(r"(?P<name>[^=]*)=exec:(?P<command>.*)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_ONE_PHOTO, _WHOLE_FOLDER = ("photo", "out", "mask", "sketch"), ("photos", "outs", "masks", "sketches")
+
+
 def find_method(name: str) -> Method:
-    """Return the method of this name; raise UsageError naming those that exist."""
-    try:
+    """Return a method of the registry, of an installed package, or one that is given as a command.
+
+    Args:
+        name: a name of `METHODS`; that of an entry point of the group `dps.methods`; or NAME=exec:CMD. CMD is split
+            into words as a shell would, but no shell runs. In its words {photo}, {mask}, {sketch} and {out} stand for
+            PNG files, or {photos}, {masks}, {sketches} and {outs} for folders of them, and {level} for the number.
+
+    Raises:
+        UsageError: no such method, or a command that cannot be run; those that exist are named.
+    """
+    if name in METHODS:
         return METHODS[name]
-    except KeyError:
-        raise UsageError(f"method: expected one of {', '.join(METHODS)}, got {name!r}") from None
+    if found := _COMMAND.fullmatch(name):
+        return _read_command(found["name"].strip(), found["command"])
+    from importlib.metadata import entry_points
+
+    names = sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)} - set(METHODS))
+    if name not in names or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"method: expected one of {', '.join((*METHODS, *names))}, got {name!r}; NAME=exec:CMD runs a command"
+        )
+    from models.methods.external import find_entry_point, load_object
+
+    return Method(
+        name,
+        name,
+        "models.methods.external:load_entry_point",
+        ("photo", "mask", "sketch"),
+        has_level=load_object(find_entry_point(name)).takes_level,
+    )
+
+
+def list_methods() -> tuple[str, ...]:
+    """Names of the methods that come with the package, then those of installed packages."""
+    from importlib.metadata import entry_points
+
+    return tuple(dict.fromkeys((*METHODS, *sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))))
+
+
+def _read_command(name: str, command: str) -> Method:
+    if not _NAME.fullmatch(name) or name in METHODS:
+        taken = "it is taken" if name in METHODS else "expected letters, digits and . _ + -"
+        raise UsageError(f"method: NAME=exec:CMD: {name!r} is no name for a new method: {taken}")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{name}: exec: {command!r} cannot be split into words: {error}") from None
+    if not words:
+        raise UsageError(f"{name}: exec: expected a command such as 'python fill.py {{photo}} {{mask}} {{out}}'")
+    used = set(re.findall(r"\{(\w+)\}", " ".join(words)))
+    kinds = [kind for kind in (_ONE_PHOTO, _WHOLE_FOLDER) if used & set(kind)]
+    unknown = sorted(used - {*_ONE_PHOTO, *_WHOLE_FOLDER, "level"})
+    if unknown or len(kinds) != 1 or not {kinds[0][0], kinds[0][1]} <= used:
+        raise UsageError(
+            f"{name}: exec: expected {{photo}} and {{out}}, with {{mask}}, {{sketch}} and {{level}} where it reads "
+            f"them, or {{photos}} and {{outs}} with {{masks}} and {{sketches}}; got {command!r}"
+            + (f", where {{{unknown[0]}}} means nothing" if unknown else "")
+        )
+    takes = [
+        part
+        for part, one, many in zip(
+            ("photo", "mask", "sketch"), ("photo", "mask", "sketch"), ("photos", "masks", "sketches"), strict=True
+        )
+        if {one, many} & used
+    ]
+    return Method(
+        name, name, "models.methods.external:load_command", tuple(takes), has_level="level" in used, command=command
+    )
 
 
 def default_weights(method: Method) -> str:

@@ -14,7 +14,9 @@ from models.methods.registry import Method
 from models.weights.bundled import bundled_rival_name, has_bundled_rival
 from models.weights.official import peek_card
 
-Origin = Literal["official", "bundled", "retrained", "TensorFlow checkpoint", "no weights"]
+Origin = Literal[
+    "official", "bundled", "retrained", "TensorFlow checkpoint", "no weights", "external command", "installed package"
+]
 _WEIGHTS_FOLDER = "weights"
 _MOST_LETTERS = 300
 

@@ -31,7 +31,7 @@ from dpsdata.sketch.thin import thin_lines
 from models.editing.request import RUN_FILE, read_input
 from models.editing.user_inputs import find_lines, read_sketch_input
 from models.methods.predictor import LoadOptions, MethodPredictor, Painting, describe_method, load_method, settings_of
-from models.methods.registry import METHODS, NO_LEVEL
+from models.methods.registry import NO_LEVEL, find_method
 from models.prediction.settings import PredictConfig, describe_run, merge_run, read_run, written_methods
 
 _REFINED = "refined"
@@ -44,7 +44,7 @@ class PredictCounts(NamedTuple):
     Attributes:
         done_count: photos predicted now.
         kept_count: photos whose outputs were all there.
-        failures: id and reason of each photo that could not be read.
+        failures: id and reason of each photo that could not be read, or that a foreign method did not fill.
     """
 
     done_count: int
@@ -66,7 +66,7 @@ def open_predictor(config: PredictConfig) -> MethodPredictor:
         UsageError: no such device or precision, or the method is written by another one.
         MissingError: its weights are missing or damaged, or what it reads of another method is not there.
     """
-    source = METHODS[config.method].sketch_from
+    source = find_method(config.method).sketch_from
     for level in config.chosen_levels if source is not None else ():
         folder = _level_path(config.out, str(source), level) / _REFINED
         if not folder.is_dir():
@@ -74,7 +74,9 @@ def open_predictor(config: PredictConfig) -> MethodPredictor:
                 f"{config.method} reads the refined sketches of {source}, which are not there ({folder}); run "
                 f"`dps predict` with --method {source} and the same options first"
             )
-    return load_method(config.method, LoadOptions(config.weights, config.device, config.precision, config.seed))
+    return load_method(
+        config.method, LoadOptions(config.weights, config.device, config.precision, config.seed, config.time_limit_s)
+    )
 
 
 class FolderPrediction:
@@ -145,11 +147,11 @@ class FolderPrediction:
             writing: list[Future[None]] = []
             for batch in self._batches(pool):
                 items = [item for item in batch if isinstance(item, _Item)]
-                written = self._predict(items, pool) if items else []
+                written, unfilled = self._predict(items, pool) if items else ([], {})
                 for future in writing:  # of the batch before, so that at most two are held in memory
                     future.result()
                 writing = written
-                yield len(batch), [item for item in batch if not isinstance(item, _Item)]
+                yield len(batch), [*(item for item in batch if not isinstance(item, _Item)), *unfilled.items()]
             for future in writing:
                 future.result()
 
@@ -163,9 +165,10 @@ class FolderPrediction:
         with ThreadPoolExecutor(2) as pool:
             batch = list(pool.map(self._read, part))
             items = [item for item in batch if isinstance(item, _Item)]
-            for future in self._predict(items, pool) if items else []:
+            writing, unfilled = self._predict(items, pool) if items else ([], {})
+            for future in writing:
                 future.result()
-        return len(batch), [item for item in batch if not isinstance(item, _Item)]
+        return len(batch), [*(item for item in batch if not isinstance(item, _Item)), *unfilled.items()]
 
     def _source_settings(self) -> dict[str, Any]:
         """The weights of the method whose refined sketches this one reads."""
@@ -186,7 +189,7 @@ class FolderPrediction:
             yield [future.result() for future in now]
 
     def _parts(self) -> list[list[int]]:
-        size = self.config.batch_size
+        size = getattr(self.predictor, "photos_per_call", None) or self.config.batch_size
         return [self.pending[start : start + size] for start in range(0, len(self.pending), size)]
 
     def _read(self, index: int) -> _Item | tuple[str, str]:
@@ -209,20 +212,22 @@ class FolderPrediction:
                 return name, f"its {part} has {value.shape[2]} x {value.shape[1]} px, expected {size} x {size}"
         return _Item(sample, sketches)
 
-    def _predict(self, items: list[_Item], pool: ThreadPoolExecutor) -> list[Future[None]]:
+    def _predict(self, items: list[_Item], pool: ThreadPoolExecutor) -> tuple[list[Future[None]], dict[str, str]]:
         photo = torch.stack([item.sample["photo"] for item in items])
         mask = torch.stack([item.sample["mask"] for item in items])
         device = self.predictor.device
         known, holes = photo.to(device), mask.to(device)
         ground, hole = tensor_to_photo(photo), mask.permute(0, 2, 3, 1).numpy() == 1
         ids = [item.sample["id"] for item in items]
-        writing = []
+        writing, failed = [], {}
         for position, level in enumerate(self.levels):
             sketch = torch.stack([item.sketches[position] for item in items]).to(device)
             out = self.predictor.predict(known, sketch, holes, ids, level)
+            failed.update({name: reason for name, reason in out.failed.items() if name not in failed})
             for name, pictures in zip(ids, _pictures(out, ground, hole), strict=True):
-                writing.append(pool.submit(self._write, name, level, pictures))
-        return writing
+                if name not in out.failed:
+                    writing.append(pool.submit(self._write, name, level, pictures))
+        return writing, failed
 
     def _write(self, name: str, level: float | None, pictures: tuple[NDArray[np.uint8], ...]) -> None:
         for (method, sub), pixels in zip(self._places, pictures, strict=True):

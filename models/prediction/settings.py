@@ -13,7 +13,7 @@ from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.engines import check_engine
 from dpsdata.masks import check_family
 from models.editing.request import RUN_FILE
-from models.methods.registry import METHODS, Method, find_method
+from models.methods.registry import METHODS, TIME_LIMIT_S, Method, find_method
 
 # What a method is, in words; the pixels depend on none of it.
 ABOUT = "about"
@@ -37,11 +37,12 @@ class PredictConfig:
         limit: only the first so many photos; None for all.
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32` or `bf16`.
-        method: one of `models.methods.registry.METHODS`.
+        method: what `models.methods.registry.find_method` takes.
         seed: of noise that a method reads, keyed by it and the id of the photo.
         engine: `local`, this process, or `ray`, actors of a cluster that each hold the network.
         workers: actors; 0 for one a core of the cluster.
         address: of a running Ray cluster; None to start one here.
+        time_limit_s: seconds that a method which is run as a command may take a photo.
     """
 
     built: Path
@@ -60,6 +61,7 @@ class PredictConfig:
     engine: str = "local"
     workers: int = 0
     address: str | None = None
+    time_limit_s: float = TIME_LIMIT_S
 
     def __post_init__(self) -> None:
         find_method(self.method)
@@ -72,6 +74,8 @@ class PredictConfig:
             raise UsageError(f"levels: expected numbers in [0, 1], each once, got {list(self.levels)}")
         if self.batch_size < 1:
             raise UsageError(f"batch: expected at least 1 photo, got {self.batch_size}")
+        if not 0 < self.time_limit_s < float("inf"):
+            raise UsageError(f"time limit: expected more than 0 s, got {self.time_limit_s}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit: expected at least 1 photo, got {self.limit}")
         if self.sketches is not None and not self.sketches.is_dir():
@@ -84,7 +88,7 @@ class PredictConfig:
     @property
     def chosen_levels(self) -> tuple[float | None, ...]:
         """The levels that are written: None alone for a method without one."""
-        return self.levels if METHODS[self.method].has_level else (None,)
+        return self.levels if find_method(self.method).has_level else (None,)
 
 
 def written_methods(method: Method) -> list[Method]:
@@ -106,10 +110,10 @@ def describe_run(
     Raises:
         MissingError: the folder of sketches holds none of this split.
     """
-    levels = list(config.levels) if METHODS[config.method].has_level else None
+    levels = list(config.levels) if find_method(config.method).has_level else None
     methods = {
         method.name: {"levels": levels, **settings, ABOUT: {**about, "title": method.title}}
-        for method in written_methods(METHODS[config.method])
+        for method in written_methods(find_method(config.method))
     }
     return {
         "schema_version": _SCHEMA_VERSION,
