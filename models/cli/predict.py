@@ -76,34 +76,14 @@ def predict_command(
 
     from models.prediction.settings import PredictConfig
 
-    failed = [
-        message
-        for name, own in zip(names, chosen, strict=True)
-        if (
-            message := _predict(
-                PredictConfig(
-                    built,
-                    out,
-                    masks,
-                    wanted,
-                    sketches,
-                    split,
-                    own,
-                    batch,
-                    limit,
-                    device,
-                    precision,
-                    name,
-                    seed,
-                    engine,
-                    workers,
-                    address,
-                    time_limit,
-                ),  # fmt: skip
-                dry_run,
-            )
-        )
-    ]
+    failed = []
+    for name, own in zip(names, chosen, strict=True):
+        config = PredictConfig(
+            built, out, masks, wanted, sketches, split, own, batch, limit, device, precision, name, seed, engine,
+            workers, address, time_limit,
+        )  # fmt: skip
+        failed.append(_predict(config, dry_run))
+    failed = [message for message in failed if message]
     if failed:
         raise FindingsError("; ".join(failed))
 
