@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.masks.reading import looks_inverted, read_mask_file
+from dpsdata.sketch.reading import read_sketch_file
 from models.app.drawn_edit import Marks
-from models.editing.user_inputs import find_lines, looks_inverted, read_mask_input, read_sketch_input
 
 
 def read_layer(role: str, data: bytes, name: str, size: tuple[int, int]) -> tuple[Marks, tuple[str, ...]]:
@@ -26,9 +27,9 @@ def read_layer(role: str, data: bytes, name: str, size: tuple[int, int]) -> tupl
     """
     shown = name[:80]
     try:
-        read = read_mask_input(data) if role == "mask" else read_sketch_input(data)
+        read = read_mask_file(data) if role == "mask" else read_sketch_file(data)
     except BrokenImageError as error:
-        raise UsageError(f"{shown} cannot be opened as a {role}: {error}. Save it again as PNG.") from None
+        raise UsageError(f"{shown} cannot be opened as a {role}: {error}.") from None
     height, width = read.pixels.shape
     if (height, width) != size:
         raise UsageError(
@@ -41,8 +42,7 @@ def read_layer(role: str, data: bytes, name: str, size: tuple[int, int]) -> tupl
         if looks_inverted(read.pixels):
             notes.append("The mask looks inverted: white all around a black island. Press Invert to swap them.")
     else:
-        marks, more = find_lines(read.pixels)
-        notes += [_sentence(note) for note in more]
+        marks = (read.pixels < 128).astype(np.uint8)
     if not marks.any():
         notes.append(f"The {role} {shown} is empty all over.")
     return marks, tuple(notes)

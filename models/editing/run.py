@@ -25,12 +25,13 @@ from dpsdata.contracts import FindingsError, MissingError, UsageError, level_fol
 from dpsdata.images.codec import encode_png
 from dpsdata.images.photo_file import PhotoFile
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
+from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.weights.store import sha256_file
 from models.editing.compositing import find_target
 from models.editing.editor import Editor, EditResult
 from models.editing.loading import find_sources, load_editor
 from models.editing.request import RUN_FILE, SCHEMA_VERSION, EditRequest, InputFile
-from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs, read_sketch_input
+from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs
 from models.networks.config import check_task
 
 _STRIP_PX = 512
@@ -92,7 +93,7 @@ def make_run(
         )
     edit = _read(request, inputs) if request.command == "edit" else None
     # One photo takes seconds; loading the networks does too, so wrong inputs are found before.
-    sketch = None if edit else read_sketch_input(inputs["sketch"].data)
+    sketch = None if edit else read_sketch_file(inputs["sketch"].data)
     editor = load_editor(weights, request.task, request.device, request.precision)
     notes: tuple[str, ...]
     if edit is not None:
@@ -149,7 +150,10 @@ def _read(request: EditRequest, inputs: Mapping[str, InputFile]) -> EditInputs:
     if "photo" not in inputs:
         raise UsageError("an edit needs a photo")
     data = {role: item.data for role, item in inputs.items()}
-    return read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
+    edit = read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
+    if not find_hole(edit.mask).any():
+        raise FindingsError("the mask has no hole, so nothing would be painted; paint white what is to be edited")
+    return edit
 
 
 def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels: bool) -> None:

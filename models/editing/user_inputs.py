@@ -9,24 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, UsageError
-from dpsdata.images.codec import read_alpha, read_grey, read_photo
+from dpsdata.images.codec import read_layer
 from dpsdata.images.photo_file import PhotoFile, read_photo_file
+from dpsdata.masks.reading import ReadMask, looks_inverted, read_mask_file, read_mask_pixels
+from dpsdata.sketch.reading import ReadSketch, find_ink, read_sketch_file, read_sketch_pixels
 
 Grey = NDArray[np.uint8]
-_T = TypeVar("_T")
-
-# Half-covered pixels of an anti-aliased line between two pixels are as light as this many grey levels under paper.
-_INK_CONTRAST = 64
-_FLAT_SPREAD = 96
+_S, _T = TypeVar("_S"), TypeVar("_T")
 _SAVE_AGAIN = "save it again as PNG or JPEG"
-_BLACK, _WHITE = 64, 191
-
-
-class ReadInput(NamedTuple):
-    """Pixels, and what a person should know about how they were read."""
-
-    pixels: Grey
-    notes: tuple[str, ...] = ()
 
 
 class EditInputs(NamedTuple):
@@ -68,14 +58,13 @@ def read_edit_inputs(
     """
     file = _named(name, read_photo_file, photo)
     if sketch is None and mask is None:
-        panel, lines, hole = split_panels(file.pixels, name)
+        panel, sketch_read, mask_read = split_panels(*read_layer(photo), invert_mask, name)
         file = file.cut(slice(None), slice(0, panel.shape[1]))
-        sketch_read, mask_read = ReadInput(lines), ReadInput(255 - hole if invert_mask else hole)
     elif sketch is None or mask is None:
         raise UsageError(f"an edit needs both --mask and --sketch; --{'mask' if mask is None else 'sketch'} is missing")
     else:
-        sketch_read = _named("the sketch", read_sketch_input, sketch)
-        mask_read = _named("the mask", lambda data: read_mask_input(data, invert_mask), mask)
+        sketch_read = _named("the sketch", read_sketch_file, sketch)
+        mask_read = _named("the mask", lambda data: read_mask_file(data, invert_mask), mask)
     check_same_size(file.pixels, sketch_read.pixels, mask_read.pixels)
     notes = [*file.notes, *sketch_read.notes, *mask_read.notes]
     if not invert_mask and looks_inverted(mask_read.pixels):
@@ -86,67 +75,38 @@ def read_edit_inputs(
     return EditInputs(file, sketch_read.pixels, mask_read.pixels, tuple(notes))
 
 
-def read_sketch_input(source: bytes) -> ReadInput:
-    """Read a sketch file: drawn on paper, or in any one colour on a transparent ground."""
-    grey, alpha = read_grey(source), read_alpha(source)
-    opaque = alpha > 127
-    if opaque.all():
-        return ReadInput(grey)
-    if not opaque.any():
-        return ReadInput(np.full_like(grey, 255), ("the sketch is transparent all over, so there are no lines",))
-    # Strokes that shine through tell nothing of their colour over white, so the strokes' colour is not asked for.
-    is_flat = np.ptp(np.percentile(grey[opaque], (2, 98))) < _FLAT_SPREAD
-    if is_flat and opaque.mean() < 0.5:
-        return ReadInput((255 - alpha).astype(np.uint8), ("the sketch's opaque pixels are taken as lines",))
-    return ReadInput(grey)
-
-
-def read_mask_input(source: bytes, invert: bool = False) -> ReadInput:
-    """Read a mask file: white on black, painted on a transparent ground, or a hole cut into something opaque.
+def split_panels(
+    pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], invert_mask: bool = False, name: str = "the photo"
+) -> tuple[NDArray[np.uint8], ReadSketch, ReadMask]:
+    """Photo, sketch and mask of the published three-panel picture, each read as a file of its own would be.
 
     Args:
-        source: content of the file.
-        invert: swap hole and known.
-
-    Returns:
-        uint8 (H, W), 255 = hole, 0 = known.
-    """
-    rgb, alpha = read_photo(source), read_alpha(source)
-    opaque = alpha > 127
-    grey = read_grey(source)
-    notes: tuple[str, ...] = ()
-    hole = grey > 127
-    if opaque.any() and not opaque.all():
-        tone = grey[opaque]
-        is_flat = max(np.ptp(np.percentile(channel, (2, 98))) for channel in rgb[opaque].T) < _FLAT_SPREAD
-        is_poles = bool(((tone < _BLACK) | (tone > _WHITE)).mean() > 0.95)
-        if is_flat and np.median(tone) >= _BLACK:
-            hole, notes = opaque, ("the mask's painted pixels are taken as the hole, its transparent ones are kept",)
-        elif is_poles and not is_flat:
-            hole = hole & opaque
-        else:
-            hole, notes = ~opaque, ("the mask's transparent pixels are taken as the hole, its opaque ones are kept",)
-    elif not opaque.any():
-        hole = np.zeros_like(hole)
-    if invert:
-        hole, notes = ~hole, (*notes, "the mask is inverted, as --invert-mask asks")
-    return ReadInput(np.where(hole, np.uint8(255), np.uint8(0)), notes)
-
-
-def split_panels(rgb: NDArray[np.uint8], name: str = "the photo") -> tuple[NDArray[np.uint8], Grey, Grey]:
-    """Photo, sketch and mask of the published three-panel picture.
+        pixels: uint8 (H, 3H) or (H, 3H, 3) RGB as painted.
+        alpha: uint8 (H, 3H), 255 = opaque.
+        invert_mask: the black or opaque part is the hole, other than usual.
+        name: what to call the picture in errors.
 
     Raises:
         UsageError: the picture is not three squares side by side.
+        BrokenImageError: the second is no sketch, or the third no mask.
     """
-    height, width = rgb.shape[:2]
+    height, width = pixels.shape[:2]
     if width != 3 * height:
         raise UsageError(
             f"{name} has {width} x {height} px and no --mask and --sketch beside it; pass both, or one picture of "
             "three squares (photo, sketch, mask)"
         )
-    photo, sketch, mask = (np.ascontiguousarray(rgb[:, start : start + height]) for start in range(0, width, height))
-    return photo, np.ascontiguousarray(sketch[..., 0]), np.ascontiguousarray(mask[..., 0])
+    rgb = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
+    panels = [
+        (np.ascontiguousarray(rgb[:, start : start + height]), np.ascontiguousarray(alpha[:, start : start + height]))
+        for start in range(0, width, height)
+    ]
+    photo, opacity = panels[0][0], panels[0][1][..., None].astype(np.uint32)
+    return (
+        ((photo * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8),
+        _named("the sketch in the middle", lambda panel: read_sketch_pixels(*panel), panels[1]),
+        _named("the mask on the right", lambda panel: read_mask_pixels(*panel, invert_mask), panels[2]),
+    )
 
 
 def check_same_size(photo: NDArray[np.uint8], sketch: Grey, mask: Grey) -> None:
@@ -160,7 +120,7 @@ def check_same_size(photo: NDArray[np.uint8], sketch: Grey, mask: Grey) -> None:
 def find_lines(sketch: Grey) -> tuple[Grey, tuple[str, ...]]:
     """The ink of a sketch as it is drawn, thick or thin.
 
-    What most pixels have is the paper; ink is clearly darker, or on dark paper clearly lighter.
+    Found as `dpsdata.sketch.reading.find_ink` says.
 
     Args:
         sketch: uint8 (H, W).
@@ -172,12 +132,8 @@ def find_lines(sketch: Grey) -> tuple[Grey, tuple[str, ...]]:
         UsageError: not such an array.
     """
     check_grey("sketch", sketch, "black line on white")
-    counts = np.bincount(sketch.reshape(-1), minlength=256).cumsum()
-    paper = int(np.searchsorted(counts, (sketch.size + 1) // 2))
-    is_light = paper > 127
-    contrast = paper - sketch.astype(np.int16) if is_light else sketch.astype(np.int16) - paper
-    lines = (contrast >= _INK_CONTRAST).astype(np.uint8)
-    return lines, () if is_light else ("the sketch has light lines on dark, and is read so",)
+    lines, notes, _ = find_ink(sketch)
+    return lines.astype(np.uint8), notes
 
 
 def find_hole(mask: Grey) -> Grey:
@@ -199,18 +155,11 @@ def check_grey(name: str, pixels: Grey, meaning: str) -> None:
         raise UsageError(f"{name}: expected grey levels up to 255, {meaning}, got 0 and 1 only; multiply it by 255")
 
 
-def looks_inverted(mask: Grey) -> bool:
-    """Whether white runs along the whole border of a mask and covers the most of it, but not all."""
-    hole = mask > 127
-    rim = (hole[0], hole[-1], hole[:, 0], hole[:, -1])
-    return bool(all(side.all() for side in rim) and 0.5 < hole.mean() < 1)
-
-
 def _pairs(*items: NDArray[np.uint8]) -> list[tuple[str, NDArray[np.uint8]]]:
     return list(zip(("photo", "sketch", "mask"), items, strict=True))
 
 
-def _named(name: str, read: Callable[[bytes], _T], data: bytes) -> _T:
+def _named(name: str, read: Callable[[_S], _T], data: _S) -> _T:
     try:
         return read(data)
     except BrokenImageError as error:

@@ -27,9 +27,9 @@ from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
 from dpsdata.runtime.processes import core_count
+from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.sketch.thin import thin_lines
 from models.editing.request import RUN_FILE, read_input
-from models.editing.user_inputs import find_lines, read_sketch_input
 from models.methods.predictor import LoadOptions, MethodPredictor, Painting, describe_method, load_method, settings_of
 from models.methods.registry import NO_LEVEL, find_method
 from models.prediction.settings import PredictConfig, describe_run, merge_run, read_run, written_methods
@@ -254,7 +254,7 @@ def _level_path(out: Path, method: str, level: float | None) -> Path:
 
 def _read_drawn(path: Path) -> Tensor:
     """Drawn strokes of any width and colour as one-pixel lines, (1, H, W)."""
-    return _thin(find_lines(read_sketch_input(read_input("sketch", path).data).pixels)[0])
+    return _thin((read_sketch_file(read_input("sketch", path).data).pixels < 128).astype(np.uint8))
 
 
 def _read_refined(path: Path) -> Tensor:
