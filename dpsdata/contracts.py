@@ -125,7 +125,19 @@ def check_level(level: float) -> float:
         raise UsageError(f"level: expected a number in [0, 1], got {level!r}") from None
     if not 0.0 <= value <= 1.0:
         raise UsageError(f"level: expected a number in [0, 1], got {level!r}")
-    return value
+    return value + 0.0  # -0 is 0
+
+
+def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
+    """Levels in their order, each once; raise UsageError where a file name cannot tell two of them apart."""
+    values = tuple(dict.fromkeys(map(check_level, levels)))
+    seen: dict[str, float] = {}
+    for value in values:
+        name = level_folder(value)
+        if name in seen:
+            raise UsageError(f"levels: {seen[name]!r} and {value!r} would both be written as {name}; keep one")
+        seen[name] = value
+    return values
 
 
 def level_folder(level: float) -> str:

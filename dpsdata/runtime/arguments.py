@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dpsdata.contracts import UsageError, check_level
+from dpsdata.contracts import UsageError, check_levels
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[flo
 
 def parse_levels(text: str) -> tuple[float, ...]:
     """Refinement levels in [0, 1] with commas between, each once, in their order; UsageError for anything else."""
-    return tuple(dict.fromkeys(map(check_level, parse_numbers(text, "--levels"))))
+    return check_levels(parse_numbers(text, "--levels"))
 
 
 def typed_path(text: str) -> Path:

@@ -129,9 +129,11 @@ def _threshold(contrast: _Contrast, palest: float) -> _Bits:
 
 
 def _may_be_shadow(grey: NDArray[np.floating], lines: _Bits, paper: int) -> bool:
-    """Whether much of what is darker than the paper is as light as paper in shadow would be."""
-    dark = grey[lines]
-    return bool(((dark < paper) & (dark > _SHADOW * paper)).mean() > 0.5)
+    """Whether much of what is darker than the paper is broad, and as light as paper in shadow would be."""
+    shade = lines & (grey < paper) & (grey > _SHADOW * paper)
+    side = max(5, round(min(grey.shape) / 20) | 1)
+    core = cv2.erode(shade.astype(np.uint8), np.ones((side, side), np.uint8))
+    return bool(core.sum() > 0.4 * lines.sum())
 
 
 def _find_on_uneven(planes: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...], bool]:

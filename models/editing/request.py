@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dpsdata.contracts import MissingError, UsageError, check_level
+from dpsdata.contracts import MissingError, UsageError, check_levels
 
 RUN_FILE = "run.json"
 INPUTS_FOLDER = "inputs"
@@ -56,8 +56,8 @@ class EditRequest:
             raise UsageError(f"command: expected edit or synthesize, got {self.command!r}")
         if not 1 <= len(self.levels) <= _MOST_LEVELS:
             raise UsageError(f"levels: expected 1 to {_MOST_LEVELS} numbers in [0, 1], got {len(self.levels)}")
-        for level in self.levels:
-            check_level(level)
+        if len(check_levels(self.levels)) < len(self.levels):
+            raise UsageError(f"levels: expected each level once, got {list(self.levels)}")
         if self.align not in ("auto", "none"):
             raise UsageError(f"align: expected auto or none, got {self.align!r}")
         if self.box is not None and self.eyes is not None:

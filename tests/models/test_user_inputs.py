@@ -8,15 +8,9 @@ from PIL import Image, ImageDraw
 
 from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.images.codec import encode_png
-from models.editing.user_inputs import (
-    find_hole,
-    find_lines,
-    looks_inverted,
-    read_edit_inputs,
-    read_mask_input,
-    read_sketch_input,
-    split_panels,
-)
+from dpsdata.masks.reading import looks_inverted, read_mask_file
+from dpsdata.sketch.reading import read_sketch_file
+from models.editing.user_inputs import find_hole, find_lines, read_edit_inputs, split_panels
 
 SIZE = 48
 
@@ -62,7 +56,7 @@ EXPECTED = (np.asarray(draw("L", 255, 0)) == 0).astype(np.uint8)
 def test_sketches_of_every_kind_have_the_same_lines(image: Image.Image) -> None:
     if image.mode == "P":
         image.putpalette([0, 0, 0] * 7 + [255, 255, 255])
-    assert np.array_equal(find_lines(read_sketch_input(png(image)).pixels)[0], EXPECTED)
+    assert np.array_equal((read_sketch_file(png(image)).pixels == 0).astype(np.uint8), EXPECTED)
 
 
 def test_half_covered_pixels_are_ink_and_smudges_are_not() -> None:
@@ -80,7 +74,7 @@ def test_light_lines_on_dark_are_said() -> None:
 
 
 def test_an_empty_layer_has_no_lines() -> None:
-    read = read_sketch_input(png(Image.new("RGBA", (5, 4))))
+    read = read_sketch_file(png(Image.new("RGBA", (5, 4))))
     assert read.pixels.shape == (4, 5)
     assert not find_lines(read.pixels)[0].any()
     assert "transparent all over" in read.notes[0]
@@ -109,10 +103,10 @@ def layered(color: object, painted: bool) -> Image.Image:
     ],
 )
 def test_masks_of_every_kind_have_the_same_hole(image: Image.Image, said: str | None) -> None:
-    read = read_mask_input(png(image))
+    read = read_mask_file(png(image))
     assert np.array_equal(read.pixels, box_mask())
     assert (said is None and not read.notes) or (said is not None and said in read.notes[0])
-    turned = read_mask_input(png(image), invert=True)
+    turned = read_mask_file(png(image), invert=True)
     assert np.array_equal(turned.pixels, 255 - box_mask())
     assert "--invert-mask" in turned.notes[-1]
 
@@ -145,7 +139,7 @@ def test_three_panels() -> None:
     assert np.array_equal(read.sketch, sketch)
     assert np.array_equal(read.mask, box_mask())
     with pytest.raises(UsageError, match=r"no --mask and --sketch beside it"):
-        split_panels(panels[:, :-1])
+        split_panels(panels[:, :-1], np.full((SIZE, 3 * SIZE - 1), 255, np.uint8))
 
 
 def test_missing_and_unequal_inputs_are_said() -> None:
