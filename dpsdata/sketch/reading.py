@@ -71,7 +71,7 @@ def read_sketch_pixels(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | Non
         blank = np.full(pixels.shape[:2], 255, np.uint8)
         return ReadSketch(blank, ("the sketch is transparent all over, so there are no lines",))
     if alpha is not None and lowest < highest and lowest < 128 and _is_layer(pixels, alpha):
-        contrast = (alpha - np.uint8(lowest)).astype(np.float32) / 255
+        contrast = (alpha - np.uint8(lowest)).astype(np.float32) / np.float32(255)
         lines = _threshold(contrast, _PALE_LAYER)
         notes: tuple[str, ...] = ("the sketch's painted pixels are taken as lines",)
         if lines.mean() > 0.5:
@@ -107,13 +107,14 @@ def find_ink(pixels: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...], bool]:
     counts = np.bincount(rounded.reshape(-1), minlength=256)
     near = np.convolve(counts, np.ones(3, np.int64), mode="same")
     mode = int(near.argmax())
-    if near[mode] >= 0.5 * grey.size:
+    is_tiny = min(grey.shape) < 16
+    if is_tiny or near[mode] >= 0.5 * grey.size:
         is_paper = np.abs(rounded - mode) <= 1
         paper = np.median(planes[is_paper], axis=0).astype(np.float32)
         difference = planes.astype(np.float32) - paper
         contrast, has_rules = _drop_rules(np.abs(difference).max(axis=2) / 255, _PALE)
         lines = _threshold(contrast, _PALE)
-        if lines.mean() <= 0.15 or not _may_be_shadow(grey, lines, mode):
+        if is_tiny or lines.mean() <= 0.15 or not _may_be_shadow(grey, lines, mode):
             is_light = bool((difference.sum(axis=2)[lines] > 0).mean() > 0.5) if lines.any() else mode <= 127
             return lines, _flat_notes(is_light, has_rules), False
     return _find_on_uneven(planes)
@@ -181,9 +182,9 @@ def _estimate_paper(values: NDArray[np.float32]) -> NDArray[np.float32]:
     small = values
     if shrink < 1:
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        small = cv2.resize(values, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+        small = cv2.resize(values, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1).astype(np.float32)
     side = min(max(7, round(min(small.shape[:2]) / 9) | 1), min(small.shape[:2]) - 1)
-    window = np.ones((side, side), np.uint8)
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))  # a square one would cut round shadows
     planes = []
     for channel in range(small.shape[2]):
         soft = cv2.medianBlur(np.ascontiguousarray(small[..., channel]), 5)

@@ -15,7 +15,8 @@ from dpsdata.masks.reading import ReadMask, looks_inverted, read_mask_file, read
 from dpsdata.sketch.reading import ReadSketch, find_ink, read_sketch_file, read_sketch_pixels
 
 Grey = NDArray[np.uint8]
-_S, _T = TypeVar("_S"), TypeVar("_T")
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 _SAVE_AGAIN = "save it again as PNG or JPEG"
 
 
@@ -104,8 +105,8 @@ def split_panels(
     photo, opacity = panels[0][0], panels[0][1][..., None].astype(np.uint32)
     return (
         ((photo * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8),
-        _named("the sketch in the middle", lambda panel: read_sketch_pixels(*panel), panels[1]),
-        _named("the mask on the right", lambda panel: read_mask_pixels(*panel, invert_mask), panels[2]),
+        _named("the sketch in the middle", lambda panel: read_sketch_pixels(panel[0], panel[1]), panels[1]),
+        _named("the mask on the right", lambda panel: read_mask_pixels(panel[0], panel[1], invert_mask), panels[2]),
     )
 
 
