@@ -150,10 +150,7 @@ def _read(request: EditRequest, inputs: Mapping[str, InputFile]) -> EditInputs:
     if "photo" not in inputs:
         raise UsageError("an edit needs a photo")
     data = {role: item.data for role, item in inputs.items()}
-    edit = read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
-    if not find_hole(edit.mask).any():
-        raise FindingsError("the mask has no hole, so nothing would be painted; paint white what is to be edited")
-    return edit
+    return read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
 
 
 def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels: bool) -> None:
