@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -66,3 +67,10 @@ def test_broken_photos_share_a_batch_too(batched: BuildConfig, tmp_path: Path) -
         result = build_dataset(replace(batched, source=source, out=tmp_path / form, format=form))
         assert (result.count, [path for path, _ in result.errors]) == (5, ["portrait_0001.png"])
         assert verify_dataset(tmp_path / form).findings == ()
+
+
+def test_benchmark_of_a_gpu_runs_on_a_cpu(tiny_hed: Path) -> None:
+    script = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "build_gpu.py"))
+    found = script["measure"]("cpu", 5, 64, "fp32", str(tiny_hed), 1)
+    assert (found["photos"], found["batch"]) == (5, 1)
+    assert found["hed_images_a_second"] > 0 < found["build_images_a_second"]
