@@ -43,8 +43,8 @@ demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five le
 	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/built --masks dps --masks deepfillv2 --masks lama-medium
 	$(BIN)/dpsdata verify $(DEMO)/built
 	$(BIN)/dpsdata preview $(DEMO)/built
-	$(BIN)/dps edit $(DEMO)/built/images/astronaut.png --mask $(DEMO)/built/masks/dps/astronaut.png \
-		--sketch $(DEMO)/built/sketches/astronaut.png --align none --levels $(LEVELS) -o $(DEMO)/edit
+	$(BIN)/dps edit $(DEMO)/built/images/face_0001.png --mask $(DEMO)/built/masks/dps/face_0001.png \
+		--sketch $(DEMO)/built/sketches/face_0001.png --align none --levels $(LEVELS) -o $(DEMO)/edit
 	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/small --size 64 --masks dps
 	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
 		--outputs $(DEMO)/outputs -o $(DEMO)/report
@@ -84,7 +84,7 @@ bench: $(INSTALLED) ## Measure the speeds that README quotes; writes reports/ben
 	for script in tests/benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
 
 figure: $(INSTALLED) ## Make the picture of README.md.
-	$(BIN)/dpsdata sample $(DEMO)/figure_faces --count 5 --seed 2
+	$(BIN)/dpsdata sample $(DEMO)/figure_faces --count 6
 	$(BIN)/dpsdata build $(DEMO)/figure_faces $(DEMO)/figure --masks dps --masks deepfillv2 --masks lama-medium
 	mkdir -p reports/figures
 	$(BIN)/dpsdata preview $(DEMO)/figure --sheet reports/figures/dataset.jpg

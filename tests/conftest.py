@@ -20,11 +20,16 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six sample faces: the astronaut and five drawn portraits."""
-    from dpsdata.portraits import write_sample_faces
+    """Six photos of 256 px: the astronaut and five sample faces."""
+    from dpsdata.images.arrays import resize_photo
+    from dpsdata.images.codec import write_photo
+    from dpsdata.samples import crop_astronaut, read_sample_face
 
     folder = tmp_path_factory.mktemp("sample") / "faces"
-    write_sample_faces(folder, 6, seed=3)
+    folder.mkdir()
+    write_photo(folder / "astronaut.png", crop_astronaut())
+    for number in range(1, 6):
+        write_photo(folder / f"face_{number:04d}.png", resize_photo(read_sample_face(number), 256))
     return folder
 
 

@@ -31,11 +31,11 @@ describe_room(app, __version__, "From a folder of faces to edge maps, sketches, 
 @app.command()
 def sample(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
-    count: Annotated[int, typer.Option(help="Number of faces: one photo and COUNT-1 drawn portraits.")] = 12,
-    seed: Annotated[int, typer.Option(help="Seed of the portraits.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of faces: 24 as they are, then other views of them.")] = 12,
+    seed: Annotated[int, typer.Option(help="Seed of their order and of the views; 0 keeps the order.")] = 0,
 ) -> None:
-    """Write aligned sample faces: an astronaut's photo from scikit-image, and drawn portraits."""
-    from dpsdata.portraits import write_sample_faces
+    """Write aligned sample faces of 512 px: generated photographs of people who do not exist."""
+    from dpsdata.samples import write_sample_faces
 
     paths = write_sample_faces(out, count, seed)
     typer.echo(f"{len(paths)} faces in {out}")

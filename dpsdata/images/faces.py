@@ -16,8 +16,7 @@ from dpsdata.runtime.device import keyed_seed
 _SIZE_PX = 256
 _SMALLEST_PX, _LARGEST_PX = 60, 240
 # The cascade's boxes on CelebA-HQ-aligned faces at 256 px: centre (129.5, 138.8) px with standard deviations
-# (5.2, 3.3), side 170.6 +- 10.8 px; on the drawn portraits (126.3, 133.0) and 138 +- 9. Wide limits, since
-# this only finds sets that are not aligned at all.
+# (5.2, 3.3), side 170.6 +- 10.8 px; wide limits, since this only finds sets that are not aligned at all.
 _CENTRE_PX = (128.0, 136.0)
 _CENTRE_LIMIT_PX = 26.0
 _SIDE_LIMITS_PX = (112.0, 216.0)

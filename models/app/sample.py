@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from dpsdata.images.codec import encode_png
+from dpsdata.samples import sample_face_file
 
 
 def read_sample() -> tuple[bytes, str]:
-    """Content and name of scikit-image's astronaut photo (Eileen Collins, NASA, public domain)."""
-    from skimage import data
-
-    untyped: Any = data  # scikit-image's data module has no annotations
-    return encode_png(untyped.astronaut()), "astronaut.png"
+    """Content and name of a photograph of nobody that comes with the package."""
+    file = sample_face_file(1)
+    return file.read_bytes(), file.name

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.hed import load_hed
+from dpsdata.images.arrays import resize_photo
 from dpsdata.images.codec import encode_png
-from dpsdata.portraits import crop_astronaut, draw_portrait
+from dpsdata.samples import crop_astronaut, read_sample_face
 from dpsdata.sketch import simplify_edge_map
 from models.editing.request import INPUTS_FOLDER, InputFile
 from models.recipes.catalogue import Recipe
-from models.recipes.shapes import draw_lines, fill_areas
+from models.recipes.shapes import SIZE_PX, draw_lines, fill_areas
 
-_SEED = 0
 # The lines of a thin sketch lie a few pixels beside those that are named.
 _ERASER_PX = 9
 
@@ -21,10 +21,10 @@ _ERASER_PX = 9
 def draw_inputs(recipe: Recipe) -> dict[str, InputFile]:
     """The input files of a recipe by role, always the same bytes; a face from a sketch has only its sketch."""
     pictures = {}
-    if recipe.portrait is None:
+    if recipe.face is None:
         lines = draw_lines(recipe.lines)
     else:
-        photo = draw_portrait(_SEED, recipe.portrait) if recipe.portrait else crop_astronaut()
+        photo = resize_photo(read_sample_face(recipe.face), SIZE_PX) if recipe.face else crop_astronaut()
         hole = fill_areas(recipe.hole)
         lines = draw_lines(recipe.lines)
         if recipe.erased is not None:

@@ -21,8 +21,8 @@ from dpsdata.contracts import BrokenImageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.verify import verify_dataset
 from dpsdata.images.codec import read_photo
-from dpsdata.portraits import write_sample_faces
 from dpsdata.runtime.device import keyed_generator
+from dpsdata.samples import write_sample_faces
 
 REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "kill_resume.json"
 

@@ -33,8 +33,8 @@ sys.path.insert(0, str(ROOT))
 from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
 from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
 from dpsdata.images.codec import encode_png, read_photo, tensor_to_photo  # noqa: E402
-from dpsdata.portraits import write_sample_faces  # noqa: E402
 from dpsdata.runtime.device import keyed_generator  # noqa: E402
+from dpsdata.samples import write_sample_faces  # noqa: E402
 from dpsdata.weights import import_weights  # noqa: E402
 
 BARS = {"speedup": 2.0}

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
-from dpsdata.portraits import write_sample_faces  # noqa: E402
+from dpsdata.samples import write_sample_faces  # noqa: E402
 from dpseval.scoring.config import ScoreConfig  # noqa: E402
 from dpseval.study.config import StudyConfig, parse_cells  # noqa: E402
 from dpseval.study.running import run_study  # noqa: E402

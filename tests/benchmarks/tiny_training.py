@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
 from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
-from dpsdata.portraits import write_sample_faces  # noqa: E402
+from dpsdata.samples import write_sample_faces  # noqa: E402
 from models.editing.loading import load_editing_net  # noqa: E402
 from models.training.assessment import assess_net  # noqa: E402
 

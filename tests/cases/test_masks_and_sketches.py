@@ -21,8 +21,8 @@ from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_mask
 from dpsdata.masks import make_mask
 from dpsdata.masks.reading import read_mask_file
-from dpsdata.portraits import write_sample_faces
 from dpsdata.runtime.command_line import run_app
+from dpsdata.samples import write_sample_faces
 from dpsdata.sketch.reading import read_sketch_file
 from models.editing.user_inputs import read_edit_inputs
 
@@ -38,7 +38,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("samples")
     out = tmp_path_factory.mktemp("faces")
     for path in write_sample_faces(folder, FACES, 0):
-        Image.open(path).convert("RGB").save(out / f"{path.stem}.png")  # the scripts look for PNGs
+        Image.open(path).convert("RGB").resize((256, 256)).save(out / f"{path.stem}.png")  # the scripts look for PNGs
     return out
 
 
@@ -49,7 +49,7 @@ def case(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
     def make(name: str) -> Path:
         if name not in made:
             out = tmp_path_factory.mktemp(name)
-            source = faces / "astronaut.png" if name in ("sketch_forms", "edit_inputs") else faces
+            source = faces / "face_0001.png" if name in ("sketch_forms", "edit_inputs") else faces
             before, sys.argv = sys.argv, [name, str(out), str(source)]
             try:
                 runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
@@ -378,7 +378,7 @@ def test_other_papers(tmp_path: Path, name: str, suffix: str) -> None:
 
 
 def test_panels_are_read_as_files_of_their_own(tmp_path: Path, faces: Path) -> None:
-    photo = np.asarray(Image.open(faces / "astronaut.png").resize((SIZE, SIZE)))
+    photo = np.asarray(Image.open(faces / "face_0001.png").resize((SIZE, SIZE)))
     blue = np.rint(255 * (1 - draw() * np.array([1, 1, 0]))).astype(np.uint8)
     mask = np.where(BOX[..., None], np.uint8([0, 0, 255]), np.uint8(0))
     panels = save(tmp_path / "p.png", np.concatenate([photo, blue, mask], axis=1)).read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpsdata.images.faces import AlignmentCheck, check_alignment, choose_probes, looks_aligned
-from dpsdata.portraits import crop_astronaut, draw_portrait
+from dpsdata.samples import FACE_COUNT, crop_astronaut, read_sample_face
 
 
 def test_aligned_astronaut() -> None:
@@ -30,9 +30,15 @@ def test_no_face() -> None:
     assert looks_aligned(np.full((256, 256, 3), 128, np.uint8)) is None
 
 
+def test_sample_faces_lie_in_the_frame() -> None:
+    check = check_alignment([read_sample_face(number) for number in range(1, FACE_COUNT + 1)])
+    assert check.found_count >= FACE_COUNT - 2  # the cascade looks for frontal faces, and two heads are turned
+    assert check.aligned_count == check.found_count
+
+
 def test_share_over_several_photos() -> None:
     blank = np.full((256, 256, 3), 128, np.uint8)
-    check = check_alignment([crop_astronaut(), draw_portrait(0, 1), blank])
+    check = check_alignment([crop_astronaut(), read_sample_face(1), blank])
     assert check == AlignmentCheck(checked_count=3, found_count=2, aligned_count=2)
     assert check.share == pytest.approx(2 / 3)
     assert check.is_aligned

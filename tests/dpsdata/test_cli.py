@@ -150,10 +150,10 @@ def test_sample_is_the_same_every_time(tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert run("sample", tmp_path / name, "--count", 2, "--seed", 4) == 0
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == ["astronaut.png", "portrait_0001.png"]
+    assert names == ["face_0001.jpg", "face_0002.jpg"]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-        assert read_photo(tmp_path / "one" / name).shape == (256, 256, 3)
+        assert read_photo(tmp_path / "one" / name).shape == (512, 512, 3)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,11 +100,12 @@ def test_the_synthesis_networks_paint_a_face_where_the_outline_is() -> None:
 
 
 def test_they_paint_a_face_and_not_grey_and_the_level_does_something() -> None:
-    from dpsdata.portraits import draw_portrait
+    from dpsdata.images.arrays import resize_photo
+    from dpsdata.samples import read_sample_face
 
     editor = load_editor()
     size = editor.resolution
-    photo = np.ascontiguousarray(draw_portrait(0, 1))
+    photo = np.ascontiguousarray(resize_photo(read_sample_face(1), 256))
     height, width = photo.shape[:2]
     mask = np.zeros((height, width), np.uint8)
     mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = 255

@@ -30,7 +30,7 @@ def test_no_byte_depends_on_who_shared_a_batch(batched: BuildConfig, tmp_path: P
     rows = {row.id: row for row in read_manifest(batched.out)}
     few = tmp_path / "few"
     few.mkdir()
-    for name in ("portrait_0002", "portrait_0005"):
+    for name in ("face_0002", "face_0005"):
         shutil.copy(batched.source / f"{name}.png", few)
     build_dataset(replace(batched, source=few, out=tmp_path / "part"))
     for row in read_manifest(tmp_path / "part"):
@@ -62,10 +62,10 @@ def test_batches_change_edges_by_rounding_alone(
 def test_broken_photos_share_a_batch_too(batched: BuildConfig, tmp_path: Path) -> None:
     source = tmp_path / "faces"
     shutil.copytree(batched.source, source)
-    (source / "portrait_0001.png").write_bytes(b"no image")
+    (source / "face_0001.png").write_bytes(b"no image")
     for form in ("files", "webdataset"):
         result = build_dataset(replace(batched, source=source, out=tmp_path / form, format=form))
-        assert (result.count, [path for path, _ in result.errors]) == (5, ["portrait_0001.png"])
+        assert (result.count, [path for path, _ in result.errors]) == (5, ["face_0001.png"])
         assert verify_dataset(tmp_path / form).findings == ()
 
 

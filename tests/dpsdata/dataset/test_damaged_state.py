@@ -24,7 +24,7 @@ from dpsdata.runtime.command_line import run_app
 def config(faces: Path, tiny_hed: Path, tmp_path: Path) -> BuildConfig:
     source = tmp_path / "faces"
     source.mkdir()
-    for name in ("astronaut.png", "portrait_0001.png"):
+    for name in ("astronaut.png", "face_0001.png"):
         shutil.copy(faces / name, source)
     return BuildConfig(
         source=source, out=tmp_path / "built", size=64, edges=str(tiny_hed), workers=1, masks=("dps",), split="last-1"

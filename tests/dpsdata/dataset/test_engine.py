@@ -31,7 +31,7 @@ def test_chain_makes_every_file_and_they_belong_together(config: BuildConfig) ->
     result = build_dataset(config)
     rows = read_manifest(config.out)
     assert result.count == len(rows) == 6
-    assert [row.id for row in rows] == ["astronaut", *[f"portrait_{number:04d}" for number in range(1, 6)]]
+    assert [row.id for row in rows] == ["astronaut", *[f"face_{number:04d}" for number in range(1, 6)]]
     for row in rows:
         name = f"{row.id}.png"
         edges = read_edges(config.out / "edges" / name)
@@ -99,18 +99,18 @@ def test_changed_photo_is_built_again_and_touched_one_is_not(config: BuildConfig
     config = replace(config, source=source)
     first = build_dataset(config)
     before = tree(config.out)
-    os.utime(source / "portrait_0001.png", (1, 1))
-    shutil.copy(source / "portrait_0003.png", source / "portrait_0002.png")
+    os.utime(source / "face_0001.png", (1, 1))
+    shutil.copy(source / "face_0003.png", source / "face_0002.png")
     second = build_dataset(config)
     after = tree(config.out)
     assert second.root_hash != first.root_hash
-    assert after["edges/portrait_0001.png"] == before["edges/portrait_0001.png"]
-    assert after["edges/portrait_0002.png"][0] == after["edges/portrait_0003.png"][0]
+    assert after["edges/face_0001.png"] == before["edges/face_0001.png"]
+    assert after["edges/face_0002.png"][0] == after["edges/face_0003.png"][0]
 
 
 def test_lost_file_is_made_again(config: BuildConfig) -> None:
     first = build_dataset(config)
-    lost = config.out / "edges" / "portrait_0002.png"
+    lost = config.out / "edges" / "face_0002.png"
     data = lost.read_bytes()
     lost.unlink()
     assert [finding.kind for finding in verify_dataset(config.out).findings] == ["missing"]
@@ -124,19 +124,19 @@ def test_verify_finds_flipped_missing_extra_and_swapped(config: BuildConfig) -> 
     data = bytearray(flipped.read_bytes())
     data[len(data) // 2] ^= 1
     flipped.write_bytes(bytes(data))
-    (config.out / "sketches" / "portrait_0001.png").unlink()
+    (config.out / "sketches" / "face_0001.png").unlink()
     (config.out / "images" / "stranger.png").write_bytes(b"x")
-    one, two = (config.out / "edges" / f"portrait_000{number}.png" for number in (2, 3))
+    one, two = (config.out / "edges" / f"face_000{number}.png" for number in (2, 3))
     kept = one.read_bytes()
     one.write_bytes(two.read_bytes())
     two.write_bytes(kept)
     found = {(finding.kind, finding.path) for finding in verify_dataset(config.out).findings}
     assert found == {
         ("flipped", "masks/dps/astronaut.png"),
-        ("missing", "sketches/portrait_0001.png"),
+        ("missing", "sketches/face_0001.png"),
         ("extra", "images/stranger.png"),
-        ("flipped", "edges/portrait_0002.png"),
-        ("flipped", "edges/portrait_0003.png"),
+        ("flipped", "edges/face_0002.png"),
+        ("flipped", "edges/face_0003.png"),
     }
 
 
@@ -144,39 +144,39 @@ def test_verify_finds_a_pair_whose_hashes_were_adapted(config: BuildConfig) -> N
     """Somebody swapped two sketches and put the new hashes into the manifest: only computing again shows it."""
     build_dataset(config)
     folder = config.out / "sketches"
-    one, two = folder / "portrait_0002.png", folder / "portrait_0003.png"
+    one, two = folder / "face_0002.png", folder / "face_0003.png"
     first, second = one.read_bytes(), two.read_bytes()
     one.write_bytes(second)
     two.write_bytes(first)
     rows = read_manifest(config.out)
-    swapped = {"portrait_0002": rows[3].sketch_sha256, "portrait_0003": rows[2].sketch_sha256}
+    swapped = {"face_0002": rows[3].sketch_sha256, "face_0003": rows[2].sketch_sha256}
     rows = [replace(row, sketch_sha256=swapped.get(row.id, row.sketch_sha256)) for row in rows]
     description = read_dataset(config.out)
     rest = {key: value for key, value in description.items() if key not in ("schema_version", "root_hash", "count")}
     engine.write_dataset(config.out, rows, rest)
     assert {(finding.kind, finding.path) for finding in verify_dataset(config.out).findings} == {
-        ("misaligned", "sketches/portrait_0002.png"),
-        ("misaligned", "sketches/portrait_0003.png"),
+        ("misaligned", "sketches/face_0002.png"),
+        ("misaligned", "sketches/face_0003.png"),
     }
 
 
 def test_broken_photo_is_quarantined_and_retried_on_request(config: BuildConfig, tmp_path: Path) -> None:
     source = tmp_path / "faces"
     shutil.copytree(config.source, source)
-    good = (source / "portrait_0004.png").read_bytes()
-    (source / "portrait_0004.png").write_bytes(good[: len(good) // 2])
-    stamp = (source / "portrait_0004.png").stat()
+    good = (source / "face_0004.png").read_bytes()
+    (source / "face_0004.png").write_bytes(good[: len(good) // 2])
+    stamp = (source / "face_0004.png").stat()
     config = replace(config, source=source)
     result = build_dataset(config)
     assert result.count == 5
-    assert [path for path, _ in result.errors] == ["portrait_0004.png"]
-    assert "portrait_0004.png" in (config.out / "errors.csv").read_text()
+    assert [path for path, _ in result.errors] == ["face_0004.png"]
+    assert "face_0004.png" in (config.out / "errors.csv").read_text()
     assert [row.status for row in read_manifest(config.out)].count("failed") == 1
     # Repaired, but with the size and time that it had: only --retry-failed looks again.
-    (source / "portrait_0004.png").write_bytes(good[: len(good) // 2])
-    os.utime(source / "portrait_0004.png", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    (source / "face_0004.png").write_bytes(good[: len(good) // 2])
+    os.utime(source / "face_0004.png", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert build_dataset(config).count == 5
-    (source / "portrait_0004.png").write_bytes(good)
+    (source / "face_0004.png").write_bytes(good)
     result = build_dataset(replace(config, retry_failed=True))
     assert (result.count, result.errors) == (6, ())
 
@@ -185,7 +185,7 @@ def test_max_errors_stops_and_keeps_the_rest(config: BuildConfig, tmp_path: Path
     source = tmp_path / "faces"
     shutil.copytree(config.source, source)
     for number in (2, 4):
-        (source / f"portrait_000{number}.png").write_bytes(b"")
+        (source / f"face_000{number}.png").write_bytes(b"")
     with pytest.raises(FindingsError, match="max-errors 1"):
         build_dataset(replace(config, source=source, max_errors=1))
     assert (config.out / "edges" / "astronaut.png").is_file()

@@ -31,7 +31,7 @@ def png_header_only(path: Path, width: int, height: int) -> None:
 
 @pytest.fixture
 def rgb(faces: Path) -> np.ndarray:
-    return np.ascontiguousarray(read_photo(faces / "portrait_0001.png"))
+    return np.ascontiguousarray(read_photo(faces / "face_0001.png"))
 
 
 def built_ids(source: Path, out: Path, tiny_hed: Path) -> tuple[set[str], dict[str, str]]:
@@ -103,7 +103,7 @@ def test_two_photos_of_one_name_both_come_in(rgb: np.ndarray, tmp_path: Path, ti
 
 
 def test_zip_with_paths_out_of_it(rgb: np.ndarray, faces: Path, tmp_path: Path, tiny_hed: Path) -> None:
-    data = (faces / "portrait_0001.png").read_bytes()
+    data = (faces / "face_0001.png").read_bytes()
     archive = tmp_path / "photos.zip"
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("good/1.png", data)

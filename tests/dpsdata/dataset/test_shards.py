@@ -228,7 +228,7 @@ def test_broken_photos_leave_a_gap_and_no_empty_shard(sharded: BuildConfig, tmp_
     source = tmp_path / "faces"
     shutil.copytree(sharded.source, source)
     sharded = replace(sharded, source=source, split="last-1", levels=())
-    good = {name: (source / name).read_bytes() for name in ("astronaut.png", "portrait_0005.png")}
+    good = {name: (source / name).read_bytes() for name in ("astronaut.png", "face_0005.png")}
     for name in good:
         (source / name).write_bytes(b"no image")
     result = build_dataset(sharded)

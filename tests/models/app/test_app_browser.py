@@ -28,8 +28,8 @@ pytest.importorskip("gradio", reason="the extra `app` is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from dpsdata.images.codec import encode_png, read_grey, read_photo  # noqa: E402
-from dpsdata.portraits import crop_astronaut  # noqa: E402
 from dpsdata.runtime.command_line import run_app  # noqa: E402
+from dpsdata.samples import crop_astronaut  # noqa: E402
 from models.app.engine import Engine  # noqa: E402
 from models.app.serving import launch_page, make_page, quiet_gradio  # noqa: E402
 from models.app.strokes import paint_layer, read_layers  # noqa: E402

@@ -16,8 +16,8 @@ from PIL import Image
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import encode_png, read_grey, read_photo
-from dpsdata.portraits import crop_astronaut
 from dpsdata.runtime.command_line import run_app
+from dpsdata.samples import crop_astronaut
 from models.app.engine import Engine, Placement
 from models.app.session import LEVELS, EditSession
 from models.cli import app

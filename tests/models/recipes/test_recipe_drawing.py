@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
+from dpsdata.images.arrays import resize_photo
 from dpsdata.images.codec import read_grey, read_mask, read_photo, read_sketch
-from dpsdata.portraits import crop_astronaut, draw_portrait
+from dpsdata.samples import crop_astronaut, read_sample_face
 from models.editing.request import InputFile
 from models.recipes.catalogue import RECIPES, Recipe, find_recipes
 from models.recipes.drawing import draw_inputs
@@ -53,10 +54,10 @@ def test_masks_and_sketches_are_black_and_white(name: str, drawn: dict[str, dict
             assert set(np.unique(read_grey(inputs[name].data))) == {0, 255}
 
 
-def test_photos_are_synthetic_or_the_astronaut(drawn: dict[str, dict[str, InputFile]]) -> None:
+def test_photos_are_sample_faces_or_the_astronaut(drawn: dict[str, dict[str, InputFile]]) -> None:
     for recipe in EDITS:
-        assert recipe.portrait is not None
-        expected = draw_portrait(0, recipe.portrait) if recipe.portrait else crop_astronaut()
+        assert recipe.face is not None
+        expected = resize_photo(read_sample_face(recipe.face), 256) if recipe.face else crop_astronaut()
         assert np.array_equal(read_photo(drawn[recipe.name]["photo"].data), expected)
 
 
