@@ -13,8 +13,8 @@ from models.weights import official as _official_weights  # noqa: F401
 from models.weights import vgg19 as _vgg_weights  # noqa: F401
 
 if TYPE_CHECKING:
-    from models.editing.editor import Editor, EditResult
-    from models.editing.loading import load_discriminator, load_editing_net, load_editor
+    from models.editing.editor import Editor, EditResult, load_editor
+    from models.editing.loading import load_discriminator, load_editing_net
     from models.methods.registry import list_methods
     from models.networks.config import ModelConfig, find_config
     from models.networks.editing_net import EditingNet, EditTensors
@@ -29,7 +29,7 @@ _HOMES = {
     "load_discriminator": "models.editing.loading",
     "load_editing_net": "models.editing.loading",
     "list_methods": "models.methods.registry",
-    "load_editor": "models.editing.loading",
+    "load_editor": "models.editing.editor",
 }
 
 __all__ = [

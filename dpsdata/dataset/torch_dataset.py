@@ -57,7 +57,7 @@ class EditDataset(Dataset[EditSample]):
     def __init__(
         self,
         root: str | Path,
-        split: str = "all",
+        split: str = "train",
         masks: str | None = None,
         transform: Transform | None = None,
         *,

@@ -110,7 +110,7 @@ def check_study(config: StudyConfig) -> None:
         MissingError: no dataset.
         UsageError: no such split, method, weights or photo.
     """
-    names = {row.split for row in EditDataset(config.built).rows}
+    names = {row.split for row in EditDataset(config.built, "all").rows}
     for option, name in (("choose-split", config.choose_split), ("split", config.split)):
         if name not in names:
             others = ", ".join(sorted(names)) or "none"

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.images.color_profile import ColorSpace
-from models.editing.editor import EditResult
-from models.editing.loading import load_editor
+from models.editing.editor import EditResult, load_editor
 from models.editing.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
 from models.editing.run import hash_weights
 from models.methods.registry import METHODS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import torch
@@ -17,10 +18,15 @@ from dpsdata.images.color_profile import ColorSpace
 from dpsdata.runtime.device import check_precision, choose_device
 from dpsdata.sketch.thin import thin_lines
 from models.editing.compositing import find_target, hole_notes, ink_notes, paste, whole_target
+from models.editing.loading import load_editing_net
 from models.editing.photo_frame import Box, NoFaceError, PhotoFrame, box_frame, eyes_frame, find_frame, whole_frame
 from models.editing.user_inputs import check_same_size, find_hole, find_lines
 from models.networks.config import Task
 from models.networks.editing_net import EditingNet, EditTensors
+from models.networks.inference import fold_batch_norm, merge_up_convolutions, steady_linear_layers
+
+if TYPE_CHECKING:
+    from models.editing.loading import Source
 
 Photo = NDArray[np.uint8]
 _MOST_FEATHER_PX = 1000
@@ -78,6 +84,56 @@ class Editor:
         self._colors: ColorSpace | None = None
         self._photo_notes: tuple[str, ...] = ()
         self._notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | PathLike[str] | Mapping[str, Source] = "bundled",
+        *,
+        task: str = "edit",
+        device: str = "cpu",
+        precision: str = "fp32",
+        compiled: bool = False,
+    ) -> Self:
+        """Load G and F, made ready for inference (see `models.networks.inference`).
+
+        Args:
+            weights: `bundled`, `official` or a folder of weights; see `load_editing_net`.
+            task: `edit` or `synthesis`.
+            device: `cpu`, `cuda`, `cuda:N` or `auto`.
+            precision: `fp32` (the reference) or `bf16` where the hardware has it.
+            compiled: compile the networks with `torch.compile`; pays for long runs on a GPU.
+
+        Raises:
+            UsageError: no such task, device or precision, or the named networks do not make a whole model.
+            MissingError: weights are missing, damaged, or of another network or task.
+        """
+        check_precision(precision, choose_device(device))
+        net = load_editing_net(weights, task)
+        fold_batch_norm(net.inpainter)
+        merge_up_convolutions(net)
+        steady_linear_layers(net)
+        return cls(net, device, precision, compiled)
+
+    def to(self, device: str) -> Self:
+        """Move the networks, and the photo that is set, to another device.
+
+        Args:
+            device: `cpu`, `cuda`, `cuda:N` or `auto`.
+
+        Returns:
+            This editor.
+
+        Raises:
+            UsageError: no such device here, or it does not run the editor's precision.
+        """
+        chosen = choose_device(device)
+        check_precision(self.precision, chosen)
+        self.device = chosen
+        self.net.to(chosen)
+        if self._photo_tensor is not None:
+            self._photo_tensor = self._photo_tensor.to(chosen)
+        return self
 
     @property
     def task(self) -> Task:
@@ -324,3 +380,14 @@ class Editor:
 def _take(tensor: Tensor, chunk: slice) -> Tensor:
     """The samples of a chunk; the only one where there is one for all levels."""
     return tensor if tensor.shape[0] == 1 else tensor[chunk]
+
+
+def load_editor(
+    weights: str | PathLike[str] | Mapping[str, Source] = "bundled",
+    task: str = "edit",
+    device: str = "cpu",
+    precision: str = "fp32",
+    compiled: bool = False,
+) -> Editor:
+    """`Editor.from_pretrained` as a function, with the same arguments and errors."""
+    return Editor.from_pretrained(weights, task=task, device=device, precision=precision, compiled=compiled)

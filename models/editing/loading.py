@@ -1,4 +1,4 @@
-"""`load_editor`, `load_editing_net`, `load_discriminator`: from weights wherever they are to what is ready to run."""
+"""`load_editing_net`, `load_discriminator`: networks from weights wherever they are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import torch
 
 from dpsdata import weights as weight_files
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.runtime.device import check_precision, choose_device
-from models.editing.editor import Editor
 from models.networks.config import Task, check_task
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.editing_net import EditingNet
-from models.networks.inference import fold_batch_norm, merge_up_convolutions, steady_linear_layers
 from models.networks.inpainter import Inpainter, InpainterConfig
 from models.networks.refiner import Refiner, RefinerConfig
 from models.weights import official as official_weights
@@ -31,34 +28,6 @@ if TYPE_CHECKING:
 
 _PARTS = "GF"
 _PRESETS: Final[dict[Task, str]] = {"edit": "tiny", "synthesis": "lite-synthesis-256"}
-
-
-def load_editor(
-    weights: str | os.PathLike[str] | Mapping[str, Source] = "bundled",
-    task: str = "edit",
-    device: str = "cpu",
-    precision: str = "fp32",
-    compiled: bool = False,
-) -> Editor:
-    """Load G and F as an editor of photos, made ready for inference (see `models.networks.inference`).
-
-    Args:
-        weights: as in `load_editing_net`.
-        task: `edit` or `synthesis`.
-        device: `cpu`, `cuda`, `cuda:N` or `auto`.
-        precision: `fp32` (the reference) or `bf16` where the hardware has it.
-        compiled: compile the networks with `torch.compile`; pays for long runs on a GPU.
-
-    Raises:
-        UsageError: no such task, device or precision, or the named networks do not make a whole model.
-        MissingError: weights are missing, damaged, or of another network or task.
-    """
-    check_precision(precision, choose_device(device))
-    net = load_editing_net(weights, task)
-    fold_batch_norm(net.inpainter)
-    merge_up_convolutions(net)
-    steady_linear_layers(net)
-    return Editor(net, device, precision, compiled)
 
 
 def load_editing_net(

@@ -28,8 +28,8 @@ from dpsdata.runtime.files import write_bytes_atomic, write_failure
 from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.weights.store import sha256_file
 from models.editing.compositing import find_target
-from models.editing.editor import Editor, EditResult
-from models.editing.loading import find_sources, load_editor
+from models.editing.editor import Editor, EditResult, load_editor
+from models.editing.loading import find_sources
 from models.editing.request import RUN_FILE, SCHEMA_VERSION, EditRequest, InputFile
 from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs
 from models.networks.config import check_task

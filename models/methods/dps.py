@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.editing.editor import Editor
-from models.editing.loading import find_sources, load_editor
+from models.editing.editor import Editor, load_editor
+from models.editing.loading import find_sources
 from models.editing.run import hash_weights
 from models.methods.predictor import LoadOptions, MethodFacts, Painting
 from models.methods.registry import Method

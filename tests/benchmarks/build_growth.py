@@ -43,7 +43,7 @@ OPEN = """
 import json, sys, time
 from dpsdata import EditDataset
 started = time.perf_counter()
-dataset = EditDataset(sys.argv[1])
+dataset = EditDataset(sys.argv[1], "all")
 seconds = time.perf_counter() - started
 dataset[len(dataset) // 2]
 print(json.dumps({"open_seconds": seconds, "count": len(dataset)}))

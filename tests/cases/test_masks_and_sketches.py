@@ -250,15 +250,15 @@ def test_twins_are_told_apart_in_one_build_and_against_another(
     def holes(folder: Path, family: str) -> None:
         expected = np.zeros((64, 64), np.float32)
         expected[:, columns[family]] = 1
-        for item in EditDataset(folder, masks=family):  # type: ignore[attr-defined]
+        for item in EditDataset(folder, "all", masks=family):  # type: ignore[attr-defined]
             assert np.array_equal(item["mask"][0].numpy(), expected), family
 
     holes(built, one)
     holes(built, two)
     sources = read_dataset(built)["stages"][-1]["options"]["sources"]
     assert sources["files-masks"]["family"] == one
-    assert EditDataset(built, masks=one).mask_key == sources["files-masks"]["key"]
-    assert EditDataset(built, masks=two).mask_key != sources["files-masks"]["key"]
+    assert EditDataset(built, "all", masks=one).mask_key == sources["files-masks"]["key"]
+    assert EditDataset(built, "all", masks=two).mask_key != sources["files-masks"]["key"]
     both = build(twins / "photos", one, two)
     assert len(list((both / "masks").iterdir())) == 2
     holes(both, one)

@@ -10,7 +10,8 @@ from torch import nn
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights.store import write_safetensors
-from models.editing.loading import collect_checkpoints, load_discriminator, load_editing_net, load_editor
+from models.editing.editor import load_editor
+from models.editing.loading import collect_checkpoints, load_discriminator, load_editing_net
 from models.networks.config import Task, tiny_config
 from models.networks.discriminator import PatchDiscriminator
 from models.networks.editing_net import EditingNet

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsdata.sketch import dilate_sketch, smooth_sketch
-from models.editing.loading import load_discriminator, load_editor
+from models.editing.editor import load_editor
+from models.editing.loading import load_discriminator
 from models.networks.editing_net import EditTensors
 from models.networks.published_signs import critic_input, refiner_inputs, shrink_mask, split_output
 from models.weights.checkpoints import load_network, recognise

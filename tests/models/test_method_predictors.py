@@ -22,7 +22,7 @@ from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfi
 from models.baselines.loading import write_network
 from models.baselines.scfegan import demo_noise
 from models.baselines.tensorflow.names import to_tensorflow
-from models.editing.loading import load_editor
+from models.editing.editor import load_editor
 from models.methods.deepfillv2 import DeepFillv2Predictor
 from models.methods.one_photo import fill_photo
 from models.methods.predictor import LoadOptions, MethodPredictor, describe_method, load_method, say_method

@@ -16,7 +16,8 @@ import models  # noqa: F401 (registers the files)
 from dpsdata import weights
 from dpsdata.contracts import DpsError, MissingError
 from dpsdata.weights.store import read_card
-from models.editing.loading import load_discriminator, load_editor
+from models.editing.editor import load_editor
+from models.editing.loading import load_discriminator
 from models.weights.checkpoints import read_checkpoint
 from models.weights.official import import_dps, official_filename, weight_name
 

@@ -18,7 +18,7 @@ from dpsdata.images.codec import encode_png, read_grey, read_photo, read_sketch,
 from dpsdata.masks import make_mask
 from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.editing.loading import load_editor
+from models.editing.editor import load_editor
 from models.prediction.folder import FolderPrediction
 from models.prediction.settings import PredictConfig
 
@@ -145,7 +145,7 @@ def test_the_batch_does_not_matter_and_a_repeat_gives_the_same_bytes(
 
 def test_run_file_tells_what_the_pixels_depend_on(done: Path, config: PredictConfig) -> None:
     stored = json.loads((done / "run.json").read_text())
-    assert stored["dataset_root_hash"] == EditDataset(config.built).root_hash
+    assert stored["dataset_root_hash"] == EditDataset(config.built, "all").root_hash
     assert (stored["masks"], stored["sketches"], stored["split"], stored["size"]) == ("dps", None, "test", SIZE)
     assert set(stored["methods"]) == {"dps", "dps-g"}
     method = stored["methods"]["dps"]

@@ -90,7 +90,7 @@ def test_damaged_description_is_told(config: BuildConfig, change: dict[str, Any]
     with pytest.raises(MissingError, match=rf"dataset\.json: {told} is missing or damaged; run `dpsdata build`"):
         verify_dataset(config.out)
     with pytest.raises(MissingError, match=told):
-        EditDataset(config.out)
+        EditDataset(config.out, "all")
 
 
 def test_deeply_nested_description_is_told(config: BuildConfig) -> None:

@@ -228,7 +228,7 @@ def test_edit_dataset_reads_what_was_built(config: BuildConfig) -> None:
     np.testing.assert_array_equal(item["mask"][0].numpy(), make_mask("dps", 64, 64, 0, item["id"]))
     other = EditDataset(config.out, split="train", masks="dps", draw=1)
     assert (other[0]["mask"] != item["mask"]).any()
-    unbuilt = EditDataset(config.out, masks="lama-thin")
+    unbuilt = EditDataset(config.out, "all", masks="lama-thin")
     np.testing.assert_array_equal(unbuilt[0]["mask"][0].numpy(), make_mask("lama-thin", 64, 64, 0, unbuilt.ids[0]))
     with pytest.raises(UsageError, match="split"):
         EditDataset(config.out, split="holdout")

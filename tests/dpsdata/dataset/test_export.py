@@ -72,7 +72,7 @@ def test_datasets_loads_it_offline(built: Path, tmp_path: Path, form: str) -> No
 def test_webdataset_loads_shards(built: Path, tmp_path: Path) -> None:
     wds = pytest.importorskip("webdataset")
     export_dataset(built, tmp_path / "out", "webdataset")
-    dataset = EditDataset(tmp_path / "out")
+    dataset = EditDataset(tmp_path / "out", "all")
     paths = sorted(str(path) for path in (tmp_path / "out" / "shards").glob("*.tar"))
     seen = set()
     for sample in wds.WebDataset(paths, shardshuffle=False):

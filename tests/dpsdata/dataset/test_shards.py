@@ -77,7 +77,7 @@ def test_one_dataset_in_two_forms(config: BuildConfig, sharded: BuildConfig) -> 
             name = split_member(part.name)[1]
             if name is not None:
                 assert part.read_bytes() == (config.out / name).read_bytes()
-    one, two = EditDataset(config.out), EditDataset(sharded.out)
+    one, two = EditDataset(config.out, "all"), EditDataset(sharded.out, "all")
     assert one.ids == two.ids
     for left, right in zip(one, two, strict=True):  # type: ignore[call-overload]
         assert all(torch.equal(left[key], right[key]) for key in ("photo", "sketch", "mask"))
@@ -188,7 +188,7 @@ def test_shard_of_another_build(sharded: BuildConfig, tmp_path: Path) -> None:
     shutil.copy(other.out / "shards.csv", sharded.out)
     assert {kind for kind, _ in kinds(sharded.out)} >= {"manifest", "extra"}
     with pytest.raises(MissingError, match=r"shards\.csv: not the list"):
-        EditDataset(sharded.out)
+        EditDataset(sharded.out, "all")
     (sharded.out / "shards" / "stranger-000000.tar").unlink()
     build_dataset(sharded)
     assert tars(sharded.out) == good
@@ -234,7 +234,7 @@ def test_broken_photos_leave_a_gap_and_no_empty_shard(sharded: BuildConfig, tmp_
     result = build_dataset(sharded)
     assert result.count == 4
     assert sorted(tars(sharded.out)) == ["train-000000.tar", "train-000001.tar", "train-000002.tar"]
-    assert len(EditDataset(sharded.out)) == 4
+    assert len(EditDataset(sharded.out, "all")) == 4
     assert kinds(sharded.out) == []
     assert build_dataset(sharded).count == 4
     for name, data in good.items():
@@ -281,7 +281,7 @@ def test_damaged_state_of_shards_costs_work_and_nothing_else(sharded: BuildConfi
 def test_stream_gives_every_sample_once_and_the_same_order_again(sharded: BuildConfig) -> None:
     pytest.importorskip("webdataset")
     build_dataset(sharded)
-    by_id = {sample["id"]: sample for sample in EditDataset(sharded.out)}  # type: ignore[attr-defined]
+    by_id = {sample["id"]: sample for sample in EditDataset(sharded.out, "all")}  # type: ignore[attr-defined]
     stream = EditIterableDataset(sharded.out, shuffle=3)
     first = list(stream)
     assert len(first) == len(stream) == 6
@@ -297,7 +297,7 @@ def test_stream_gives_every_sample_once_and_the_same_order_again(sharded: BuildC
     loader = DataLoader(stream, batch_size=None, num_workers=2)
     assert sorted(sample["id"] for sample in loader) == sorted(by_id)
     drawn = next(iter(EditIterableDataset(sharded.out, shuffle=0, draw=1)))
-    again = EditDataset(sharded.out, draw=1)
+    again = EditDataset(sharded.out, "all", draw=1)
     np.testing.assert_array_equal(drawn["mask"], again[again.ids.index(drawn["id"])]["mask"])
 
 
@@ -312,6 +312,6 @@ def test_listing_goes_to_workers(sharded: BuildConfig) -> None:
     import pickle
 
     build_dataset(sharded)
-    dataset = pickle.loads(pickle.dumps(EditDataset(sharded.out)))
+    dataset = pickle.loads(pickle.dumps(EditDataset(sharded.out, "all")))
     assert isinstance(dataset.files, ShardFiles)
     assert dataset[0]["photo"].shape == (3, 64, 64)

@@ -16,7 +16,7 @@ import torch
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.runtime.lock_file import lock_folder
-from models.editing.loading import load_editor
+from models.editing.editor import load_editor
 from models.networks.config import ModelConfig, tiny_config
 from models.training.catalogue import read_training
 from models.training.editing.composite_step import crop
