@@ -69,6 +69,10 @@ def build(
     shard_size: Annotated[int, typer.Option(help="Samples in a shard.")] = 1000,
     engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a finished dataset that was built with other options.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 where there are warnings.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do; write nothing.")] = False,
 ) -> None:
     """Build a dataset: photos, HED edge maps, thin sketches, levels, masks, splits and a manifest."""
@@ -92,6 +96,7 @@ def build(
         limit=limit,
         max_errors=max_errors,
         retry_failed=retry_failed,
+        overwrite=overwrite,
         format=form,
         shard_size=shard_size,
         engine=engine,
@@ -123,6 +128,8 @@ def build(
             f"{len(result.errors)} files of the source are not in the dataset, such as {path}: {reason}. "
             f"All reasons are in {out / 'errors.csv'}"
         )
+    if strict and result.warnings:
+        raise FindingsError(f"{out}: {len(result.warnings)} warnings, which --strict does not let pass; all is built")
 
 
 @app.command()

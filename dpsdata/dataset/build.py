@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dpsdata.contracts import FindingsError, UsageError, hash_ids, level_folder
+from dpsdata.contracts import FindingsError, MissingError, UsageError, hash_ids, level_folder
 from dpsdata.dataset.batched import build_in_batches
 from dpsdata.dataset.config import BuildConfig
 from dpsdata.dataset.journal import (
@@ -22,8 +22,9 @@ from dpsdata.dataset.journal import (
     remove_temporaries,
     state_folder,
 )
-from dpsdata.dataset.manifest import write_dataset, write_errors
+from dpsdata.dataset.manifest import read_dataset, write_dataset, write_errors
 from dpsdata.dataset.plan import BuildPlan, plan_build
+from dpsdata.dataset.plausibility import find_implausible
 from dpsdata.dataset.shard_build import ShardState, ShardWorker
 from dpsdata.dataset.shards import SHARD_FOLDER, write_shard_list
 from dpsdata.dataset.stages import SampleRecord, manifest_row
@@ -93,6 +94,7 @@ def run_plan(plan: BuildPlan) -> BuildResult:
     config, out = plan.config, plan.config.out
     with build_lock(out):
         _check_form(config)
+        check_same_options(plan)
         remove_temporaries(out)
         records = read_journal(out)
         tasks = _tasks(plan, records)
@@ -166,6 +168,42 @@ def _open_engine(config: BuildConfig, task_count: int) -> Engine:
     return open_engine(config.engine, workers, config.address)
 
 
+def check_same_options(plan: BuildPlan) -> None:
+    """Refuse to write over a finished dataset with options that make other files, unless `overwrite` says so.
+
+    Raises:
+        UsageError: the dataset in OUT was built with others; says which.
+    """
+    out = plan.config.out
+    if plan.config.overwrite or not (out / "dataset.json").is_file():
+        return
+    try:
+        earlier = read_dataset(out)
+    except MissingError:  # damaged: it is rewritten from what is intact
+        return
+    now = plan.describe()
+    differences = [
+        f"{name} {_show(earlier['config'][name])}, now {_show(now['config'][name])}"
+        for name in ("source", "size", "resampler", "split", "seed")
+        if name in earlier["config"] and earlier["config"][name] != now["config"][name]
+    ]
+    stages = {str(stage.get("name")): stage for stage in earlier["stages"] if isinstance(stage, dict)}
+    for stage in now["stages"]:
+        if stage["name"] == "edges" and not differences:
+            before = stages.get(stage["name"], stage)
+            if any(before.get(key) != stage[key] for key in ("version", "precision", "options")):
+                differences.append(f"other options or weights of the stage {stage['name']}")
+    if differences:
+        raise UsageError(
+            f"{out}: holds a finished dataset built with {'; '.join(differences)}; its files would be replaced. Choose "
+            "another OUT, or say --overwrite"
+        )
+
+
+def _show(value: object) -> str:
+    return str(value)[:80] or "none"
+
+
 def _check_form(config: BuildConfig) -> None:
     """One folder holds one form of a dataset."""
     other, mark = ("webdataset", SHARD_FOLDER) if config.format == "files" else ("files", "images")
@@ -224,7 +262,9 @@ def _publish(
         for kept in [[sample_id for sample_id in ids if sample_id in good]]
     }
     form = {} if shards is None else _publish_shards(plan, shards)
-    warnings = _mask_warnings([records[sample.id] for sample in plan.samples], plan.options.mask_folders)
+    used = [records[sample.id] for sample in plan.samples if sample.id in good]
+    warnings = [notice.describe() for notice in [*plan.notices(), *find_implausible(used, plan.splits)]]
+    warnings += _mask_warnings(used, plan.options.mask_folders)
     description = {"size": plan.config.size, "splits": splits, **form, **plan.describe(), "warnings": warnings}
     root = write_dataset(plan.config.out, rows, description)
     write_errors(plan.config.out, errors)

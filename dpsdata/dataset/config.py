@@ -37,6 +37,7 @@ class BuildConfig:
         limit: use only the first so many photos.
         max_errors: stop when more photos than this are broken; None for no limit.
         retry_failed: try photos again that failed in an earlier build of this folder.
+        overwrite: replace the files of a finished dataset that was built with other options.
         format: `files`, a file for every picture, or `webdataset`, tar shards, see `dpsdata.dataset.shards`.
         shard_size: samples in a shard.
         engine: where it runs: `local`, processes of this machine, or `ray`, actors of a cluster.
@@ -60,6 +61,7 @@ class BuildConfig:
     limit: int | None = None
     max_errors: int | None = None
     retry_failed: bool = False
+    overwrite: bool = False
     format: str = "files"
     shard_size: int = 1000
     engine: str = "local"

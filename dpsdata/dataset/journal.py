@@ -82,12 +82,13 @@ def _read_line(line: str) -> SampleRecord | None:
     """The record of one line; None where it is damaged, so that the sample is made again."""
     try:
         row: Any = json.loads(line)
-        if not isinstance(row, dict) or {*row, "notes"} != _FIELDS:
+        if not isinstance(row, dict) or {*row, "notes", "look"} != _FIELDS:
             return None
         row["notes"] = {path: [str(note) for note in notes] for path, notes in row.get("notes", {}).items()}
         row["files"] = {path: (str(digest), int(size)) for path, (digest, size) in row["files"].items()}
         record = SampleRecord(**row)
-        texts = (record.id, record.source, record.stamp, record.source_sha256, record.error, *record.keys.values())
+        texts = [record.id, record.source, record.stamp, record.source_sha256, record.error, record.look]
+        texts += record.keys.values()
         numbers = (record.width, record.height, *record.facts.values())
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -19,7 +19,7 @@ from dpsdata.images.codec import read_photo
 from dpsdata.images.faces import check_alignment, choose_probes
 from dpsdata.masks import check_mask_files
 from dpsdata.runtime.device import keyed_generator
-from dpsdata.sources.layouts import SourceListing, SourceSample, find_samples, read_sample
+from dpsdata.sources.layouts import Notice, SourceListing, SourceSample, find_samples, read_sample
 from dpsdata.sources.splits import Splits, make_splits
 
 PROBE_COUNT = 96
@@ -37,6 +37,15 @@ class BuildPlan:
     splits: Splits
     options: StageOptions
     hed_description: str
+
+    def notices(self) -> list[Notice]:
+        """What a person should look at before any photo is read."""
+        found = list(self.listing.notices)
+        if self.splits.missing:
+            reason = "names of the split list are not in the source"
+            found.append(Notice("missing-names", len(self.splits.missing), self.splits.missing[:5], reason))
+        rule = self.splits.rule.removeprefix("file:")
+        return found + [Notice("split-list", 1, (rule,), f"split list: {note}") for note in self.splits.notes]
 
     def describe(self) -> dict[str, Any]:
         """The part of `dataset.json` that does not depend on which photos were readable."""
@@ -155,17 +164,16 @@ def describe_plan(plan: BuildPlan) -> list[str]:
     counts = ", ".join(f"{name} {count:,}" for name, count in plan.splits.counts().items())
     lines = [
         f"source: {config.source} ({listing.layout}), {len(listing.samples):,} photos, {len(plan.samples):,} to use; "
-        f"{len(listing.skipped):,} passed over",
+        f"{len(listing.skipped):,} passed over{_count_others(listing)}",
         f"splits of the source ({plan.splits.rule}): {counts}",
         f"edges: {plan.hed_description}, {plan.options.hed['precision']}, {plan.options.hed['engine']}",
         f"masks: {', '.join(config.masks) or 'none'}; levels: {', '.join(map(level_folder, config.levels)) or 'none'}; "
         f"size {config.size} px by {config.resampler}",
     ]
-    if plan.splits.missing:
-        lines.append(
-            f"warning: {len(plan.splits.missing):,} names of the split list are not in the source, "
-            f"such as {plan.splits.missing[0]}"
-        )
+    lines += [
+        f"warning: {notice.reason} ({notice.count:,} times, such as {', '.join(notice.examples[:2])})"
+        for notice in plan.notices()
+    ]
     check = check_alignment(_probe_photos(plan))
     if check.checked_count and not check.is_aligned:
         lines.append(
@@ -173,6 +181,14 @@ def describe_plan(plan: BuildPlan) -> list[str]:
             "CelebA-HQ has it; the networks expect aligned faces"
         )
     return lines
+
+
+def _count_others(listing: SourceListing) -> str:
+    """What else lies in the source, so that nothing vanishes unsaid."""
+    if not listing.others:
+        return ""
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in listing.others.items())
+    return f"; {sum(listing.others.values()):,} other files are no photos to use ({kinds})"
 
 
 def _probe_photos(plan: BuildPlan) -> Iterator[NDArray[np.uint8]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import level_folder
 from dpsdata.dataset.config import BuildConfig
+from dpsdata.dataset.looks import hash_look, measure_colors
 from dpsdata.dataset.manifest import ManifestRow
 from dpsdata.hed import HED
 from dpsdata.images.codec import Source, encode_png, read_edges, read_photo, read_sketch, resize_photo
@@ -116,6 +117,7 @@ class SampleRecord:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)  # path -> (sha256, bytes)
     facts: dict[str, float] = field(default_factory=dict)  # line density, hole ratios
     error: str = ""
+    look: str = ""  # perceptual hash of the image, see `dpsdata.dataset.looks`
     notes: dict[str, list[str]] = field(default_factory=dict)  # path -> how a mask file had to be read
 
     def keep_others(self, earlier: SampleRecord) -> SampleRecord:
@@ -124,6 +126,7 @@ class SampleRecord:
         self.keys = {**earlier.keys, **self.keys}
         self.files = {**earlier.files, **self.files}
         self.facts = {**earlier.facts, **self.facts}
+        self.look = self.look or earlier.look
         return self
 
 
@@ -222,6 +225,8 @@ class SampleBuilder:
             new.height, new.width = photo.shape[:2]
             if not self._keep(record, new, path, image_key()):
                 image = resize_photo(photo, options.size, options.resampler)
+                new.look = hash_look(image)
+                new.facts["photo_colors"], new.facts["photo_one_color"] = measure_colors(photo)
                 self._store(new, path, image_key(), encode_png(image))
         edges = f"edges/{name}"
         if self._keep(record, new, edges, self._edges_key(new)):

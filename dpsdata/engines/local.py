@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -10,7 +9,7 @@ from typing import Any
 
 from dpsdata.contracts import EnvironmentFailure
 from dpsdata.engines.contract import Job, Result, Task, schedule
-from dpsdata.runtime.processes import interrupts_held, serve_parent
+from dpsdata.runtime.processes import interrupts_held, serve_parent, spawn_context
 
 _ADVICE = "run the same command again to go on, with fewer --workers if memory is short"
 
@@ -53,7 +52,7 @@ class _PoolCrew:
         self._lost: list[int] = []
 
     def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
+        context = spawn_context()
         return ProcessPoolExecutor(self._workers, context, _start_worker, (self._job.prepare,))
 
     def submit(self, number: int, task: Any) -> None:

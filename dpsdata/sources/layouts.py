@@ -26,6 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError, sample_id
 from dpsdata.sources.read import SourceSample, read_place, read_sample, sample_stamp
@@ -59,16 +60,17 @@ class Notice:
         kind: its short name, such as `tiny` or `near-copies`.
         count: how many files or photos it is about.
         examples: a few of them.
-        sentence: what it is, and what to do about it.
+        reason: what it is, and what to do about it.
     """
 
     kind: str
     count: int
     examples: tuple[str, ...]
-    sentence: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"warning: {self.count:,} {self.sentence}, such as {', '.join(self.examples[:2])}"
+    def describe(self) -> dict[str, Any]:
+        """As `dataset.json` holds it."""
+        return {"kind": self.kind, "reason": self.reason, "count": self.count, "examples": list(self.examples)}
 
 
 @dataclass(frozen=True)
