@@ -25,7 +25,6 @@ class DrawnEdit:
         placement: where the face square lies.
         hole: uint8 (H, W), 1 = hole.
         lines: uint8 (H, W), 1 = line.
-        region: rows and columns to show.
         feather_px: soft transition inside of the hole, px, as an opened edit may have it.
         key: the same for the same method, drawing and square.
         notes: sentences for the person.
@@ -36,7 +35,6 @@ class DrawnEdit:
     placement: Placement
     hole: Marks
     lines: Marks
-    region: Region
     feather_px: float
     key: str
     notes: tuple[str, ...]
@@ -73,29 +71,8 @@ class LevelPatch:
         """What it takes in memory, bytes."""
         return self.photo.nbytes + (0 if self.refined is None else self.refined.nbytes)
 
-    def look(self, ground: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
-        """The result in `region`, rows and columns that hold all of the patch, of the photo `ground`."""
-        part = ground[region].copy()
-        part[self._within(region)] = self.photo
-        return part
-
-    def look_refined(self, region: Region) -> Marks | None:
-        """The refined sketch in `region`, where there is one."""
-        if self.refined is None:
-            return None
-        part = np.full([side.stop - side.start for side in region], 255, np.uint8)
-        part[self._within(region)] = self.refined
-        return part
-
     def whole_photo(self, ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The result at the photo's own size."""
         whole = ground.copy()
         whole[self.where] = self.photo
         return whole
-
-    def _within(self, region: Region) -> Region:
-        rows, columns = (
-            slice(inner.start - outer.start, inner.stop - outer.start)
-            for inner, outer in zip(self.where, region, strict=True)
-        )
-        return rows, columns

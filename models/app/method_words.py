@@ -18,11 +18,6 @@ def name_rival(method: Method) -> str:
     return f"{method.title}, no level" if method.takes_sketch else f"{method.title}, no level, no line"
 
 
-def name_button(method: Method) -> str:
-    """What the button that runs it is called."""
-    return "Show levels" if method.has_level else "Show result"
-
-
 def say_limits(method: Method) -> tuple[str, ...]:
     """Sentences on what it lacks beside Deep Plastic Surgery."""
     if method.has_level:
@@ -34,6 +29,6 @@ def say_limits(method: Method) -> tuple[str, ...]:
 def refuse_folder(method: Method) -> str:
     """Why there is no edit folder of a result, and what there is instead."""
     return (
-        f"An edit folder is what `dps edit --from` repeats, which runs Deep Plastic Surgery, not {method.title}. "
-        "Press Save full-size PNG for this result; mask.png and sketch.png can be downloaded below their canvases."
+        f"A saved edit is what `dps edit --from` repeats, which runs Deep Plastic Surgery, not {method.title}. "
+        "Save this result as PNG or JPEG; the hole and the lines can be saved as PNG too."
     )

@@ -113,6 +113,35 @@ def place_face(pixels: NDArray[np.uint8], resolution: int) -> tuple[Placement, t
     return Placement((left, top, side, side)), notes
 
 
+def pick_face(pixels: NDArray[np.uint8], x: float, y: float, resolution: int) -> list[float]:
+    """Left, top and side of the square of the face at a point, px.
+
+    Args:
+        pixels: uint8 (H, W, 3), upright.
+        x: px.
+        y: px.
+        resolution: side of the model's images, px.
+
+    Raises:
+        UsageError: no face was found there.
+    """
+    height, width = pixels.shape[:2]
+    for share in (0.15, 0.25, 0.4, 0.6, 1.0):
+        reach = max(height, width) * share
+        rows, columns = slice(max(0, int(y - reach)), int(y + reach) + 1), slice(max(0, int(x - reach)), int(x + reach))
+        part = pixels[rows, columns]
+        if min(part.shape[:2]) < _SMALLEST_FACE_PX:
+            continue
+        try:
+            left, top, side, _ = find_frame(part, resolution).box
+        except NoFaceError:
+            continue
+        left, top = left + columns.start, top + rows.start
+        if left <= x <= left + side and top <= y <= top + side:
+            return [float(round(value)) for value in (left, top, side)]
+    raise UsageError("No face was found there. Press on the nose of another one, or drag the dashed square over it.")
+
+
 def _has_second_face(pixels: NDArray[np.uint8]) -> bool:
     height, width = pixels.shape[:2]
     shrink = max(1.0, max(height, width) / _SEARCH_PX)

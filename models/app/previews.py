@@ -38,23 +38,6 @@ def shrink(pixels: NDArray[Any], most_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def find_region(hole: NDArray[np.uint8], covered: tuple[float, float, float, float]) -> Region:
-    """Rows and columns to look at: the face square and the hole.
-
-    Args:
-        hole: (H, W), 0 and 1, with a hole.
-        covered: left, top, width and height of the face square, px; it may reach out of the photo.
-    """
-    rows, columns = (np.flatnonzero(hole.any(axis=axis)) for axis in (1, 0))
-    left, top, width, height = covered
-    return (
-        slice(max(0, min(int(rows[0]), int(top))), min(hole.shape[0], max(int(rows[-1]) + 1, int(top + height)))),
-        slice(
-            max(0, min(int(columns[0]), int(left))), min(hole.shape[1], max(int(columns[-1]) + 1, int(left + width)))
-        ),
-    )
-
-
 def hole_region(hole: NDArray[np.uint8]) -> Region:
     """Rows and columns that hold the whole hole of (H, W), 0 and 1, with a hole."""
     rows, columns = (np.flatnonzero(hole.any(axis=axis)) for axis in (1, 0))

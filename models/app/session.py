@@ -6,21 +6,23 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, UsageError, check_level
-from dpsdata.images.codec import encode_png
+from dpsdata.images.codec import encode_jpeg, encode_png
 from models.app.baselines import AnyEngine
 from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
 from models.app.edit_folder import open_edit, pack_edit
 from models.app.engine import Engine, Placement
 from models.app.layer_files import read_layer
-from models.app.method_words import name_button, refuse_folder
-from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, place_face
-from models.app.previews import find_region, grey_url, hole_region, photo_url
+from models.app.method_words import refuse_folder
+from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, pick_face, place_face
+from models.app.own_lines import find_own_lines
+from models.app.previews import grey_url, hole_region, photo_url
 from models.app.strokes import paint_layer, read_layers
 from models.editing.editor import EditResult
 from models.editing.request import EditRequest, InputFile
@@ -29,7 +31,7 @@ from models.editing.user_inputs import find_lines, read_edit_inputs
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CACHE_BYTES = 384 * 2**20
-_MOST_FILES = 20
+_MAX_FILES = 200
 _NO_PHOTO = "Choose a photo first, or take the sample."
 
 
@@ -138,8 +140,7 @@ class EditSession:
         photo, placement, hole, lines = self._paint(text)
         frame = placement.frame(*photo.size, self.editor.resolution)
         if not hole.any():
-            button = name_button(engine.method)
-            raise UsageError(f"The hole is empty. Paint over what should change, then press {button}.")
+            raise UsageError("The hole is empty. Paint over what should change.")
         where = hole_region(hole)
         missed = int((hole[where] == 1).sum() - ((hole[where] == 1) & frame.covers(*where)).sum())
         total = int(hole.sum())
@@ -163,9 +164,49 @@ class EditSession:
         digest = hashlib.sha256(repr((engine.method.name, engine.weights, placement, self.feather_px)).encode())
         for layer in (hole, lines):
             digest.update(np.packbits(layer).tobytes())
-        region = find_region(hole, frame.box)
         key = digest.hexdigest()
-        return DrawnEdit(engine, photo, placement, hole, lines, region, self.feather_px, key, tuple(notes))
+        return DrawnEdit(engine, photo, placement, hole, lines, self.feather_px, key, tuple(notes))
+
+    def pick_face(self, x: float, y: float) -> list[float]:
+        """Move the face square to the face at a point.
+
+        Args:
+            x: px of the photo.
+            y: px of the photo.
+
+        Returns:
+            Left, top and side of the square, px.
+
+        Raises:
+            UsageError: no photo is open, or no face was found there.
+        """
+        if self.photo is None:
+            raise UsageError(_NO_PHOTO)
+        return pick_face(self.photo.pixels, x, y, self.editor.resolution)
+
+    def own_lines(self, text: str) -> dict[str, Any]:
+        """The photo's own lines inside of the hole, beside what is drawn already; as `add_layer` returns them.
+
+        Raises:
+            UsageError: no photo is open, or there is no hole.
+        """
+        photo, placement, hole, lines = self._paint(text)
+        if not hole.any():
+            raise UsageError("The hole is empty. Paint over what should change, then take the photo's own lines.")
+        own = find_own_lines(photo.pixels, placement) & hole
+        self.notes = () if own.any() else ("The photo has no clear line inside of the hole.",)
+        return {"role": "sketch", **self._keep("sketch", lines | own)}
+
+    def run(self, text: str, level: float) -> tuple[DrawnEdit, LevelPatch]:
+        """Paint a drawing at a level, which is then what is shown and would be saved.
+
+        Raises:
+            UsageError: as in `draw` and `run_level`.
+        """
+        drawn = self.draw(text)
+        patch = self.run_level(drawn, level)
+        self.shown, self.level = drawn, check_level(level)
+        return drawn, patch
 
     def layer_file(self, text: str, role: str) -> bytes:
         """The PNG of the mask or the sketch as drawn; raises UsageError where no photo is open."""
@@ -209,7 +250,7 @@ class EditSession:
             UsageError: no level was run yet.
         """
         if self.shown is None:
-            raise UsageError(f"There is no result yet. Press {name_button(self.engine.method)} first.")
+            raise UsageError("There is no result yet. Paint a hole first.")
         return self.shown, self.run_level(self.shown, self.level)
 
     def save_photo(self) -> tuple[str, bytes]:
@@ -217,6 +258,13 @@ class EditSession:
         drawn, patch = self.current()
         made = drawn.engine.method.name if patch.level is None else f"l{patch.level:g}"
         return f"{drawn.photo.stem}-{made}.png", drawn.photo.source.encode_edit(patch.whole_photo(drawn.photo.pixels))
+
+    def save_jpeg(self) -> tuple[str, bytes]:
+        """The same as JPEG of quality 95 in sRGB; as in every JPEG, pixels outside of the hole change a little."""
+        name, _ = self.save_photo()
+        drawn, patch = self.current()
+        pixels, colors = patch.whole_photo(drawn.photo.pixels), drawn.photo.source.colors
+        return f"{PurePath(name).stem}.jpg", encode_jpeg(pixels if colors is None else colors.to_srgb(pixels), 95)
 
     def save_edit(self) -> tuple[str, bytes]:
         """Name and content of the edit folder as a zip, which `dps edit --from` repeats.
@@ -258,11 +306,12 @@ class EditSession:
 
     def _keep(self, role: str, marks: Marks) -> dict[str, Any]:
         files = self._files[role]
-        if len(files) >= _MOST_FILES:
-            raise UsageError(f"More than {_MOST_FILES} files were uploaded for one photo. Open the photo again.")
-        name = secrets.token_hex(8)
+        name = hashlib.sha256(np.packbits(marks).tobytes()).hexdigest()[:16]
         files[name] = marks
-        return {"id": name, "url": grey_url(marks * np.uint8(255))}
+        if len(files) > _MAX_FILES:
+            files.pop(next(iter(files)))
+        # Whole, so that the page can hand it back to a server that was started again.
+        return {"id": name, "url": grey_url(marks * np.uint8(255), max(marks.shape))}
 
     def _stored_placement(self, photo: NDArray[np.uint8], request: EditRequest, is_panels: bool) -> Placement:
         if request.box is not None:
@@ -283,6 +332,8 @@ class EditSession:
             "height": self.photo.size[0],
             "box": [left, top, max(width, height)],
             "isWhole": frame.is_whole,
+            "stem": self.photo.stem,
+            "level": self.level,
             "layers": layers or {},
             "token": secrets.token_hex(8),
         }

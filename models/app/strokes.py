@@ -1,4 +1,4 @@
-"""What the two editors of the page send: strokes in px of the photo, painted here at the photo's own size.
+"""What the page sends: strokes of the hole and of the line, in px of the photo, painted here at the photo's own size.
 
 Strokes, not pictures, travel from the page, so no display size can cost resolution, and the hole's list and the line's
 list never meet. The text comes from a browser, so it is read as something that anybody may have written.
@@ -29,10 +29,11 @@ _UNREADABLE = "the drawing could not be read; reload the page and draw it again"
 
 @dataclass(frozen=True)
 class Step:
-    """One step of an editor's history.
+    """One step of a layer's history.
 
     Attributes:
-        kind: `stroke`, `file` (an uploaded picture takes the place of all before), `clear` or `invert`.
+        kind: `stroke`, `fill` (the closed outline around a point is filled), `file` (an uploaded picture takes the
+            place of all before), `clear` or `invert`.
         points: (N, 2) float64 x, y in px of the photo, measured from its top left corner.
         width_px: of the pen, px of the photo.
         erases: the stroke is one of the eraser.
@@ -48,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class DrawnLayers:
-    """The history of both editors, and the face square where it was moved.
+    """The history of both layers, and the face square where it was moved.
 
     Attributes:
         mask: steps of the hole.
@@ -88,13 +89,13 @@ def read_layers(text: str) -> DrawnLayers:
 
 
 def paint_layer(steps: tuple[Step, ...], height: int, width: int, files: Mapping[str, Marks]) -> Marks:
-    """Paint the steps of one editor.
+    """Paint the steps of one layer.
 
     Args:
         steps: its history, oldest first.
         height: of the photo, px.
         width: of the photo, px.
-        files: uploaded pictures of this editor by their ID, uint8 (H, W) of 0 and 1.
+        files: uploaded pictures of this layer by their ID, uint8 (H, W) of 0 and 1.
 
     Returns:
         uint8 (H, W), 1 = painted.
@@ -106,6 +107,8 @@ def paint_layer(steps: tuple[Step, ...], height: int, width: int, files: Mapping
     for step in steps:
         if step.kind == "stroke":
             _paint_stroke(marks, step)
+        elif step.kind == "fill":
+            _fill_outline(marks, step)
         elif step.kind == "clear":
             marks[:] = 0
         elif step.kind == "invert":
@@ -129,10 +132,25 @@ def _paint_stroke(marks: Marks, step: Step) -> None:
     cv2.polylines(marks, [points], False, color, thickness, cv2.LINE_8, _SHIFT)
 
 
+def _fill_outline(marks: Marks, step: Step) -> None:
+    """Fill what is enclosed around a point; an outline with a gap is refused, as all of the photo would be filled."""
+    x, y = (int(value) for value in np.floor(step.points[0]))
+    height, width = marks.shape
+    if not (0 <= x < width and 0 <= y < height) or marks[y, x]:
+        return
+    filled = marks.copy()
+    _, _, _, (left, top, wide, high) = cv2.floodFill(filled, None, (x, y), 1, flags=4)
+    if left == 0 or top == 0 or left + wide == width or top + high == height:
+        raise UsageError("The outline is not closed, so filling it would fill the photo. Undo, close it, fill again.")
+    marks[:] = filled
+
+
 def _read_step(entry: Any) -> Step:
     none = np.zeros((0, 2))
     if entry["kind"] in ("clear", "invert"):
         return Step(entry["kind"], none)
+    if entry["kind"] == "fill":
+        return Step("fill", np.array(_numbers(entry["points"], 2)).reshape(1, 2))
     if entry["kind"] == "file":
         return Step("file", none, file_id=str(entry["id"])[:64])
     if entry["kind"] != "stroke" or not isinstance(entry["erase"], bool):

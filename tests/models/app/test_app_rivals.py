@@ -14,10 +14,9 @@ import pytest
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import encode_png, read_photo
 from models.app import baselines as rivals
-from models.app import fragments
 from models.app.baselines import RivalEngine, find_rivals
 from models.app.engine import Engine
-from models.app.method_words import name_button, name_editors, name_rival, say_limits
+from models.app.method_words import name_editors, name_rival, say_limits
 from models.app.session import EditSession
 from models.editing.photo_frame import box_frame, whole_frame
 from models.methods.one_photo import fill_photo
@@ -118,7 +117,7 @@ def test_one_result_in_the_placed_square_and_every_known_pixel_kept(
     bare = json.dumps({"mask": HOLE, "sketch": [], "box": BOX})
     reads_lines = METHODS[name].takes_sketch
     assert (not np.array_equal(show(session, bare), result)) == reads_lines
-    with pytest.raises(UsageError, match=r"`dps edit --from` repeats, .*Press Save full-size PNG"):
+    with pytest.raises(UsageError, match=r"`dps edit --from` repeats, .*Save this result as PNG or JPEG"):
         session.save_edit()
     assert ("does not read the lines" in " ".join(drawn.notes)) == (not reads_lines)
     assert session.draw(bare).notes == (
@@ -209,43 +208,14 @@ def test_an_edit_opens_while_a_rival_is_chosen(session: EditSession, found: dict
     assert not np.array_equal(soft, show(session, text))
 
 
-def test_another_method_chosen_in_mid_run_ends_the_run(
-    engine: Engine, found: dict[str, RivalEngine], tmp_path: Path
-) -> None:
-    pytest.importorskip("gradio")
-    from models.app.events import PageEvents
-
-    events = PageEvents({"bundled": engine}, found.values(), tmp_path)
-    assert events.methods[0] == "Deep Plastic Surgery"
-    session = events.new_session()
-    session.open_photo(encode_png(PHOTO), "me.png")
-    run = events.show_levels(session, DRAWING, False, events.methods[0])
-    for step in (1, 2):
-        assert f"Level {step} of 5" in next(run)[0]
-    status, results, head, slider, refined, button = events.choose_method(session, "SC-FEGAN, no level")
-    assert "no level" in status
-    assert "no level" in head
-    assert (results["visible"], slider, refined["visible"], button) == (False, "", False, "Show result")
-    assert len(list(run)) == 1
-    assert session.shown is None
-    *_, last = events.show_levels(session, DRAWING, True, "SC-FEGAN, no level")
-    assert last[2:4] == ("", "")
-    assert "After, SC-FEGAN" in last[4]
-    assert "Refined sketch" not in last[4]
-    assert "After, SC-FEGAN" in events.show_level(session, "0.5", True)[1]
-
-
 def test_the_words_of_methods() -> None:
     dps, plain, fegan = (METHODS[name] for name in ("dps", "deepfillv2", "scfegan"))
     assert name_editors(["bundled"]) == ["Deep Plastic Surgery"]
     assert name_editors(["official", "bundled"])[1] == "Deep Plastic Surgery, bundled weights"
     assert [name_rival(method) for method in (fegan, plain)] == ["SC-FEGAN, no level", "DeepFillv2, no level, no line"]
-    assert [name_button(method) for method in (dps, fegan)] == ["Show levels", "Show result"]
     assert say_limits(dps) == ()
     assert say_limits(plain)[1] == "DeepFillv2 does not read the lines."
-    assert "SC-FEGAN has no level, so there is one result." in fragments.choice_head(fegan)
-    assert "range" in fragments.show_slider(dps, 0.5)
-    assert fragments.show_slider(fegan, 0.5) == ""
+    assert say_limits(fegan) == ("SC-FEGAN has no level, so there is one result.",)
 
 
 def test_the_frame_of_another_photo_is_refused(weights: Path) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
+from dpsdata.contracts import MissingError
 from dpsdata.runtime.command_line import run_app
-from models.app import fragments
-from models.app.events import explain
-from models.app.serving import serve
+from models.app.server import Studio, explain, make_server
 from models.cli.app import register_app
 
 
@@ -20,7 +22,7 @@ def cli() -> typer.Typer:
     return app
 
 
-def test_without_gradio_the_command_says_what_to_install(
+def test_without_starlette_the_command_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("models.app.serving.find_spec", lambda name: None)
@@ -29,7 +31,7 @@ def test_without_gradio_the_command_says_what_to_install(
 
 
 def test_a_taken_port_is_told_with_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("starlette")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -38,30 +40,71 @@ def test_a_taken_port_is_told_with_the_next_command(capsys: pytest.CaptureFixtur
     assert f"port {port}" in capsys.readouterr().err
 
 
-def test_named_weights_that_are_not_there_end_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("gradio")
-    monkeypatch.setattr("models.app.serving.quiet_gradio", lambda folder: None)
-    monkeypatch.setattr("models.app.serving._check_port", lambda port: None)
-    assert run_app(cli(), ["app", "--weights", str(tmp_path / "none"), "--no-browser"]) == 5
+def test_named_weights_that_are_not_there_end_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["app", "--weights", str(tmp_path / "none"), "--no-browser", "--port", str(port)]
+    assert run_app(cli(), words) == 5
     assert "no such folder of weights" in capsys.readouterr().err
-    with pytest.raises(Exception, match="no such folder"):
-        serve(7860, str(tmp_path / "none"), False)
+
+
+def refuse() -> Any:
+    raise MissingError("no <weights> here")
 
 
 def test_the_page_without_weights_says_which_files_and_how() -> None:
-    page = fragments.show_missing("no <weights> here")
+    studio = Studio(refuse)
+    assert studio.describe()["state"] == "loading"
+    studio.start()
+    told = studio.describe()
+    assert told["message"] == "no <weights> here"
+    text = " ".join(told["help"])
     for name in ("G64", "G128", "G256", "F256"):
-        assert f"ECCV-EDT-celebaHQ-{name}.ckpt" in page
-    assert "D64" not in page
-    assert "https://github.com/VITA-Group/DeepPS" in page
-    assert "dps weights import" in page
-    assert "No &lt;weights&gt; here" in page
+        assert f"ECCV-EDT-celebaHQ-{name}.ckpt" in text
+    assert "D64" not in text
+    assert "https://github.com/VITA-Group/DeepPS" in text
+    assert "dps weights import" in text
+
+
+def ask(path: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    """One request to the application, without a socket."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    studio = Studio(refuse)
+    studio.start()
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": b"", "headers": raw, "root_path": "",
+    }  # fmt: skip
+    asyncio.run(make_server(studio)(scope, receive, send))
+    told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], told, b"".join(part.get("body", b"") for part in sent[1:])
+
+
+def test_the_page_answers_to_this_machine_and_to_its_own_requests_alone() -> None:
+    host = {"host": "127.0.0.1:7860"}
+    status, headers, body = ask("/", host)
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert b"http" not in body
+    assert ask("/web/main.js", host)[0] == 200
+    assert ask("/web/..%2fserver.py", host)[0] == 404
+    assert ask("/", {"host": "elsewhere.example"})[0] == 400
+    status, _, body = ask("/api/sample", host, "POST")
+    assert (status, b"did not come from the page" in body) == (400, True)
+    status, _, body = ask("/api/sample", {**host, "x-dps-tab": "a" * 16}, "POST")
+    assert (status, json.loads(body)) == (400, {"error": "no <weights> here"})
 
 
 def test_every_failure_is_a_sentence() -> None:
     assert "not enough memory" in explain(MemoryError())
     assert "No space left" in explain(OSError(28, "No space left on device"))
     assert "KeyError" in explain(KeyError("x"))
-    assert "<b>" not in fragments.show_error("<b>bold</b>")
