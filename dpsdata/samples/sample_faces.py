@@ -68,7 +68,7 @@ def crop_astronaut() -> NDArray[np.uint8]:
     places = left + factor * (pixels - target_left)
     photo = np.asarray(untyped.astronaut(), dtype=np.float64)
     layers = [ndimage.map_coordinates(photo[..., layer], [places.imag, places.real], order=3) for layer in range(3)]
-    return np.clip(np.rint(np.stack(layers, axis=-1)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(np.stack(layers, axis=-1)), 0, 255), np.uint8)
 
 
 def _draw_view(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def _draw_view(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     gamma, warmth = rng.uniform(0.75, 1.3), rng.uniform(-0.06, 0.06)
     across = np.linspace(-1, 1, FACE_PX)[None, :, None] * rng.uniform(-0.12, 0.12)
     lit = scaled**gamma * (1 + across) * np.array([1 + warmth, 1, 1 - warmth])
-    return np.clip(np.rint(255 * lit), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(255 * lit), 0, 255), np.uint8)
 
 
 def write_sample_faces(out: Path, count: int, seed: int) -> list[Path]:
