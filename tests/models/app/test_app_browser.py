@@ -261,6 +261,7 @@ def test_mirror_bucket_eraser_history_and_going_on(open_tab: Callable[..., Tab])
     tab.page.click("#go-on")
     tab.page.wait_for_function("dps.source.name === 'a-edited.png'")
     tab.page.wait_for_function("dps.surface.drawing.entries.length === 0")
+    tab.page.keyboard.press("b")
     tab.drag([(0.3, 0.3), (0.32, 0.32)])
     tab.wait_result()
     hole = paint_layer(read_layers(tab.drawing()).mask, 256, 256, {}) == 1
