@@ -29,7 +29,8 @@ _TASKS: dict[tuple[str, int], Task] = {
 }
 # Behind a stem the sketch is there once, and every pixel of a square is a channel.
 _STEM_TASKS: dict[int, Task] = {
-    channels * stem**2: task for stem in STEMS[1:] for channels, task in ((1, "synthesis"), (5, "edit"))
+    **{stem**2: "synthesis" for stem in STEMS[1:]},
+    **{5 * stem**2: "edit" for stem in STEMS[1:]},
 }
 
 
