@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from dpsdata.dataset.torch_dataset import EditDataset, EditIterableDataset
 
 __all__ = ["BuildConfig", "BuildResult", "EditDataset", "EditIterableDataset", "build_dataset"]
-__version__ = "0.1.0"
+__version__ = version("deep-plastic-surgery")
 
 
 def __getattr__(name: str) -> Any:

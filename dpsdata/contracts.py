@@ -26,6 +26,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+RUN_FILE = "run.json"  # what a run says of itself, beside its outputs
+NO_LEVEL = "none"  # folder of a method without a level
+EYE_CENTRES = ((94.8, 120.1), (157.3, 120.3))  # (x, y) in px of the CelebA-HQ frame of 256 px, left in the photo first
+
 
 class ExitCode(IntEnum):
     """What a command's exit status means, the same in every room."""

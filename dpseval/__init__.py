@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from dpseval.scoring.config import ScoreConfig
     from dpseval.scoring.score import Scores, score
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "Comparison": "dpseval.scoring.compare",

@@ -19,7 +19,7 @@ from dpsdata.dataset.stages import BegunSample, SampleBuilder, SampleRecord, qua
 from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup, broken_record, load_net
 from dpsdata.engines import Job, open_engine
 from dpsdata.hed import HED
-from dpsdata.hed.detection import detect_stream
+from dpsdata.hed.network import detect_stream
 from dpsdata.runtime.device import use_one_thread
 from dpsdata.sources.layouts import read_sample
 

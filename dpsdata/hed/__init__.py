@@ -1,7 +1,6 @@
 """HED edge detection: networks, public weight files, training and evaluation."""
 
-from dpsdata.hed.detection import DetectionSettings, HEDOrigin
 from dpsdata.hed.loading import load_hed, load_judge
-from dpsdata.hed.network import HED, fold_batch_norm
+from dpsdata.hed.network import HED, DetectionSettings, HEDOrigin, fold_batch_norm
 
 __all__ = ["HED", "DetectionSettings", "HEDOrigin", "fold_batch_norm", "load_hed", "load_judge"]

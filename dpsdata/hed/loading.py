@@ -13,8 +13,7 @@ import torch
 from dpsdata import weights
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.hed.checkpoints import HEDCheckpoint, read_checkpoint, recognise
-from dpsdata.hed.detection import DetectionSettings, HEDOrigin
-from dpsdata.hed.network import HED, VARIANTS, VGG_MEAN_RGB
+from dpsdata.hed.network import HED, VARIANTS, VGG_MEAN_RGB, DetectionSettings, HEDOrigin
 from dpsdata.hed.winograd import use_winograd
 from dpsdata.runtime.device import check_precision, choose_device
 

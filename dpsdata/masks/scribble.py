@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
+from dpsdata.contracts import EYE_CENTRES
 from dpsdata.masks.canvas import Mask, draw_stroke, scale_of
 
-_EYES = ((94.8, 120.1), (157.3, 120.3))
 _FACE_BOX = (56.0, 64.0, 200.0, 232.0)  # left, top, right, bottom
 _MOST_SCRIBBLES = 4
 _SEGMENT_COUNTS = (6, 17)
@@ -59,7 +59,7 @@ def draw_scribbles(height: int, width: int, generator: np.random.Generator) -> M
             stroke.append((x, y))
         strokes.append(stroke)
     if generator.random() < _EYE_LINE_CHANCE:
-        x, y = np.array(_EYES[generator.integers(2)]) * stretch
+        x, y = np.array(EYE_CENTRES[generator.integers(2)]) * stretch
         angle, length = generator.uniform(0, 2 * math.pi), generator.uniform(*_LENGTHS) * scale
         strokes.append([(x, y), (x + length * math.cos(angle), y + length * math.sin(angle))])
     for stroke in strokes:

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,26 +69,6 @@ def register_importer(importer: Importer) -> Importer:
     return importer
 
 
-def import_hed(path: Path) -> Imported | None:
-    """The importer of HED files; None for another network."""
-    from dpsdata.hed import checkpoints
-
-    try:
-        found = checkpoints.read_checkpoint(path)
-    except UnrecognisedError:
-        return None
-    if found.layout == "ours":
-        raise MissingError(f"{path}: a HED file of our own format needs no import; pass its path, not a name")
-    if found.width != 64:
-        raise MissingError(
-            f"{path}: a HED network of width {found.width}, the published ones have 64; pass its path, not a name"
-        )
-    return Imported(f"hed-{found.layout}", checkpoints.stored_tensors(found), checkpoints.stored_card(found))
-
-
-register_importer(import_hed)
-
-
 def import_file(path: Path, source: str | None = None, name: str | None = None) -> InstalledWeights:
     """Recognise one weight file, check it, and install it as safetensors with a card.
 
@@ -99,6 +80,8 @@ def import_file(path: Path, source: str | None = None, name: str | None = None) 
     Raises:
         MissingError: no importer knows it, or it is damaged.
     """
+    # By name, not as an import: what is known lies above this room, which only holds the list.
+    import_module("dpsdata.weights.known")
     found, failure = _ask_importers(path)
     if found is None:
         raise failure or UnrecognisedError(

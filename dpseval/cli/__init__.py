@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from dpsdata import __version__
 from dpsdata.runtime.command_line import describe_room, run_and_exit
-from dpseval import __version__
 from dpseval.cli.report import register_report
 from dpseval.cli.run import register_run
 from dpseval.cli.score import register_compare, register_score

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from dpsdata.contracts import UsageError
 from dpsdata.dataset.manifest import ManifestRow
 from dpsdata.dataset.shards import StoredFiles
+from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpsdata.masks.files import FILES, open_mask_folder
 from dpseval.pairing.files import MaskSource
 from dpseval.pairing.findings import Finding
@@ -42,3 +45,17 @@ def find_masks(
             masks[name] = MaskSource(family, seed, paths[0])
         findings += [Finding("duplicate", str(path), f"a second mask of {name}", name) for path in paths[1:]]
     return masks, findings
+
+
+def check_masks(masks: str) -> str:
+    """The mask family of an option: a family, `files:DIR`, or a folder, which reads as `files:DIR`.
+
+    Raises:
+        UsageError: neither a family nor a folder.
+    """
+    if masks not in MASK_FAMILIES and not is_from_files(masks) and Path(masks).is_dir():
+        return f"files:{masks}"
+    family = check_family(masks)
+    if is_from_files(family) and not Path(family.partition(":")[2]).is_dir():
+        raise UsageError(f"masks: {family}: there is no such folder")
+    return family

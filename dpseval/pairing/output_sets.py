@@ -6,11 +6,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dpsdata.contracts import MissingError, UsageError, level_folder, parse_level_folder
+from dpsdata.contracts import NO_LEVEL, MissingError, UsageError, level_folder, parse_level_folder
 from dpseval.pairing.files import IMAGE_SUFFIXES, SetKey
 from dpseval.pairing.findings import Finding, is_text
 
-NO_LEVEL, REFINED = "none", "refined"
+REFINED = "refined"
 
 
 @dataclass

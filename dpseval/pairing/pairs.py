@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import RUN_FILE, UsageError
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.dataset.torch_dataset import find_stored_masks
 from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpseval.pairing.files import MaskSource, OutputFile, PhotoFiles, SetKey
 from dpseval.pairing.findings import Finding
-from dpseval.pairing.mask_sources import find_masks
+from dpseval.pairing.mask_sources import check_masks, find_masks
 from dpseval.pairing.output_sets import OutputSet, find_sets
-from dpseval.scoring.config import ScoreConfig, check_masks
 
-RUN_FILE = "run.json"
 ALL = "all"
 _MOST_BYTES = 2**20
 
@@ -53,13 +51,26 @@ class Pairing:
     findings: tuple[Finding, ...]
 
 
-def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
+def pair_outputs(
+    outputs: Path,
+    dataset: Path,
+    *,
+    methods: tuple[str, ...] = (),
+    levels: tuple[float, ...] = (),
+    split: str | None = None,
+    masks: str | None = None,
+    sketches: Path | None = None,
+) -> Pairing:
     """Pair by id; lists folders and opens no picture.
 
     Args:
         outputs: folder of outputs, in the layout METHOD/l0.25/ID.png or METHOD/none/ID.png.
         dataset: folder that `dpsdata build` made.
-        config: what to score.
+        methods: only these; empty for all.
+        levels: likewise.
+        split: of the dataset; None for that of the outputs.
+        masks: family, or `files:DIR`; None for those of the outputs.
+        sketches: folder of drawn sketches; None for those of the outputs.
 
     Returns:
         The pairs with all findings of the listing; nothing is left out yet.
@@ -70,24 +81,24 @@ def pair_outputs(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
     """
     description = read_dataset(dataset)
     rows = [row for row in read_manifest(dataset) if row.status == "ok"]
-    sets, findings = find_sets(outputs, config.methods, config.levels)
+    sets, findings = find_sets(outputs, methods, levels)
     run = read_run(outputs)
     made_from = run.get("dataset_root_hash")
     if made_from is not None and made_from != description["root_hash"]:
         reason = f"made from the dataset {str(made_from)[:16]}..., but {dataset} is {description['root_hash'][:16]}..."
         findings.append(Finding("other-dataset", str(outputs / RUN_FILE), reason))
-    split = _choose_split(rows, sets, config.split or run.get("split"))
+    split = _choose_split(rows, sets, split or run.get("split"))
     chosen = [row for row in rows if split in (ALL, row.split)]
-    family, stored = _choose_masks(description, rows, config.masks, run, dataset)
-    sketches = _choose_sketches(config.sketches, run)
+    family, stored = _choose_masks(description, rows, masks, run, dataset)
+    sketches = _choose_sketches(sketches, run)
     ids = [row.id for row in chosen]
     findings += _pair_ids(sets, ids, {row.id: row.split for row in rows}, dataset)
     seed = int(description["config"]["seed"])
     files = open_files(dataset, description, rows)
-    masks, lacking = find_masks(chosen, files, family, seed, stored, is_from_files(str(run.get("masks"))))
+    sources, lacking = find_masks(chosen, files, family, seed, stored, is_from_files(str(run.get("masks"))))
     findings += lacking
     size = int(description["size"])
-    photos = tuple(_gather(row.id, sets, files, size, masks[row.id], sketches) for row in chosen)
+    photos = tuple(_gather(row.id, sets, files, size, sources[row.id], sketches) for row in chosen)
     findings += [
         Finding("missing", str(photo.sketch), "this photo has no drawn sketch", photo.id)
         for photo in photos

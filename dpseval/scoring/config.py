@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
-from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpseval.metrics.prep_names import check_prep
 from dpseval.pairing.findings import check_kinds
+from dpseval.pairing.mask_sources import check_masks
 
 LPIPS_NETS = ("alex", "vgg", "squeeze")
 # What can be required, beyond what runs without downloads.
@@ -97,17 +97,3 @@ class ScoreConfig:
             if name.startswith("lpips_") and name.removeprefix("lpips_") not in self.lpips_nets:
                 raise UsageError(f"require: {name} is not measured; add --lpips {name.removeprefix('lpips_')}")
         return tuple(dict.fromkeys(names))
-
-
-def check_masks(masks: str) -> str:
-    """The mask family of an option: a family, `files:DIR`, or a folder, which reads as `files:DIR`.
-
-    Raises:
-        UsageError: neither a family nor a folder.
-    """
-    if masks not in MASK_FAMILIES and not is_from_files(masks) and Path(masks).is_dir():
-        return f"files:{masks}"
-    family = check_family(masks)
-    if is_from_files(family) and not Path(family.partition(":")[2]).is_dir():
-        raise UsageError(f"masks: {family}: there is no such folder")
-    return family

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from dpsdata import __version__
 from dpsdata.contracts import hash_ids
 from dpsdata.runtime.files import write_failure, write_text_atomic
-from dpseval import __version__
 from dpseval.pairing.findings import Finding, count_kinds
 from dpseval.pairing.pairs import Pairing
 from dpseval.report.gallery import GalleryItem, save_gallery

@@ -81,7 +81,15 @@ def plan_score(outputs: Path, dataset: Path, config: ScoreConfig) -> ScorePlan:
     """
     _check_places(outputs, dataset, config)
     missing = check_weights(config)
-    listed = pair_outputs(outputs, dataset, config)
+    listed = pair_outputs(
+        outputs,
+        dataset,
+        methods=config.methods,
+        levels=config.levels,
+        split=config.split,
+        masks=config.masks,
+        sketches=config.sketches,
+    )
     if listed.size < LEAST_SIDE_PX:
         raise UsageError(f"{dataset}: photos of {listed.size} px; scoring needs at least {LEAST_SIDE_PX} px a side")
     pairing, seen = inspect_pairs(listed)

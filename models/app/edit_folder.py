@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import RUN_FILE, MissingError, UsageError
 from dpsdata.images.header import MAX_FILE_BYTES
-from models.editing.request import INPUTS_FOLDER, RUN_FILE, StoredRun, read_stored_run
+from models.editing.request import INPUTS_FOLDER, StoredRun, read_stored_run
 
 _MOST_MEMBERS = 10_000
 _INPUT_NAME = re.compile(r"(photo|sketch|mask)\.[a-z]{3,4}")

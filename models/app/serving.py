@@ -73,7 +73,7 @@ def load_engines(weights: str | None) -> dict[str, AnyEngine]:
     from models.app.baselines import find_rivals
     from models.app.engine import Engine
     from models.app.method_words import name_editors, name_rival
-    from models.cli.edit import choose_weights
+    from models.weights.typed import choose_weights
 
     first = choose_weights(weights, "edit")
     editors, errors = {}, []

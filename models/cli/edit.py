@@ -10,7 +10,7 @@ import typer
 from dpsdata.contracts import UsageError
 from dpsdata.runtime.arguments import parse_levels, parse_numbers
 from models.editing.request import EditRequest, InputFile, StoredRun, read_input, read_stored_run
-from models.weights.typed import typed_weights
+from models.weights.typed import choose_weights
 
 _LEVELS = "0,0.25,0.5,0.75,1"
 
@@ -117,18 +117,6 @@ def _check_out(out: Path | None) -> Path:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; -o takes a folder")
     return out
-
-
-def choose_weights(weights: str | None, task: str) -> str:
-    """The name to load by; a folder becomes absolute, so that `--from` finds it from anywhere."""
-    if weights is None:
-        from dpsdata.weights import installed
-        from models.networks.config import check_task
-        from models.weights.official import weight_name
-
-        names = [weight_name(check_task(task), network) for network in ("G64", "G128", "G256", "F256")]
-        return "official" if all(map(installed, names)) else "bundled"
-    return typed_weights(weights)
 
 
 def _repeat(path: Path, out: Path | None, weights: str | None, command: str) -> None:

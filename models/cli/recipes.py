@@ -9,7 +9,7 @@ import typer
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.arguments import parse_levels, split_words
-from models.cli.edit import choose_weights
+from models.weights.typed import choose_weights
 
 
 def register_recipes(app: typer.Typer) -> None:

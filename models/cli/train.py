@@ -63,14 +63,13 @@ def train_command(
     """
     from dataclasses import replace
 
-    from models.training.catalogue import read_training
-    from models.training.engine.loop import Trainer
+    from models.training.catalogue import make_trainer, read_training
 
     training = replace(read_training(config, settings or ()).scaled(images_scale), seed=seed)
     if dry_run:
         _describe(training, data, out, init_from)
         return
-    trainer = Trainer(
+    trainer = make_trainer(
         training,
         data,
         out,

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dpsdata.contracts import BrokenImageError, MissingError, UsageError, parse_level_folder
+from dpsdata.contracts import NO_LEVEL, BrokenImageError, MissingError, UsageError, parse_level_folder
 from dpsdata.sources.scan import BUILT_MARKS, is_image_name
 from models.doctor.findings import Finding, printable
-from models.methods.registry import NO_LEVEL
 
 _PROBED_COUNT = 5
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.contracts import FindingsError, UsageError
+from dpsdata.contracts import EYE_CENTRES, FindingsError, UsageError
 from dpsdata.images.arrays import resize_nearest, resize_photo
 from dpsdata.images.faces import find_faces, looks_aligned
 
@@ -23,7 +23,7 @@ Box = tuple[float, float, float, float]
 Face = tuple[float, float, float]
 
 _REFERENCE_PX = 256
-_LEFT_EYE_PX, _RIGHT_EYE_PX = (94.8, 120.1), (157.3, 120.3)
+_LEFT_EYE_PX, _RIGHT_EYE_PX = EYE_CENTRES
 # The cascade's square on aligned faces at 256 px: mean centre and side, see dpsdata.images.faces.
 _FACE_CENTRE_PX, _FACE_SIDE_PX = (129.5, 138.8), 170.6
 _SEARCH_PX, _SMALLEST_FACE_PX = 400, 40

@@ -12,9 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dpsdata.contracts import MissingError, UsageError, check_levels
+from dpsdata.contracts import RUN_FILE, MissingError, UsageError, check_levels
 
-RUN_FILE = "run.json"
 INPUTS_FOLDER = "inputs"
 SCHEMA_VERSION = 1
 _MOST_BYTES = 2**20

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 import dpsdata
-from dpsdata.contracts import FindingsError, MissingError, UsageError, level_folder, parse_level_folder
+from dpsdata.contracts import RUN_FILE, FindingsError, MissingError, UsageError, level_folder, parse_level_folder
 from dpsdata.images.codec import encode_png
 from dpsdata.images.photo_file import PhotoFile
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
@@ -30,7 +30,7 @@ from dpsdata.weights.store import sha256_file
 from models.editing.compositing import find_target
 from models.editing.editor import Editor, EditResult, load_editor
 from models.editing.loading import find_sources
-from models.editing.request import RUN_FILE, SCHEMA_VERSION, EditRequest, InputFile
+from models.editing.request import SCHEMA_VERSION, EditRequest, InputFile
 from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs
 from models.networks.config import check_task
 

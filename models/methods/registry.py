@@ -13,7 +13,6 @@ from typing import Final
 from dpsdata.contracts import UsageError
 from models.baselines.official import DEEPFILLV2_NAMES, LICENCE, SCFEGAN
 
-NO_LEVEL: Final = "none"
 ENTRY_POINT_GROUP: Final = "dps.methods"
 TIME_LIMIT_S: Final = 600.0  # that a command may take a photo
 _DPS_PAPER = "Yang et al., Deep Plastic Surgery, ECCV 2020"

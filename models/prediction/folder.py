@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from dpsdata.contracts import BrokenImageError, MissingError, UsageError, level_folder
+from dpsdata.contracts import NO_LEVEL, RUN_FILE, BrokenImageError, MissingError, UsageError, level_folder
 from dpsdata.dataset.torch_dataset import EditDataset, EditSample
 from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
@@ -29,9 +29,9 @@ from dpsdata.runtime.files import write_bytes_atomic, write_failure
 from dpsdata.runtime.processes import core_count
 from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.sketch.thin import thin_lines
-from models.editing.request import RUN_FILE, read_input
+from models.editing.request import read_input
 from models.methods.predictor import LoadOptions, MethodPredictor, Painting, describe_method, load_method, settings_of
-from models.methods.registry import NO_LEVEL, find_method
+from models.methods.registry import find_method
 from models.prediction.settings import PredictConfig, describe_run, merge_run, read_run, written_methods
 
 _REFINED = "refined"

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dpsdata.contracts import RUN_FILE
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
-from models.editing.request import RUN_FILE
 from models.prediction.settings import read_run
 
 _NAME_DIGITS = 12

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import MissingError, UsageError, level_folder
+from dpsdata.contracts import RUN_FILE, MissingError, UsageError, level_folder
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.engines import check_engine
 from dpsdata.masks import check_family
-from models.editing.request import RUN_FILE
 from models.methods.registry import METHODS, TIME_LIMIT_S, Method, find_method
 
 # What a method is, in words; the pixels depend on none of it.

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import RUN_FILE, MissingError
 from dpsdata.images.codec import encode_jpeg, read_mask
 from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
-from models.editing.request import RUN_FILE, EditRequest, InputFile
+from models.editing.request import EditRequest, InputFile
 from models.editing.run import hash_weights, make_run, write_run
 from models.recipes.catalogue import Recipe
 from models.recipes.drawing import draw_inputs

@@ -26,8 +26,7 @@ class Curve:
     """A smooth line through points, or with `is_closed` around an area.
 
     Attributes:
-        points: (x, y) in px of the CelebA-HQ frame of 256 px, where the eye centres are (94.8, 120.1) and
-            (157.3, 120.3).
+        points: (x, y) in px of the CelebA-HQ frame of 256 px, whose eye centres are `EYE_CENTRES`.
         is_closed: whether the last point is joined to the first.
     """
 

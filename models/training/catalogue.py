@@ -18,6 +18,7 @@ from models.training.baselines.config import BaselineTrainConfig
 from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import TrainConfig
 from models.training.engine.algorithm import Algorithm
+from models.training.engine.loop import Trainer
 
 AnyTrainConfig: TypeAlias = TrainConfig | BaselineTrainConfig
 
@@ -65,6 +66,11 @@ def read_training(config: str, settings: Sequence[str] = ()) -> AnyTrainConfig:
     made = _build(BaselineTrainConfig if "method" in table else TrainConfig, table, path.name)
     assert isinstance(made, TrainConfig | BaselineTrainConfig)  # noqa: S101 (for the type checker)
     return made
+
+
+def make_trainer(config: AnyTrainConfig, data: Path, out: Path, **options: Any) -> Trainer:
+    """The trainer of a config; see `Trainer` for the other arguments."""
+    return Trainer(config, data, out, make_algorithm=make_algorithm, **options)
 
 
 def make_algorithm(config: AnyTrainConfig, device: torch.device) -> Algorithm[Any]:

@@ -11,7 +11,7 @@ import pytest
 from dpsdata.contracts import MissingError, UsageError
 from dpseval.pairing.files import SetKey
 from dpseval.pairing.output_sets import find_sets
-from dpseval.pairing.pairs import leave_out, pair_outputs, refused_findings
+from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
 from dpseval.scoring.config import ScoreConfig
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
@@ -30,8 +30,20 @@ def outputs(tmp_path: Path) -> Path:
 CONFIG = ScoreConfig(masks="dps")
 
 
+def pair(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
+    return pair_outputs(
+        outputs,
+        dataset,
+        methods=config.methods,
+        levels=config.levels,
+        split=config.split,
+        masks=config.masks,
+        sketches=config.sketches,
+    )
+
+
 def test_everything_is_paired_by_id(built: Path, outputs: Path) -> None:
-    pairing = pair_outputs(outputs, built, CONFIG)
+    pairing = pair(outputs, built, CONFIG)
     assert pairing.keys == (SetKey("ours", 0.0), SetKey("ours", 0.5), SetKey("rival", 0.0), SetKey("rival", 0.5))
     assert [photo.id for photo in pairing.photos] == list(samples.IDS)
     photo = pairing.photos[1]
@@ -50,7 +62,7 @@ def test_a_method_without_level_and_a_refined_sketch(built: Path, tmp_path: Path
     refined.mkdir()
     for name in samples.IDS:
         (refined / f"{name}.png").write_bytes((built / f"sketches/{name}.png").read_bytes())
-    pairing = pair_outputs(outputs, built, CONFIG)
+    pairing = pair(outputs, built, CONFIG)
     assert pairing.keys == (SetKey("ours", None),)
     assert pairing.photos[0].outputs[0].refined == refined / "a.png"
     assert pairing.findings == ()
@@ -58,7 +70,7 @@ def test_a_method_without_level_and_a_refined_sketch(built: Path, tmp_path: Path
 
 def test_filters_take_methods_and_levels(built: Path, outputs: Path) -> None:
     config = ScoreConfig(masks="dps", methods=("rival",), levels=(0.5,))
-    assert pair_outputs(outputs, built, config).keys == (SetKey("rival", 0.5),)
+    assert pair(outputs, built, config).keys == (SetKey("rival", 0.5),)
     with pytest.raises(UsageError, match="method 'other' has no outputs here; there are: ours, rival"):
         find_sets(outputs, ("other",))
     with pytest.raises(UsageError, match=r"level 0\.25 has no outputs here; there are: 0, 0\.5"):
@@ -70,7 +82,7 @@ def test_no_outputs_and_no_folder(built: Path, tmp_path: Path) -> None:
         find_sets(tmp_path / "nothing")
     (tmp_path / "empty/ours/l0").mkdir(parents=True)
     with pytest.raises(MissingError, match="no outputs here"):
-        pair_outputs(tmp_path / "empty", built, CONFIG)
+        pair(tmp_path / "empty", built, CONFIG)
 
 
 @pytest.mark.parametrize("where", ["all", "one"])
@@ -79,7 +91,7 @@ def test_a_missing_output(built: Path, outputs: Path, where: str) -> None:
         for level in ("l0", "l0.50"):
             if where == "all" or (method, level) == ("rival", "l0"):
                 (outputs / method / level / "d.png").unlink()
-    pairing = pair_outputs(outputs, built, CONFIG)
+    pairing = pair(outputs, built, CONFIG)
     kinds = {finding.kind for finding in pairing.findings}
     assert kinds == ({"missing"} if where == "all" else {"missing", "unequal-ids"})
     assert {finding.id for finding in pairing.findings if finding.kind == "missing"} == {"d"}
@@ -99,7 +111,7 @@ def test_a_missing_refined_sketch_and_a_missing_sketch(built: Path, outputs: Pat
     refined.mkdir()
     (refined / "a.png").write_bytes((built / "sketches/a.png").read_bytes())
     (built / "sketches/e.png").unlink()
-    findings = pair_outputs(outputs, built, CONFIG).findings
+    findings = pair(outputs, built, CONFIG).findings
     assert {finding.kind for finding in findings} == {"missing"}
     assert sorted(finding.id for finding in findings) == ["b__c", "d", "e", "e"]
 
@@ -113,7 +125,7 @@ def test_extra_files_and_folders(built: Path, outputs: Path) -> None:
     (outputs / "ours/loose.png").write_bytes(data)
     (outputs / "ours/l0/.hidden").write_text("x")
     (outputs / "logs/deep").mkdir(parents=True)
-    findings = pair_outputs(outputs, built, CONFIG).findings
+    findings = pair(outputs, built, CONFIG).findings
     assert {finding.kind for finding in findings} == {"extra"}
     assert sorted(Path(finding.path).name for finding in findings) == ["notes.txt", "ours", "stranger.png", "wide"]
     assert not any(finding.id for finding in findings)
@@ -124,14 +136,14 @@ def test_two_files_and_two_folders_for_one_output(built: Path, outputs: Path) ->
     (outputs / "ours/l0/a.jpg").write_bytes(data)
     (outputs / "ours/l0.5").mkdir()
     (outputs / "ours/l0.5/a.png").write_bytes(data)
-    findings = [finding for finding in pair_outputs(outputs, built, CONFIG).findings if finding.kind == "duplicate"]
+    findings = [finding for finding in pair(outputs, built, CONFIG).findings if finding.kind == "duplicate"]
     assert [(Path(finding.path).name, finding.id) for finding in findings] == [("l0.50", ""), ("a.png", "a")]
 
 
 def test_names_in_another_unicode_form_are_the_same_id(tmp_path: Path) -> None:
     built = samples.make_built(tmp_path / "built", ("caf\u00e9", "x"))
     outputs = samples.make_outputs(tmp_path / "out", ("cafe\u0301", "x"))
-    assert pair_outputs(outputs, built, CONFIG).findings == ()
+    assert pair(outputs, built, CONFIG).findings == ()
 
 
 def test_a_name_that_is_no_text_is_a_finding(built: Path, outputs: Path) -> None:
@@ -141,7 +153,7 @@ def test_a_name_that_is_no_text_is_a_finding(built: Path, outputs: Path) -> None
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     (place / "a.png").write_bytes(b"")
-    pairing = pair_outputs(outputs, built, CONFIG)
+    pairing = pair(outputs, built, CONFIG)
     assert {key.method for key in pairing.keys} == {"ours", "rival"}
     assert [item.kind for item in pairing.findings] == ["extra"]
     assert "rival\\udcff: its name is no valid Unicode" in str(pairing.findings[0])
@@ -158,35 +170,35 @@ def test_run_json_tells_masks_sketches_and_split(built: Path, outputs: Path, tmp
     for name in samples.IDS:
         (drawn / f"{name}.png").write_bytes((built / f"sketches/{name}.png").read_bytes())
     write_run(outputs, masks="dps", sketches=str(drawn), split="test")
-    pairing = pair_outputs(outputs, built, ScoreConfig())
+    pairing = pair(outputs, built, ScoreConfig())
     assert (pairing.masks, pairing.sketches, pairing.split) == ("dps", drawn, "test")
     with pytest.raises(UsageError, match="made with dps, got center"):
-        pair_outputs(outputs, built, ScoreConfig(masks="center"))
+        pair(outputs, built, ScoreConfig(masks="center"))
     write_run(outputs, masks="dps", sketches=str(tmp_path / "gone"))
     with pytest.raises(UsageError, match="there is no such folder; say --sketches"):
-        pair_outputs(outputs, built, ScoreConfig())
+        pair(outputs, built, ScoreConfig())
     (outputs / "run.json").write_text("[1")
     with pytest.raises(UsageError, match="damaged"):
-        pair_outputs(outputs, built, ScoreConfig())
+        pair(outputs, built, ScoreConfig())
     write_run(outputs, masks=3)
     with pytest.raises(UsageError, match="'masks'"):
-        pair_outputs(outputs, built, ScoreConfig())
+        pair(outputs, built, ScoreConfig())
 
 
 def test_outputs_of_another_build(built: Path, outputs: Path) -> None:
     write_run(outputs, masks="dps", dataset_root_hash="f" * 64)
-    findings = pair_outputs(outputs, built, ScoreConfig()).findings
+    findings = pair(outputs, built, ScoreConfig()).findings
     assert [finding.kind for finding in findings] == ["other-dataset"]
 
 
 def test_masks_without_run_json(built: Path, outputs: Path, tmp_path: Path) -> None:
-    assert pair_outputs(outputs, built, ScoreConfig()).masks == "dps"  # the only family that is stored
-    drawn = pair_outputs(outputs, built, ScoreConfig(masks="center"))
+    assert pair(outputs, built, ScoreConfig()).masks == "dps"  # the only family that is stored
+    drawn = pair(outputs, built, ScoreConfig(masks="center"))
     assert drawn.photos[0].mask.path is None
     folder = tmp_path / "masks"
     folder.mkdir()
     (folder / "a.png").write_bytes((built / "masks/dps/a.png").read_bytes())
-    named = pair_outputs(outputs, built, ScoreConfig(masks=str(folder)))
+    named = pair(outputs, built, ScoreConfig(masks=str(folder)))
     assert [photo.mask.path for photo in named.photos] == [folder / "a.png", None, None, None]
     assert [(item.kind, item.id) for item in named.findings] == [("missing", name) for name in ("b__c", "d", "e")]
     with pytest.raises(UsageError, match="expected one of"):
@@ -201,7 +213,7 @@ def test_a_folder_of_masks_is_paired_by_id(built: Path, outputs: Path, tmp_path:
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         (folder / place).write_bytes((built / f"masks/dps/{name}.png").read_bytes())
     (folder / "e.tif").write_bytes(b"")
-    pairing = pair_outputs(outputs, built, ScoreConfig(masks=str(folder)))
+    pairing = pair(outputs, built, ScoreConfig(masks=str(folder)))
     assert [photo.mask.path for photo in pairing.photos] == [folder / place for place in places.values()]
     assert [(item.kind, Path(item.path).name) for item in pairing.findings] == [("duplicate", "e.tif")]
 
@@ -211,7 +223,7 @@ def test_outputs_made_with_masks_of_a_pool_need_no_ids(built: Path, outputs: Pat
     folder.mkdir()
     (folder / "0001.png").write_bytes((built / "masks/dps/a.png").read_bytes())
     write_run(outputs, masks=f"pool:{folder}")
-    pairing = pair_outputs(outputs, built, ScoreConfig())
+    pairing = pair(outputs, built, ScoreConfig())
     assert pairing.findings == ()
     assert {photo.mask.path for photo in pairing.photos} == {None}
 
@@ -221,8 +233,8 @@ def test_the_split_is_the_one_of_the_outputs(tmp_path: Path) -> None:
     text = (built / "manifest.csv").read_text().replace("d,test", "d,train")
     (built / "manifest.csv").write_text(text)
     outputs = samples.make_outputs(tmp_path / "out", ("a", "b", "c"))
-    pairing = pair_outputs(outputs, built, CONFIG)
+    pairing = pair(outputs, built, CONFIG)
     assert (pairing.split, pairing.findings) == ("test", ())
-    assert pair_outputs(outputs, built, ScoreConfig(masks="dps", split="all")).findings[0].kind == "missing"
+    assert pair(outputs, built, ScoreConfig(masks="dps", split="all")).findings[0].kind == "missing"
     with pytest.raises(UsageError, match="expected all or one of test, train, got 'val'"):
-        pair_outputs(outputs, built, ScoreConfig(masks="dps", split="val"))
+        pair(outputs, built, ScoreConfig(masks="dps", split="val"))

@@ -19,8 +19,7 @@ from tqdm import tqdm
 from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.hed.bsds.matching import BoundaryMatcher
 from dpsdata.runtime.device import use_one_thread
-from dpsdata.sketch.ridges import fade_weights, find_ridges
-from dpsdata.sketch.simplify import SimplifyConfig
+from dpsdata.sketch.simplify import SimplifyConfig, fade_weights, find_ridges
 from dpsdata.sketch.thin import thin_lines
 
 EdgeMap = NDArray[np.float32]

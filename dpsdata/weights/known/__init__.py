@@ -1,7 +1,8 @@
-"""Weights of the networks that metrics look through, registered by name; the networks themselves are in `dpseval`.
+"""Importers of published weights, registered by name.
 
-They are here so that every room's `weights` commands know them, although no room below `dpseval` runs them.
+Those of metrics are here so that every room's `weights` commands know them; the networks are in `dpseval`.
 """
 
+from dpsdata.weights.known import hed as _hed  # noqa: F401
 from dpsdata.weights.known import inception as _inception  # noqa: F401
 from dpsdata.weights.known import lpips_backbones as _lpips_backbones  # noqa: F401

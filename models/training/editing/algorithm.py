@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from models.networks.discriminator import HighPassConfig, HighPassDiscriminator, PatchDiscriminator
 from models.networks.initialisation import initialise_weights
@@ -18,6 +18,7 @@ from models.networks.refiner import Refiner
 from models.training.editing.composite_step import train_on_composite
 from models.training.editing.config import TrainConfig
 from models.training.editing.differences import list_differences
+from models.training.editing.growing import grow_tensors
 from models.training.editing.rough_batch import prepare_batch
 from models.training.editing.schedule import Stage, plan_stages
 from models.training.editing.steps import FrozenNets, train_step
@@ -61,6 +62,10 @@ class EditingAlgorithm(Algorithm[Stage]):
     def read_weights(self, source: str) -> GivenNetworks:
         """G and F from exported weights."""
         return read_editing_weights(source, self.config.task, self.config.resolution)
+
+    def grow(self, net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """See `grow_tensors`."""
+        return grow_tensors(net, tensors)
 
     def network(self, stage: Stage) -> nn.Module:
         """F, one resolution of G, or all of them."""

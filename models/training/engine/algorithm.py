@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from models.training.engine.batches import BatchPixels
 from models.training.engine.initial_weights import GivenNetworks
@@ -68,6 +68,10 @@ class Algorithm(ABC, Generic[StageT]):
             MissingError: there are none, or they are damaged.
             UsageError: two files hold the same network.
         """
+
+    def grow(self, net: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of a network, or what one for half the side of the photo gives it to begin with."""
+        return tensors
 
     @abstractmethod
     def network(self, stage: StageT) -> nn.Module:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +20,11 @@ from tqdm import tqdm
 from dpsdata.contracts import UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.runtime.lock_file import lock_folder
-from models.training.catalogue import AnyTrainConfig, make_algorithm
 from models.training.engine import state as run_state
 from models.training.engine.accelerator import average_towards, make_accelerator, share_between_processes, wrap_network
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchSource, check_share, open_training_photos
-from models.training.engine.config import learning_rate_at
+from models.training.engine.config import LoopConfig, learning_rate_at
 from models.training.engine.losses import PerceptualName, choose_perceptual
 from models.training.engine.reporting import RunReport
 from models.training.engine.restoring import restore_run
@@ -41,6 +40,7 @@ class Trainer:
         config: what is trained and how.
         data: a folder that `dpsdata build` made, at the preset's resolution.
         out: run folder: `card.json`, `stats.jsonl`, `samples/`, `state.pt`, `light.safetensors`, `weights/`.
+        make_algorithm: what is trained, from the config and the device.
         device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
         precision: `fp32` or `bf16`.
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
@@ -60,10 +60,11 @@ class Trainer:
 
     def __init__(
         self,
-        config: AnyTrainConfig,
+        config: LoopConfig,
         data: Path,
         out: Path,
         *,
+        make_algorithm: Callable[[Any, torch.device], Algorithm[Any]],
         device: str = "auto",
         precision: str = "fp32",
         perceptual: PerceptualName | None = None,
@@ -77,7 +78,7 @@ class Trainer:
         self.device = self.accelerator.device
         self.store, held_out = open_training_photos(data, config)
         self._validation = ValidationSet(self.store if held_out is None else held_out, config)
-        self.algorithm: Algorithm[Any] = make_algorithm(config, self.device)
+        self.algorithm = make_algorithm(config, self.device)
         self.stages = self.algorithm.stages
         self._checkpoint_seconds = checkpoint_seconds
         self._is_interrupted = False

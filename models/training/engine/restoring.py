@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from dpsdata.contracts import MissingError, UsageError
-from models.training.editing.growing import grow_tensors
 from models.training.engine import state as run_state
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.config import LoopConfig
@@ -96,18 +95,24 @@ def restore_run(
             begun_with,
         )
     if init_from is not None:
-        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_given(algorithm, init_from))
+        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_given(algorithm, init_from), algorithm.grow)
     _check_first_weights(config, algorithm)
     return Beginning()
 
 
-def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], given: GivenNetworks) -> Beginning:
+def begin_run(
+    nets: Mapping[str, nn.Module],
+    stages: Mapping[str, nn.Module],
+    given: GivenNetworks,
+    grow: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]],
+) -> Beginning:
     """Fill networks with those of another training, growing them where they were for half the side.
 
     Args:
         nets: by group; filled.
         stages: the network that each stage trains, by the name of the stage.
         given: what to begin with.
+        grow: see `Algorithm.grow`.
 
     Raises:
         MissingError: they are other networks, or a part of them is for half the side.
@@ -119,7 +124,7 @@ def begin_run(nets: Mapping[str, nn.Module], stages: Mapping[str, nn.Module], gi
     if stage is None and len(stages) == 1 and given.card and given.card["position"][0] == 0:
         stage = next(iter(stages))  # earlier versions did not name it
     groups = with_average(given, stage)
-    tensors = {name: grow_tensors(net, groups[name]) for name, net in nets.items()}
+    tensors = {name: grow(net, groups[name]) for name, net in nets.items()}
     grown = [name for name in nets if tensors[name] is not groups[name]]
     try:
         _fill(nets, tensors, given.source)

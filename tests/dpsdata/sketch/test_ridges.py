@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dpsdata.sketch import SimplifyConfig
-from dpsdata.sketch.ridges import fade_weights, find_ridges
+from dpsdata.sketch.simplify import fade_weights, find_ridges
 
 
 def by_published_angles(edges: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_equals_the_published_formulas(seed):
 def test_ridges_do_not_depend_on_the_block_size(monkeypatch):
     edges = np.random.default_rng(1).random((64, 80))
     whole = find_ridges(edges, SimplifyConfig())
-    monkeypatch.setattr("dpsdata.sketch.ridges._BLOCK_PX", 37)
+    monkeypatch.setattr("dpsdata.sketch.simplify._BLOCK_PX", 37)
     np.testing.assert_array_equal(find_ridges(edges, SimplifyConfig()), whole)
 
 

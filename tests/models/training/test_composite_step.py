@@ -18,12 +18,11 @@ from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.runtime.lock_file import lock_folder
 from models.editing.editor import load_editor
 from models.networks.config import ModelConfig, tiny_config
-from models.training.catalogue import read_training
+from models.training.catalogue import make_trainer, read_training
 from models.training.editing.composite_step import crop
 from models.training.editing.config import LossConfig, StageConfig, TrainConfig
 from models.training.editing.rough_batch import place_windows
 from models.training.engine.batches import BatchPixels
-from models.training.engine.loop import Trainer
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,7 +53,7 @@ def stemmed(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
 
 
 def test_f_and_g_are_trained_and_the_discriminator_is_logged(built: Path, stemmed: TrainConfig, tmp_path: Path) -> None:
-    folder = Trainer(stemmed, built, tmp_path / "run", device="cpu").run()
+    folder = make_trainer(stemmed, built, tmp_path / "run", device="cpu").run()
     rows = [json.loads(line) for line in (tmp_path / "run/stats.jsonl").read_text().splitlines()]
     trained = [row for row in rows if row["kind"] == "train"]
     assert {row["stage"] for row in trained} == {"F64", "G64"}
@@ -73,7 +72,7 @@ def test_f_and_g_are_trained_and_the_discriminator_is_logged(built: Path, stemme
     editor.set_photo(photo, align="none")
     [result] = editor.predict_levels(np.full((64, 64), 255, np.uint8), mask, [0.5])
     assert result.photo.shape == photo.shape
-    again = Trainer(stemmed, built, tmp_path / "again", device="cpu").run()
+    again = make_trainer(stemmed, built, tmp_path / "again", device="cpu").run()
     for path in sorted(folder.glob("*.safetensors")):
         assert path.read_bytes() == (again / path.name).read_bytes(), "the same bytes"
 
@@ -103,7 +102,7 @@ def test_two_trainings_do_not_share_a_folder(built: Path, quick: TrainConfig, tm
         lock_folder(tmp_path, tmp_path / ".lock", "training"),
         pytest.raises(EnvironmentFailure, match="another training"),
     ):
-        Trainer(quick, built, tmp_path, device="cpu").run()
+        make_trainer(quick, built, tmp_path, device="cpu").run()
 
 
 def test_batches_that_cannot_be_shared_are_refused_at_the_start(
@@ -111,7 +110,7 @@ def test_batches_that_cannot_be_shared_are_refused_at_the_start(
 ) -> None:
     monkeypatch.setattr("accelerate.Accelerator.num_processes", 4)
     with pytest.raises(UsageError, match="cannot be shared by 4 processes"):
-        Trainer(quick, built, tmp_path / "run", device="cpu")
+        make_trainer(quick, built, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 

@@ -17,8 +17,9 @@ from models.editing.loading import load_editing_net
 from models.networks.config import Task, lite_config
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
-from models.training.catalogue import make_algorithm, read_training
+from models.training.catalogue import make_algorithm, make_trainer, read_training
 from models.training.editing.config import StageConfig, TrainConfig
+from models.training.editing.growing import grow_tensors
 from models.training.engine.initial_weights import GivenNetworks, find_exported, find_light, read_editing_weights
 from models.training.engine.loop import Trainer
 from models.training.engine.restoring import begin_run, restore_run
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def run(built: Path, quick: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("given") / "run"
-    Trainer(quick, built, out, device="cpu").run()
+    make_trainer(quick, built, out, device="cpu").run()
     return out
 
 
@@ -53,7 +54,7 @@ def test_a_run_begins_with_exported_weights(run: Path, built: Path, quick: Train
     export_run(run, tmp_path / "small", "for tests alone")
     other = replace(quick, name="other")
     for folder, tolerance in ((run / "weights", 0.0), (tmp_path / "small", 2e-3), (run, 0.0)):
-        trainer = Trainer(other, built, tmp_path / f"out-{folder.name}", device="cpu", init_from=folder)
+        trainer = make_trainer(other, built, tmp_path / f"out-{folder.name}", device="cpu", init_from=folder)
         refiner, inpainter = refiner_and_inpainter(trainer)
         for key, value in read_state(run / "weights/G32.safetensors")[0].items():
             assert torch.allclose(refiner[f"scales.32.{key}"], value, rtol=tolerance, atol=tolerance), key
@@ -98,10 +99,10 @@ def test_the_fitting_f_of_several_is_taken_and_nothing_else_is_read(tmp_path: Pa
     assert set(given.facts["sha256"]) == {"F64.safetensors", "G64.safetensors", "G128.safetensors"}
     nets = {"refiner": Refiner(lite_config("edit", 128).refiner), "inpainter": Inpainter(lite_config().inpainter)}
     with pytest.raises(MissingError, match="for half the side"):
-        begin_run(nets, {}, given)
+        begin_run(nets, {}, given, grow_tensors)
     nets["inpainter"] = Inpainter(lite_config("edit", 128).inpainter)
     with pytest.raises(MissingError, match="its inpainter is for half the side of the photo, the rest is not"):
-        begin_run(nets, {}, given)
+        begin_run(nets, {}, given, grow_tensors)
 
 
 def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
@@ -111,27 +112,27 @@ def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
     card = {"stage": "F64", "position": [0, 9]}
     given = GivenNetworks("here", {**groups, "average": average, "critic": {}}, {}, card)
     nets: dict[str, nn.Module] = {"refiner": Refiner(large.refiner), "inpainter": Inpainter(large.inpainter)}
-    begun = begin_run(nets, {"F128": nets["inpainter"]}, given)
+    begun = begin_run(nets, {"F128": nets["inpainter"]}, given, grow_tensors)
     assert begun.critic == {}
     assert begun.begun_with == {"grown": True}
     assert torch.equal(nets["inpainter"].state_dict()["head.weight"], average["head.weight"])
     with pytest.raises(MissingError, match="its average is of none of its networks"):
-        begin_run(nets, {}, GivenNetworks("here", {**groups, "average": {"x": torch.zeros(1)}}, {}, card))
+        begin_run(nets, {}, GivenNetworks("here", {**groups, "average": {"x": torch.zeros(1)}}, {}, card), grow_tensors)
 
 
 def test_a_checkpoint_says_itself_what_it_began_with(
     run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="this run began with first weights; leave --init-from out"):
-        Trainer(quick, built, run, device="cpu", init_from=run)
+        make_trainer(quick, built, run, device="cpu", init_from=run)
     config = replace(quick, name="follower", cooldown_images=4)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    Trainer(config, built, whole, device="cpu", init_from=run).run()
+    make_trainer(config, built, whole, device="cpu", init_from=run).run()
     shutil.copytree(run, tmp_path / "gone")
-    first = Trainer(config, built, killed, device="cpu", init_from=tmp_path / "gone", checkpoint_seconds=0)
+    first = make_trainer(config, built, killed, device="cpu", init_from=tmp_path / "gone", checkpoint_seconds=0)
     first._run_stage(first.stages[0])
     shutil.rmtree(tmp_path / "gone")
-    Trainer(config, built, killed, device="cpu", init_from=tmp_path / "gone").run()
+    make_trainer(config, built, killed, device="cpu", init_from=tmp_path / "gone").run()
     for name in ("weights/G64.safetensors", "weights/F64.safetensors", "stats.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
     assert json.loads((killed / "weights/G64.json").read_text())["images_seen"] == 2 * 24
@@ -142,11 +143,11 @@ def test_a_run_that_is_not_at_its_end_is_named(run: Path, built: Path, quick: Tr
 
     half, other = tmp_path / "half", replace(quick, name="other")
     early = json.loads((run / "card.json").read_text())["images_seen"] - quick.stage[-1].batch
-    Trainer(quick, built, half, device="cpu", stop_after=early).run()
-    begun = Trainer(other, built, tmp_path / "x", device="cpu", init_from=half).begun_with
+    make_trainer(quick, built, half, device="cpu", stop_after=early).run()
+    begun = make_trainer(other, built, tmp_path / "x", device="cpu", init_from=half).begun_with
     assert begun is not None
     assert _say_begun(begun, other).endswith(f"saw {early} images, of a run that is not at its end (stage G64)")
-    begun = Trainer(other, built, tmp_path / "y", device="cpu", init_from=run).begun_with
+    begun = make_trainer(other, built, tmp_path / "y", device="cpu", init_from=run).begun_with
     assert begun is not None
     assert "stopped_in" not in begun
     assert _say_begun(begun, other).endswith(" images")
@@ -154,7 +155,7 @@ def test_a_run_that_is_not_at_its_end_is_named(run: Path, built: Path, quick: Tr
 
 def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     """Its config has not the values that came later, which were their defaults."""
-    Trainer(quick, built, tmp_path, device="cpu")._save(None, None)
+    make_trainer(quick, built, tmp_path, device="cpu")._save(None, None)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["config"].pop("max_deformation") == 1.0
     assert state["config"].pop("cooldown_images") == 0
@@ -162,7 +163,7 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
     assert state["config"]["losses"].pop("composite") is False
     assert state["config"].pop("dilation_diameter") == 21
     torch.save(state, tmp_path / "state.pt")
-    assert Trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
+    assert make_trainer(quick, built, tmp_path, device="cpu").position == (0, 0, -1)
     less = replace(quick, losses=replace(quick.losses, own=0.5))
     pasted = replace(quick, losses=replace(quick.losses, composite=True))
     changed = (
@@ -172,11 +173,11 @@ def test_a_run_of_an_earlier_version_goes_on(built: Path, quick: TrainConfig, tm
     )
     for other in (*changed, replace(quick, seed=1), less, pasted):
         with pytest.raises(UsageError, match="begun with another config"):
-            Trainer(other, built, tmp_path, device="cpu")
+            make_trainer(other, built, tmp_path, device="cpu")
     state["config"]["unheard_of"] = 1
     torch.save(state, tmp_path / "state.pt")
     with pytest.raises(UsageError, match="begun with another config"):
-        Trainer(quick, built, tmp_path, device="cpu")
+        make_trainer(quick, built, tmp_path, device="cpu")
 
 
 def test_the_pen_goes_with_the_networks_and_a_change_is_said(
@@ -186,17 +187,17 @@ def test_the_pen_goes_with_the_networks_and_a_change_is_said(
 
     config, small = replace(quick, name="pen", dilation_diameter=13), tmp_path / "small"
     narrow = tmp_path / "narrow"
-    Trainer(config, built, narrow, device="cpu").run()
+    make_trainer(config, built, narrow, device="cpu").run()
     export_run(narrow, small, "for tests alone")
     for folder in (narrow / "weights", small):
         assert load_editing_net(folder).refiner.config.pen_diameter == 13
     assert load_editing_net(run / "weights").refiner.config.pen_diameter == 21
     for given in (narrow, small):
-        begun = Trainer(quick, built, tmp_path / "wide", device="cpu", init_from=given).begun_with
+        begun = make_trainer(quick, built, tmp_path / "wide", device="cpu", init_from=given).begun_with
         assert begun is not None
         assert _say_begun(begun, quick).endswith(", with a pen of 13 px of 256 at level 1 so far and 21 from here on")
         assert "pen" not in _say_begun({**begun, "preset": "x"}, config)
-    begun = Trainer(config, built, tmp_path / "other", device="cpu", init_from=run).begun_with
+    begun = make_trainer(config, built, tmp_path / "other", device="cpu", init_from=run).begun_with
     assert begun is not None
     assert _say_begun(begun, config).endswith(", with a pen of 21 px of 256 at level 1 so far and 13 from here on")
 
@@ -205,7 +206,7 @@ def test_every_stage_of_a_run_that_follows_another_warms_up(
     run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
     following = replace(quick, name="following")
-    trainer = Trainer(following, built, tmp_path / "following", device="cpu", init_from=run)
+    trainer = make_trainer(following, built, tmp_path / "following", device="cpu", init_from=run)
     trainer._run_stage(trainer.stages[0])
     assert trainer.position == (1, 0, 0)
 
@@ -245,9 +246,9 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
         ("refiner", "it holds G, and this preset begins with F and G"),
     ):
         with pytest.raises(MissingError, match=said):
-            Trainer(other, built, tmp_path / "out", device="cpu", init_from=tmp_path / folder)
+            make_trainer(other, built, tmp_path / "out", device="cpu", init_from=tmp_path / folder)
     with pytest.raises(MissingError, match="does not fit this preset"):
-        Trainer(read_training("tiny"), built, tmp_path / "out", device="cpu", init_from="bundled")
+        make_trainer(read_training("tiny"), built, tmp_path / "out", device="cpu", init_from="bundled")
 
 
 def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
@@ -258,9 +259,9 @@ def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: 
     assert type(begun.begun_with["images_seen"]) is int
     assert "research use" in begun.begun_with["licence"]
     tiny = replace(read_training("tiny-deepfillv2"), images=4, width=4, critic_width=4, mask_count=4)
-    Trainer(tiny, built, tmp_path / "first", device="cpu").run()
+    make_trainer(tiny, built, tmp_path / "first", device="cpu").run()
     weights = tmp_path / "first/weights"
-    second = Trainer(replace(tiny, name="x"), built, tmp_path / "second", device="cpu", init_from=weights)
+    second = make_trainer(replace(tiny, name="x"), built, tmp_path / "second", device="cpu", init_from=weights)
     assert second.begun_with is not None
     assert second.begun_with["licence"].startswith("Trained by this project's own code")
     own = second.algorithm.nets["network"].state_dict()
@@ -272,7 +273,7 @@ def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: 
     assert card["licence"] == "CC BY-NC 4.0", "of the networks that it began with"
     assert card["images_seen"] == 34_004
     with pytest.raises(MissingError, match=r"no scfegan\.safetensors"):
-        Trainer(read_training("tiny-scfegan"), built, tmp_path / "x", device="cpu", init_from=weights)
+        make_trainer(read_training("tiny-scfegan"), built, tmp_path / "x", device="cpu", init_from=weights)
 
 
 def test_a_dry_run_names_the_networks_that_it_begins_with(

@@ -15,7 +15,7 @@ from models.training.baselines.batch import prepare_rival_batch
 from models.training.baselines.color_map import ColorStrokes, paint_color_map
 from models.training.baselines.config import BaselineTrainConfig
 from models.training.baselines.differences import list_baseline_differences
-from models.training.catalogue import read_training
+from models.training.catalogue import make_trainer, read_training
 from models.training.editing.config import TrainConfig
 from models.training.editing.differences import list_differences
 from models.training.editing.schedule import plan_stages
@@ -27,7 +27,6 @@ from models.training.engine.batches import (
     open_training_photos,
     order_photos,
 )
-from models.training.engine.loop import Trainer
 from models.training.engine.sampling import SamplingConfig, repeat_photos
 from models.training.engine.state import describe_config, is_same_config
 
@@ -121,7 +120,7 @@ def test_color_strokes_of_a_mirrored_photo_have_its_colors(built: Path, quick: T
 def test_a_run_draws_what_its_config_says(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     name = PhotoStore(built, "train", 64).ids[2]
     sampling = SamplingConfig((("*", 0), (name, 1)), True)
-    trainer = Trainer(replace(quick, sampling=sampling), built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(replace(quick, sampling=sampling), built, tmp_path / "run", device="cpu")
     seen: list[str] = []
     step = trainer.algorithm.step
 

@@ -9,6 +9,7 @@ import torch
 
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.initialisation import initialise_weights
+from models.training.catalogue import make_trainer
 from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import TrainConfig
 from models.training.editing.rough_batch import TrainBatch, prepare_batch
@@ -46,7 +47,7 @@ def changed(net: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 
 
 def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
-    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 3, 0.5)
     editing = editing_of(trainer)
     before = {name: state_of(net) for name, net in (("f", editing.inpainter), ("g32", editing.refiner.scale(32)))}
@@ -72,7 +73,7 @@ def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick
 
 
 def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
-    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 1)
     with torch.no_grad():
         painted = paint_batch(parts.stage, parts.net, editing_of(trainer).frozen_nets(parts.stage), batch)
@@ -86,7 +87,7 @@ def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp
 
 def test_the_share_of_its_own_photo_counts_where_f_judges_too(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     losses = replace(quick.losses, own=0.0, adversarial=0.0)
-    trainer = Trainer(replace(quick, losses=losses), built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(replace(quick, losses=losses), built, tmp_path / "run", device="cpu")
     for index, is_finest in ((1, False), (3, True)):
         parts, batch = begin(trainer, index)
         train_once(trainer, parts, batch)
@@ -100,7 +101,7 @@ def test_fs_photo_is_judged_in_the_hole_alone_where_this_is_wanted(
     built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
     config = replace(quick, losses=replace(quick.losses, composite=True))
-    trainer = Trainer(config, built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(config, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 3)
     with torch.no_grad():
         painted = paint_batch(parts.stage, parts.net, editing_of(trainer).frozen_nets(parts.stage), batch)
@@ -120,7 +121,7 @@ def test_where_there_is_no_hole_the_whole_photo_is_judged(built: Path, quick: Tr
     found = []
     for composite in (False, True):
         config = replace(quick, task="synthesis", losses=replace(quick.losses, composite=composite))
-        trainer = Trainer(config, built, tmp_path / str(composite), device="cpu")
+        trainer = make_trainer(config, built, tmp_path / str(composite), device="cpu")
         parts, batch = begin(trainer, 3)
         assert batch.mask is None
         found.append(train_once(trainer, parts, batch))
@@ -128,7 +129,7 @@ def test_where_there_is_no_hole_the_whole_photo_is_judged(built: Path, quick: Tr
 
 
 def test_the_loss_of_f_is_undiluted(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
-    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 0)
     with torch.no_grad():
         painted = paint_batch(parts.stage, parts.net, editing_of(trainer).frozen_nets(parts.stage), batch)
@@ -141,7 +142,7 @@ def test_the_loss_of_f_is_undiluted(built: Path, quick: TrainConfig, tmp_path: P
 @pytest.mark.parametrize("task", ["edit", "synthesis"])
 def test_one_batch_can_be_overfitted(built: Path, quick: TrainConfig, tmp_path: Path, task: str) -> None:
     config = replace(quick, task=task, learning_rate=4e-3)
-    trainer = Trainer(config, built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(config, built, tmp_path / "run", device="cpu")
     for index, steps in ((1, 25), (0, 12)):
         parts, batch = begin(trainer, index)
         losses = [train_once(trainer, parts, batch)["reconstruction"] for _ in range(steps)]
@@ -149,7 +150,7 @@ def test_one_batch_can_be_overfitted(built: Path, quick: TrainConfig, tmp_path: 
 
 
 def test_a_broken_loss_stops_before_it_reaches_the_weights(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
-    trainer = Trainer(quick, built, tmp_path / "run", device="cpu")
+    trainer = make_trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 1)
     own, critic = state_of(parts.bare_net), dict(parts.bare_critic.named_parameters())
     weights = {key: value.detach().clone() for key, value in critic.items()}

@@ -11,16 +11,15 @@ import torch
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.sketch import smooth_sketch
 from models.networks.published_signs import network_input
-from models.training.catalogue import read_training
+from models.training.catalogue import make_trainer, read_training
 from models.training.editing.algorithm import EditingAlgorithm
-from models.training.engine.loop import Trainer
 from models.training.engine.validation import fill_mean_color, hole_psnr
 
 
 @pytest.mark.slow
 def test_f_soon_beats_the_mean_colour_on_its_photos(built: Path, tmp_path: Path) -> None:
     config = read_training("tiny", ["stage.0.images=400", "validation_images=1000", "log_images=40"])
-    trainer = Trainer(config, built, tmp_path / "run", device="cpu", checkpoint_seconds=1e9)
+    trainer = make_trainer(config, built, tmp_path / "run", device="cpu", checkpoint_seconds=1e9)
     trainer._run_stage(trainer.stages[0])
     dataset = EditDataset(built, "train")
     samples = [dataset[index] for index in range(len(dataset))]

@@ -13,9 +13,9 @@ from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_photo
 from models.editing.loading import load_editing_net
 from models.training.assessment import assess_net
+from models.training.catalogue import make_trainer
 from models.training.editing import algorithm as editing
 from models.training.editing.config import StageConfig, TrainConfig
-from models.training.engine.loop import Trainer
 from models.training.engine.state import LIGHT_FILE, STATE_FILE, read_light
 
 
@@ -30,7 +30,7 @@ def lines_of(run: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def whole_run(built: Path, quick: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
-    trainer = Trainer(quick, built, out, device="cpu", checkpoint_seconds=1e9)
+    trainer = make_trainer(quick, built, out, device="cpu", checkpoint_seconds=1e9)
     assert trainer.run() == out / "weights"
     return out
 
@@ -94,11 +94,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     with monkeypatch.context() as patch:
         stop_after(count, patch)
         with pytest.raises(KeyboardInterrupt):
-            Trainer(quick, built, out, device="cpu", checkpoint_seconds=seconds).run()
+            make_trainer(quick, built, out, device="cpu", checkpoint_seconds=seconds).run()
     assert json.loads((out / "card.json").read_text())["status"] == "running"
     with (out / "stats.jsonl").open("a") as stats:
         stats.write('{"kind": "tra')  # what a kill in the middle of a write leaves
-    trainer = Trainer(quick, built, out, device="cpu", checkpoint_seconds=1e9)
+    trainer = make_trainer(quick, built, out, device="cpu", checkpoint_seconds=1e9)
     assert trainer.position[:2] == {2: (0, 2), 4: (1, 1), 11: (3, 0)}[count]
     trainer.run()
     assert weights_of(out) == weights_of(whole_run)
@@ -110,24 +110,24 @@ def test_a_run_can_stop_early_with_its_weights_and_go_on(
 ) -> None:
     """It ends at the image that was asked for, hands over averaged weights, and goes on as if it had not stopped."""
     out, whole = tmp_path / "stopped", json.loads((whole_run / "card.json").read_text())
-    last = Trainer(quick, built, tmp_path / "plan", device="cpu").stages[-1]
+    last = make_trainer(quick, built, tmp_path / "plan", device="cpu").stages[-1]
     early = whole["images_seen"] - 2 * last.batch_size
-    Trainer(quick, built, out, device="cpu", stop_after=early).run()
+    make_trainer(quick, built, out, device="cpu", stop_after=early).run()
     card = json.loads((out / "card.json").read_text())
     assert (card["status"], card["images_seen"]) == ("stopped", early)
     assert weights_of(out).keys() == weights_of(whole_run).keys()
     assert weights_of(out)["G64.safetensors"] != weights_of(whole_run)["G64.safetensors"]
     stopped = weights_of(out)
-    Trainer(quick, built, out, device="cpu", stop_after=early).run()
+    make_trainer(quick, built, out, device="cpu", stop_after=early).run()
     assert json.loads((out / "card.json").read_text())["images_seen"] == early
     assert weights_of(out) == stopped, "the averaged weights again"
-    Trainer(quick, built, out, device="cpu").run()
+    make_trainer(quick, built, out, device="cpu").run()
     assert weights_of(out) == weights_of(whole_run)
     extra = [json.loads(line) for line in lines_of(out) if line not in lines_of(whole_run)]
     assert [(row["kind"], row["stage"]) for row in extra] == [("validation", "G64")], "of where it stopped"
     assert len(lines_of(out)) == len(lines_of(whole_run)) + 1
     with pytest.raises(UsageError, match="G64, begins there"):
-        Trainer(quick, built, tmp_path / "never", device="cpu", stop_after=1)
+        make_trainer(quick, built, tmp_path / "never", device="cpu", stop_after=1)
 
 
 def test_a_run_can_begin_with_the_networks_of_another_preset(
@@ -135,7 +135,7 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
 ) -> None:
     other = replace(quick, name="polish", learning_rate=quick.learning_rate / 4)
     light = whole_run / LIGHT_FILE
-    trainer = Trainer(other, built, tmp_path / "polish", device="cpu", init_from=light)
+    trainer = make_trainer(other, built, tmp_path / "polish", device="cpu", init_from=light)
     assert trainer.position == (0, 0, 0)
     groups, card = read_light(light)
     for name in ("refiner", "inpainter"):
@@ -145,10 +145,10 @@ def test_a_run_can_begin_with_the_networks_of_another_preset(
     begun = json.loads((tmp_path / "polish/card.json").read_text())["begun_with"]
     assert (begun["preset"], begun["images_seen"]) == (quick.name, card["images_seen"])
     trainer._save(None, None)
-    again = Trainer(other, built, tmp_path / "polish", device="cpu")
+    again = make_trainer(other, built, tmp_path / "polish", device="cpu")
     assert again.begun_with == begun, "it is kept, whatever is typed later"
     (tmp_path / "third").mkdir()
-    third = Trainer(quick, built, tmp_path / "third", device="cpu", init_from=tmp_path / "polish" / LIGHT_FILE)
+    third = make_trainer(quick, built, tmp_path / "third", device="cpu", init_from=tmp_path / "polish" / LIGHT_FILE)
     assert third.begun_with is not None
     assert third.begun_with["images_seen"] == card["images_seen"], "nothing was seen in between"
 
@@ -161,7 +161,7 @@ def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick:
         stage=(StageConfig(network="G", images=6, level1_images=2, batch=2, masks=16),),
         ema_halflife_images=1,
     )
-    trainer = Trainer(joint, built, tmp_path / "joint", device="cpu", init_from=whole_run)
+    trainer = make_trainer(joint, built, tmp_path / "joint", device="cpu", init_from=whole_run)
     parts, _ = trainer._begin_stage(trainer.stages[0])
     idle = {name for name, value in parts.bare_net.named_parameters() if not value.requires_grad}
     assert idle == {f"scales.{size}.head.{kind}" for size in (16, 32) for kind in ("weight", "bias")}
@@ -179,7 +179,9 @@ def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick:
     assert set(trainer.results) >= {"G_hole_psnr_l0", "G_result_hole_psnr_l1"}
     net = load_editing_net(tmp_path / "joint/weights")
     assert torch.equal(net.refiner.scale(16).state_dict()["first.weight"], after["scales.16.first.weight"])
-    again = Trainer(replace(joint, name="x"), built, tmp_path / "again", device="cpu", init_from=tmp_path / "joint")
+    again = make_trainer(
+        replace(joint, name="x"), built, tmp_path / "again", device="cpu", init_from=tmp_path / "joint"
+    )
     assert torch.equal(
         again.algorithm.nets["refiner"].state_dict()["scales.16.first.weight"], after["scales.16.first.weight"]
     )
@@ -190,8 +192,8 @@ def test_a_training_of_g_alone_needs_an_f_to_begin_with(
 ) -> None:
     alone = replace(quick, name="alone", stage=quick.stage[1:])
     with pytest.raises(UsageError, match="trains no inpainter; pass --init-from"):
-        Trainer(alone, built, tmp_path / "x", device="cpu")
-    trainer = Trainer(alone, built, tmp_path / "alone", device="cpu", init_from=whole_run / LIGHT_FILE)
+        make_trainer(alone, built, tmp_path / "x", device="cpu")
+    trainer = make_trainer(alone, built, tmp_path / "alone", device="cpu", init_from=whole_run / LIGHT_FILE)
     before = {key: value.clone() for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()}
     trainer.run()
     after = trainer.algorithm.nets["inpainter"].state_dict()
@@ -203,19 +205,19 @@ def test_another_config_or_dataset_or_a_damaged_checkpoint_is_refused(
     whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="another config"):
-        Trainer(replace(quick, learning_rate=5e-4), built, whole_run, device="cpu")
+        make_trainer(replace(quick, learning_rate=5e-4), built, whole_run, device="cpu")
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / STATE_FILE).write_bytes((whole_run / STATE_FILE).read_bytes()[:5000])
     with pytest.raises(MissingError, match="damaged"):
-        Trainer(quick, built, damaged, device="cpu")
+        make_trainer(quick, built, damaged, device="cpu")
     with pytest.raises(UsageError, match="cuda"):
-        Trainer(quick, built, tmp_path / "x", device="cuda:1")
+        make_trainer(quick, built, tmp_path / "x", device="cuda:1")
 
 
 def test_a_finished_run_is_done_at_once(whole_run: Path, built: Path, quick: TrainConfig) -> None:
     before = weights_of(whole_run)
-    trainer = Trainer(quick, built, whole_run, device="cpu")
+    trainer = make_trainer(quick, built, whole_run, device="cpu")
     assert trainer.position == (4, 0, -1)
     trainer.run()
     assert weights_of(whole_run) == before

@@ -16,9 +16,8 @@ from models.methods.predictor import LoadOptions, load_method
 from models.training.baselines.algorithm import BaselineAlgorithm
 from models.training.baselines.config import METHODS, BaselineTrainConfig
 from models.training.baselines.stage import BaselineStage
-from models.training.catalogue import read_training
+from models.training.catalogue import make_trainer, read_training
 from models.training.engine.batches import BatchPixels, BatchSource
-from models.training.engine.loop import Trainer
 from models.training.engine.stage_parts import DivergedError, StageParts
 from models.training.engine.state import LIGHT_FILE, read_light
 from models.training.export import export_run
@@ -34,7 +33,7 @@ def quick(method: str, **fields: object) -> BaselineTrainConfig:
 def begin(
     config: BaselineTrainConfig, built: Path, out: Path
 ) -> tuple[Callable[[], dict[str, float]], StageParts[BaselineStage], BatchPixels]:
-    trainer = Trainer(config, built, out, device="cpu")
+    trainer = make_trainer(config, built, out, device="cpu")
     stage = trainer.stages[0]
     parts, _ = trainer._begin_stage(stage)
     source = BatchSource(trainer.store, stage, 0, "dps")
@@ -84,7 +83,7 @@ def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
 ) -> None:
     config = quick(method)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    Trainer(config, built, whole, device="cpu", checkpoint_seconds=1e9).run()
+    make_trainer(config, built, whole, device="cpu", checkpoint_seconds=1e9).run()
     real = BaselineAlgorithm.step
 
     def stop(
@@ -97,11 +96,11 @@ def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
     with monkeypatch.context() as patch:
         patch.setattr(BaselineAlgorithm, "step", stop)
         with pytest.raises(KeyboardInterrupt):
-            Trainer(config, built, killed, device="cpu", checkpoint_seconds=0.0).run()
+            make_trainer(config, built, killed, device="cpu", checkpoint_seconds=0.0).run()
     groups, card = read_light(killed / LIGHT_FILE)
     assert set(groups) == {"network", "critic", "average"}
     assert card["position"] == [0, 2, -1]
-    trainer = Trainer(config, built, killed, device="cpu")
+    trainer = make_trainer(config, built, killed, device="cpu")
     assert trainer.position[:2] == (0, 2)
     trainer.run()
     for name in (f"weights/{method}.safetensors", "stats.jsonl"):
@@ -166,12 +165,12 @@ def test_a_rival_from_the_command_line(
 
 def test_a_second_run_takes_the_average_and_the_critic_of_a_stopped_one(built: Path, tmp_path: Path) -> None:
     config = quick("deepfillv2")
-    first = Trainer(config, built, tmp_path / "first", device="cpu", stop_after=4)
+    first = make_trainer(config, built, tmp_path / "first", device="cpu", stop_after=4)
     first.run()
     light = tmp_path / "first" / LIGHT_FILE
     groups, card = read_light(light)
     assert card["images_seen"] == 4
-    second = Trainer(
+    second = make_trainer(
         replace(config, name="polish", learning_rate=1e-4), built, tmp_path / "second", device="cpu", init_from=light
     )
     parts, average = second._begin_stage(second.stages[0])
