@@ -43,7 +43,7 @@ ORDER = {
         "hed",
         "weights.known",
         "dataset",
-        "portraits samples",
+        "samples",
         "cli",
     ),
     "models": (

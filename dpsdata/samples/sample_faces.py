@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import EYE_CENTRES, UsageError
 from dpsdata.images.codec import encode_jpeg, read_photo
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
@@ -20,7 +20,6 @@ FACE_PX = 512
 _FACES_FOLDER = Path(__file__).parent / "faces"
 _JPEG_QUALITY = 92
 _ASTRONAUT_PX = 256
-_EYE_LEFT, _EYE_RIGHT = (94.8, 120.1), (157.3, 120.3)  # of the CelebA-HQ frame at 256 px
 _ASTRONAUT_PUPILS = ((203.3, 101.2), (246.7, 103.7))  # found by eye at six times the size
 
 
@@ -61,7 +60,7 @@ def crop_astronaut() -> NDArray[np.uint8]:
     untyped: Any = data  # scikit-image's data module has no annotations
 
     left, right = (complex(*pupil) for pupil in _ASTRONAUT_PUPILS)
-    target_left, target_right = complex(*_EYE_LEFT), complex(*_EYE_RIGHT)
+    target_left, target_right = (complex(*eye) for eye in EYE_CENTRES)
     # A similarity of the plane is one complex factor and a shift.
     factor = (right - left) / (target_right - target_left)
     pixels = np.arange(_ASTRONAUT_PX)[None, :] + 1j * np.arange(_ASTRONAUT_PX)[:, None]

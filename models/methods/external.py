@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -27,7 +26,7 @@ from torch import Tensor
 from dpsdata.contracts import BrokenImageError, DpsError, UsageError
 from dpsdata.images.codec import encode_png, photo_to_tensor, read_photo, tensor_to_photo
 from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_rival_precision
-from models.methods.registry import ENTRY_POINT_GROUP, Method
+from models.methods.registry import Method, find_entry_point, load_object
 
 HIDDEN_GREY: Final = 128  # what a hole is filled with before anybody else sees the photo
 FOLDER_PHOTOS: Final = 500  # in one call of a command that takes folders; they are all held in memory
@@ -304,28 +303,6 @@ def load_entry_point(method: Method, options: LoadOptions) -> ExternalPredictor:
 
 def _licence_of(metadata: Mapping[str, Any]) -> str:
     return str(metadata.get("license_expression") or metadata.get("license") or "")[:_MAX_REASON]
-
-
-def find_entry_point(name: str) -> EntryPoint:
-    """The entry point of this name; raise UsageError where there is none, or where two packages have it."""
-    points = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
-    if len({point.value for point in points}) != 1:
-        found = " and ".join(sorted(point.value for point in points)) or "none"
-        raise UsageError(f"method: expected one entry point {name!r} of the group {ENTRY_POINT_GROUP}, got {found}")
-    return points[0]
-
-
-def load_object(point: EntryPoint) -> Any:
-    """What an entry point names, with its `name` and `takes_level` checked; raise UsageError with the reason."""
-    try:
-        found = point.load()
-    except Exception as error:
-        raise UsageError(f"{point.name}: {point.value} could not be imported: {_say(error)}") from error
-    if getattr(found, "name", None) != point.name:
-        raise UsageError(f"{point.name}: {point.value} calls itself {getattr(found, 'name', None)!r}; use one name")
-    if not isinstance(getattr(found, "takes_level", None), bool):
-        raise UsageError(f"{point.name}: {point.value} needs an attribute takes_level that is True or False")
-    return found
 
 
 def _say(error: Exception) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Final
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
 
 from dpsdata.contracts import UsageError
 from models.baselines.official import DEEPFILLV2_NAMES, LICENCE, SCFEGAN
@@ -206,15 +207,11 @@ def find_method(name: str) -> Method:
         return METHODS[name]
     if found := _COMMAND.fullmatch(name):
         return _read_command(found["name"].strip(), found["command"])
-    from importlib.metadata import entry_points
-
     names = sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)} - set(METHODS))
     if name not in names or not _NAME.fullmatch(name):
         raise UsageError(
             f"method: expected one of {', '.join((*METHODS, *names))}, got {name!r}; NAME=exec:CMD runs a command"
         )
-    from models.methods.external import find_entry_point, load_object
-
     return Method(
         name,
         name,
@@ -226,8 +223,6 @@ def find_method(name: str) -> Method:
 
 def list_methods() -> tuple[str, ...]:
     """Names of the methods that come with the package, then those of installed packages."""
-    from importlib.metadata import entry_points
-
     return tuple(dict.fromkeys((*METHODS, *sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))))
 
 
@@ -271,3 +266,27 @@ def default_weights(method: Method) -> str:
 
     wanted = all if method.name == "dps" else any
     return "official" if method.weight_names and wanted(map(installed, method.weight_names)) else "bundled"
+
+
+def find_entry_point(name: str) -> EntryPoint:
+    """The entry point of this name; raise UsageError where there is none, or where two packages have it."""
+    points = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
+    if len({point.value for point in points}) != 1:
+        found = " and ".join(sorted(point.value for point in points)) or "none"
+        raise UsageError(f"method: expected one entry point {name!r} of the group {ENTRY_POINT_GROUP}, got {found}")
+    return points[0]
+
+
+def load_object(point: EntryPoint) -> Any:
+    """What an entry point names, with its `name` and `takes_level` checked; raise UsageError with the reason."""
+    try:
+        found = point.load()
+    except Exception as error:
+        raise UsageError(
+            f"{point.name}: {point.value} could not be imported: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+    if getattr(found, "name", None) != point.name:
+        raise UsageError(f"{point.name}: {point.value} calls itself {getattr(found, 'name', None)!r}; use one name")
+    if not isinstance(getattr(found, "takes_level", None), bool):
+        raise UsageError(f"{point.name}: {point.value} needs an attribute takes_level that is True or False")
+    return found
