@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ settings.load_profile("house")
 # One thread a test process where nothing else is asked for (`make test THREADS=2`): two that wait for each other on a
 # busy core take a hundred times as long.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+
+
+# A job in the background ignores Ctrl-C, and would hand that on to the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

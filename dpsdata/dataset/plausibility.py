@@ -25,7 +25,7 @@ MAX_ASPECT = 3.0
 FEW_COLORS = 32
 MAX_ONE_COLOR = 0.8
 # Bits of 256 in which two looks may differ. Of 1,402 aligned faces the nearest different ones differ in 23; 99 of 100
-# copies at JPEG quality 50 differ in 19 at most, and 99 of 100 that are cropped by 1 % in 27, so some copies are missed.
+# copies at JPEG quality 50 differ in 19 at most, and 99 of 100 that are cropped by 1 % in 27: some copies are missed.
 MAX_LOOK_DISTANCE = 16
 _CHUNK_PAIRS = 4_000_000
 _NAMED_OTHERWISE = re.compile(

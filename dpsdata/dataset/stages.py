@@ -103,6 +103,9 @@ def stage_key(stage: str, **facts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+PHOTO_FACTS = ("photo_colors", "photo_one_color")
+
+
 @dataclass
 class SampleRecord:
     """What is known of one sample: its source, its stage keys and its files. One line of the journal."""
@@ -226,8 +229,11 @@ class SampleBuilder:
             if not self._keep(record, new, path, image_key()):
                 image = resize_photo(photo, options.size, options.resampler)
                 new.look = hash_look(image)
-                new.facts["photo_colors"], new.facts["photo_one_color"] = measure_colors(photo)
+                new.facts |= dict(zip(PHOTO_FACTS, measure_colors(photo), strict=True))
                 self._store(new, path, image_key(), encode_png(image))
+        if image is None:  # kept, and with it what is known of it
+            new.look = record.look
+            new.facts |= {fact: record.facts[fact] for fact in PHOTO_FACTS if fact in record.facts}
         edges = f"edges/{name}"
         if self._keep(record, new, edges, self._edges_key(new)):
             return BegunSample(record, new, None)

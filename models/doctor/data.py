@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dpsdata.contracts import NO_LEVEL, BrokenImageError, MissingError, UsageError, parse_level_folder
-from dpsdata.sources.scan import BUILT_MARKS, is_image_name
 from models.doctor.findings import Finding, printable
 
 _PROBED_COUNT = 5
@@ -39,6 +38,8 @@ def check_data(place: Path) -> tuple[DataFound, list[Finding]]:
     Args:
         place: what the person called their data.
     """
+    from dpsdata.sources.scan import BUILT_MARKS  # with numpy, which --help has no time for
+
     if place.is_dir():
         names = _names_in(place)
         if names & BUILT_MARKS or {".build", "images"} <= names:
@@ -51,6 +52,8 @@ def check_data(place: Path) -> tuple[DataFound, list[Finding]]:
 
 def find_output_sets(folder: Path) -> dict[tuple[str, str], int]:
     """{(method, folder of its level): number of pictures} of a folder of outputs; empty where it is none."""
+    from dpsdata.sources.scan import is_image_name  # with numpy, which --help has no time for
+
     found: dict[tuple[str, str], int] = {}
     for method in _subfolders(folder):
         for level in _subfolders(method):

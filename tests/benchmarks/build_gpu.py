@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from dpsdata.hed.detection import detect_stream
 
 from dpsdata import BuildConfig, build_dataset
 from dpsdata.dataset.stages import batch_size
 from dpsdata.hed import load_hed
+from dpsdata.hed.network import detect_stream
 from dpsdata.images.codec import encode_jpeg
 from dpsdata.runtime.device import keyed_generator
 

@@ -286,7 +286,7 @@ def test_wrong_input_ends_with_a_sentence_and_writes_nothing(
         (words(replace(here, weights=str(tmp_path / "none"))), 5, "no such folder"),
         (words(replace(here, built=tmp_path / "none")), 5, "no built dataset"),
         (words(here, "--levels", "2"), 2, "[0, 1]"),
-        (words(here, "--levels", "0.1,0.10000001"), 2, "each once"),
+        (words(here, "--levels", "0.1,0.10000001"), 2, "both be written as l0.1"),
         (words(here, "--masks", "round"), 2, "expected one of dps"),
         (words(here, "--split", "nope"), 2, "expected all or one of"),
         (words(here, "--batch", "0"), 2, "at least 1 photo"),

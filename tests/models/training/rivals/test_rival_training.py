@@ -52,7 +52,7 @@ def test_one_batch_can_be_overfitted_by_a_rival(built: Path, tmp_path: Path, met
         # A critic with its full say slows the first steps down, in which gates and small weights shut the network.
         losses = replace(config.deepfill_losses, adversarial=0.01)
         config = replace(config, betas=(0.9, 0.99), deepfill_losses=losses)
-        steps, names = 88, ("coarse", "fine")
+        steps, names = 140, ("coarse", "fine")
     step, _, _ = begin(config, built, tmp_path / "run")
     found = [step() for _ in range(steps)]
     first, last = (sum(values[name] for name in names) for values in (found[0], found[-1]))
