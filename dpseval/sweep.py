@@ -18,8 +18,7 @@ from models.methods.predictor import MethodPredictor, say_method
 from models.methods.registry import TIME_LIMIT_S, default_weights, find_method
 from models.methods.weights import check_method_weights, find_method_weights
 from models.prediction.folder import FolderPrediction, PredictCounts, open_predictor
-from models.prediction.set_aside import set_aside, take_back
-from models.prediction.settings import ABOUT, PredictConfig, read_run, written_methods
+from models.prediction.settings import ABOUT, PredictConfig, read_run
 from models.weights.typed import typed_weights
 
 Say = Callable[[str], None]
@@ -36,7 +35,6 @@ class SweepConfig:
         masks: mask family.
         levels: refinement levels in [0, 1], of the methods that have them.
         outputs: folder of outputs; None for `outputs` beside the report.
-        aside: where outputs of other weights are moved; None for `set-aside` beside the folder of outputs.
         sketches: folder of ID.png; None for the stored sketches.
         split: name of a split, or `all`.
         weights: by method: `bundled`, `official` or a path; what is there for those that are not named.
@@ -53,7 +51,6 @@ class SweepConfig:
     masks: str
     levels: tuple[float, ...]
     outputs: Path | None = None
-    aside: Path | None = None
     sketches: Path | None = None
     split: str = "test"
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -126,7 +123,6 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
     missing = _find_missing(config)
     if missing and (config.require_methods or len(missing) == len(config.makers)):
         raise MissingError("; ".join(missing.values()))
-    _renew_outputs(config, say)
     failures: list[tuple[str, str, str]] = []
     for name in config.makers:
         if name in missing:
@@ -179,61 +175,6 @@ def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
         except MissingError:
             found[name] = None
     return found
-
-
-def _renew_outputs(config: SweepConfig, announce: Say) -> None:
-    """Move outputs of other weights than those of now out of the way, and those of now back, if they were set aside.
-
-    Only the methods that have changed are run again then, and nothing is deleted. Where the new weights cannot be
-    loaded, everything stays.
-    """
-    place = config.aside or config.outputs_folder.parent / "set-aside"
-    changed = [maker for maker in changed_makers(config) if _can_be_loaded(config, maker)]
-    stored = (read_run(config.outputs_folder) or {"methods": {}})["methods"]
-    names = [
-        method.name for maker in changed for method in written_methods(find_method(maker)) if method.name in stored
-    ]
-    if not names:
-        return
-    folder = set_aside(config.outputs_folder, names, place)
-    announce(f"weights have changed: outputs of {', '.join(names)} were moved to {folder}")
-    wanted = _weights_settings(config)
-    for maker in changed:
-        for method in written_methods(find_method(maker)):
-            levels = list(config.levels) if method.has_level else None
-            if take_back(config.outputs_folder, method.name, {**wanted[maker], "levels": levels}, place):
-                announce(f"outputs of {method.name} with these weights were moved back")
-
-
-def changed_makers(config: SweepConfig) -> list[str]:
-    """The methods whose outputs were made with other weights than those of now, which must be there to tell."""
-    stored = (read_run(config.outputs_folder) or {"methods": {}})["methods"]
-    return [
-        maker
-        for maker, wanted in _weights_settings(config).items()
-        if isinstance(entry := stored.get(maker), dict)
-        and any(entry[key] != value for key, value in wanted.items() if key in entry)
-    ]
-
-
-def _weights_settings(config: SweepConfig) -> dict[str, dict[str, Any]]:
-    """By maker, what `run.json` says of the weights of now; methods without their weights are left out."""
-    digests = weights_digests(config)
-    found: dict[str, dict[str, Any]] = {}
-    for maker in config.makers:
-        source = find_method(maker).sketch_from
-        settings = {"weights": digests[maker]} | ({} if source is None else {"refined_by": digests[source]})
-        if None not in settings.values():
-            found[maker] = settings
-    return found
-
-
-def _can_be_loaded(config: SweepConfig, name: str) -> bool:
-    try:
-        open_predictor(_job_config(config, name))
-    except MissingError:
-        return False  # `run_sweep` says so
-    return True
 
 
 def _find_missing(config: SweepConfig) -> dict[str, str]:

@@ -18,7 +18,7 @@ from dpsdata.weights.store import sha256_file
 from dpseval.scoring.networks import check_weights
 from dpseval.statistics.image_table import prepare_image_table
 from dpseval.study.config import OWN, Cell, StudyConfig
-from dpseval.sweep import SweepConfig, changed_makers, run_sweep, weights_digests
+from dpseval.sweep import SweepConfig, run_sweep, weights_digests
 
 _STAMP = "cell.json"
 _SCORED = ("per_image.csv", "scores.csv", "scores.json")
@@ -65,8 +65,10 @@ def run_cell(
     report = sweep.report
     if not _is_scored(sweep):
         announce(f"{split}: {cell.name}")
+        weights = weights_digests(sweep)  # those of now: what replaces them while a cell runs makes it run again
         run_sweep(sweep, announce)
-        write_text_atomic(report / _STAMP, json.dumps(_stamp(sweep), indent=2, sort_keys=True) + "\n")
+        stamp = _stamp(sweep, weights)
+        write_text_atomic(report / _STAMP, json.dumps(stamp, indent=2, sort_keys=True) + "\n")
     else:
         announce(f"{split}: {cell.name} was there")
     per_image = prepare_image_table(pd.read_csv(report / "per_image.csv", dtype={"id": str}))
@@ -93,7 +95,6 @@ def plan_sweep(
         masks=cell.masks,
         levels=config.levels,
         outputs=config.work / "outputs" / split / cell.name,
-        aside=config.work / "set-aside" / split / cell.name,
         sketches=sketches,
         split=split,
         weights={name: path for name, path in config.weights.items() if split == config.split or name in methods},
@@ -129,19 +130,19 @@ def _sketch_folder(config: StudyConfig, cell: Cell, split: str) -> Path:
 
 def _is_scored(sweep: SweepConfig) -> bool:
     done = _read_stamp(sweep.report)
-    return done is not None and done == _stamp(sweep)
+    return done is not None and done == _stamp(sweep, weights_digests(sweep))
 
 
-def _stamp(sweep: SweepConfig) -> dict[str, Any] | None:
-    """What the scores of a cell depend on, as it is now, and the files that hold them; None where there are none."""
+def _stamp(sweep: SweepConfig, weights: dict[str, dict[str, str] | None]) -> dict[str, Any] | None:
+    """What the scores of a cell depend on, and the files that hold them; None where there are none."""
     files = [sweep.outputs_folder / "run.json", *(sweep.report / name for name in _SCORED)]
-    if not all(path.is_file() for path in files) or changed_makers(sweep):
-        return None  # weights that were replaced while a cell ran are not those of its outputs
+    if not all(path.is_file() for path in files):
+        return None
     record = None if sweep.sketches is None else sweep.sketches / RECORD_FILE
     return {
         "methods": list(sweep.methods),
         "levels": list(sweep.levels),
-        "weights": weights_digests(sweep),
+        "weights": weights,
         "missing_metrics": sorted(check_weights(sweep.score)),
         "seed": sweep.seed,
         "prep": sweep.score.prep,

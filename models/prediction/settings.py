@@ -164,15 +164,20 @@ def merge_run(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     if stored is None:
         return wanted
     others = [key for key in wanted if key != "methods" and stored.get(key) != wanted[key]]
+    stale = []
     for name, method in wanted["methods"].items():
-        found = methods.get(name, method)
+        # Outputs that were deleted, so that they are made again, may be of other settings.
+        found = methods.get(name, method) if (out / name).exists() else method
         keys = [key for key in method if key != ABOUT]
-        others += [key for key in keys if not isinstance(found, dict) or found.get(key) != method[key]]
+        keys = [key for key in keys if not isinstance(found, dict) or found.get(key) != method[key]]
+        others += keys
+        stale += [str(out / name)] if keys else []
     if others:
         named = ", ".join(dict.fromkeys(others))
+        again = f", or delete {' and '.join(stale)}" if stale else ""
         raise UsageError(
-            f"{out} holds a run of other settings ({named}); choose another folder for the outputs, or repeat its "
-            "options"
+            f"{out} holds a run of other settings ({named}); choose another folder for the outputs, repeat its "
+            f"options{again}"
         )
     return {**stored, "methods": {**methods, **wanted["methods"]}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,21 +189,21 @@ def test_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "no built dataset" in capsys.readouterr().err
 
 
-def test_other_weights_run_their_method_again_and_older_outputs_are_kept(
+def test_outputs_of_other_weights_are_refused_and_made_again_once_they_are_deleted(
     config: SweepConfig, place: Path, tmp_path: Path
 ) -> None:
     samples.write_dps(tmp_path / "new", SIZE, 1)
     few = replace(config, report=tmp_path / "report", methods=("dps", "telea"), weights={"dps": str(place / "dps")})
     run_sweep(few)
-    name = next(iter((tmp_path / "outputs/dps/l1").glob("*.png"))).name
-    before = (tmp_path / "outputs/dps/l1" / name).read_bytes()
+    new, outputs = replace(few, weights={"dps": str(tmp_path / "new")}), tmp_path / "outputs"
+    name = next(iter((outputs / "dps/l1").glob("*.png"))).name
+    before = (outputs / "dps/l1" / name).read_bytes()
+    with pytest.raises(UsageError, match=r"other settings \(weights\); choose another .* delete .*outputs/dps-g"):
+        run_sweep(new)
+    assert (outputs / "dps/l1" / name).read_bytes() == before
+    for method in ("dps", "dps-g"):
+        shutil.rmtree(outputs / method)
     lines: list[str] = []
-    run_sweep(replace(few, weights={"dps": str(tmp_path / "new")}), lines.append)
-    moved = next(iter((tmp_path / "set-aside").iterdir()))
-    assert f"weights have changed: outputs of dps, dps-g were moved to {moved}" in lines
+    run_sweep(new, lines.append)
     assert "telea: 0 photos predicted, 2 were there" in lines
-    assert (moved / "dps/l1" / name).read_bytes() == before
-    assert (tmp_path / "outputs/dps/l1" / name).read_bytes() != before
-    run_sweep(few, lines.append)
-    assert "outputs of dps with these weights were moved back" in lines
-    assert (tmp_path / "outputs/dps/l1" / name).read_bytes() == before
+    assert (outputs / "dps/l1" / name).read_bytes() != before

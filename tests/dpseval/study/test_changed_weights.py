@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpsdata.contracts import EnvironmentFailure
+from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.runtime.lock_file import lock_folder
 from dpseval.scoring.config import ScoreConfig
 from dpseval.study.config import StudyConfig, parse_cells
@@ -43,51 +43,18 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_changed_weights_run_their_methods_again_and_no_other(config: StudyConfig, tmp_path: Path) -> None:
+def test_other_weights_are_refused(config: StudyConfig, tmp_path: Path) -> None:
     samples.write_dps(tmp_path / "new", SIZE, 1)
-    methods = ("dps", "dps-g", "scfegan", "scfegan-refined", "mean-color")
-    run = str(Path(config.weights["deepfillv2-guided"]))
-    few = replace(
-        config, out=tmp_path / "out", work=tmp_path / "work",
-        methods=methods, weights={"dps": config.weights["dps"], "scfegan": run},
-    )  # fmt: skip
+    few = replace(config, out=tmp_path / "out", work=tmp_path / "work")
+    run_study(few)
+    before = files(few.out)
     new = replace(few, weights={**few.weights, "dps": str(tmp_path / "new")})
-    run_study(few)
-    before, old = files(few.out), files(few.work / "outputs/test/dps/own/dps-g/l1")
+    with pytest.raises(UsageError, match=r"other settings \(weights\)"):
+        run_study(new)
     lines: list[str] = []
-    run_study(new, lines.append)
-    moved = few.work / "set-aside/test/dps/own"
-    names = "dps, dps-g, scfegan-refined"
-    assert any(line.startswith(f"weights have changed: outputs of {names} were moved to {moved}") for line in lines)
-    assert "dps: 3 photos predicted, 0 were there" in lines
-    assert "scfegan-refined: 3 photos predicted, 0 were there" in lines
-    assert "scfegan: 0 photos predicted, 3 were there" in lines
-    assert files(next(moved.iterdir()) / "dps-g/l1") == old, "nothing that was made is lost"
-    fresh = replace(new, out=tmp_path / "fresh", work=tmp_path / "fresh-work")
-    run_study(fresh)
-    assert files(new.out) == files(fresh.out) != before
-    lines.clear()
-    run_study(new, lines.append)
-    assert all(line.endswith("was there") for line in lines)
     run_study(few, lines.append)
-    assert "outputs of scfegan-refined with these weights were moved back" in lines
-    assert "dps: 0 photos predicted, 3 were there" in lines
+    assert all(line.endswith("was there") for line in lines)
     assert files(few.out) == before
-
-
-def test_weights_that_cannot_be_loaded_move_nothing(config: StudyConfig, tmp_path: Path) -> None:
-    few = replace(
-        config, out=tmp_path / "out", work=tmp_path / "work",
-        methods=("dps", "deepfillv2-guided"),
-    )  # fmt: skip
-    run_study(few)
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "deepfillv2-guided.safetensors").write_bytes(b"none")
-    lines: list[str] = []
-    run_study(replace(few, weights={**few.weights, "deepfillv2-guided": str(broken)}), lines.append)
-    assert any(line.startswith("missing: deepfillv2-guided") for line in lines)
-    assert not (few.work / "set-aside").exists()
 
 
 def test_weights_that_are_replaced_while_a_cell_runs_leave_no_stamp(config: StudyConfig, tmp_path: Path) -> None:
@@ -103,10 +70,8 @@ def test_weights_that_are_replaced_while_a_cell_runs_leave_no_stamp(config: Stud
             samples.write_dps(tmp_path / "dps", SIZE, 1)
 
     run_study(few, replace_weights)
-    lines: list[str] = []
-    run_study(few, lines.append)
-    assert "test: dps/own" in lines, "the scores are not those of the weights of now"
-    assert "dps: 3 photos predicted, 0 were there" in lines
+    with pytest.raises(UsageError, match=r"other settings \(weights\)"):
+        run_study(few)  # the scores are not those of the weights of now
 
 
 def test_two_studies_do_not_share_a_work_folder(config: StudyConfig, tmp_path: Path) -> None:
