@@ -55,7 +55,7 @@ ORDER = {
         "prediction",
         "training.engine",
         "training.editing training.baselines",
-        "training.catalogue training.export training.assessment",
+        "training.catalogue training.export",
         "recipes app doctor",
         "cli",
     ),

@@ -325,13 +325,6 @@ class ShardFiles:
             raise BrokenImageError(f"the dataset has no {path}")
         return FilePart(self.folder / self.shards[number].path, *found, path)
 
-    def ids_by_shard(self) -> dict[int, list[str]]:
-        """IDs of every shard, by its place in `shards`, in the order of the manifest."""
-        found: dict[int, list[str]] = {number: [] for number in range(len(self.shards))}
-        for name, number in self._shard_of.items():
-            found[number].append(name)
-        return found
-
     def _list(self, number: int) -> dict[str, tuple[int, int]]:
         members = list_members(self.folder / self.shards[number].path)
         return {part.name: (part.offset, part.size) for part in members}

@@ -27,7 +27,7 @@ from dpsdata.weights.importing import (
     import_path,
     register_importer,
 )
-from dpsdata.weights.registry import WeightFile, find_weights, list_weights, register, registered_names
+from dpsdata.weights.registry import WeightFile, find_weights, list_weights, register
 from dpsdata.weights.store import make_folder, read_card, set_aside, sha256_file, tensors_path
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "list_weights",
     "register",
     "register_importer",
-    "registered_names",
     "verify_weights",
     "weights_path",
 ]

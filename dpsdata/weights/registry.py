@@ -71,11 +71,6 @@ def list_weights() -> list[WeightFile]:
     return list(_FILES.values())
 
 
-def registered_names() -> list[str]:
-    """Return the names of all registered files."""
-    return list(_FILES)
-
-
 def find_weights(name: str) -> WeightFile:
     """Return the file of this name; raise UsageError naming those that exist."""
     try:

@@ -46,22 +46,6 @@ def frechet_distance(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float
     return max(0.0, float(gap @ gap) + spread - 2 * _trace_of_root(a, b))
 
 
-def trace_term(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
-    """Trace of the square root of the product of both covariances (ddof = 1, in float64).
-
-    Args:
-        first: (N, D), N of at least 2.
-        second: (M, D), M of at least 2.
-
-    Raises:
-        UsageError: as `frechet_distance`.
-    """
-    a, b = _copy_pair(first, second)
-    a -= a.mean(axis=0)
-    b -= b.mean(axis=0)
-    return _trace_of_root(a, b)
-
-
 def _copy_pair(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[_Matrix, _Matrix]:
     a, b = _copy(first, "first set"), _copy(second, "second set")
     if a.shape[1] != b.shape[1]:

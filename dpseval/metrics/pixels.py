@@ -64,17 +64,3 @@ class PixelTruth:
             values = (psnr_of(mse), ssim_over(similarity, region), l1(result, self.truth, region), mse)
             rows[name] = dict(zip(PIXEL_METRICS, values, strict=True))
         return PixelMetrics(l1(output_raw, self.truth, self.mask == 0), rows)
-
-
-def measure_pixels(output_raw: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.uint8]) -> PixelMetrics:
-    """Pixel scores of one output; for many outputs of one truth see `PixelTruth`.
-
-    Args:
-        output_raw: uint8 RGB (H, W, 3) as the method wrote it, not yet composited.
-        truth: uint8 RGB (H, W, 3) of at least 11 px a side.
-        mask: uint8 (H, W) in {0, 1}, hole = 1.
-
-    Raises:
-        UsageError: wrong types or sizes.
-    """
-    return PixelTruth(truth, mask).measure(output_raw)

@@ -74,12 +74,6 @@ def _check_finite(table: pd.DataFrame, names: list[str]) -> None:
             raise UsageError(f"per_image: {name} of image {row['id']!r} of {row['method']!r} is infinite")
 
 
-def list_sets(table: pd.DataFrame) -> list[tuple[str, float | None]]:
-    """The (method, level) pairs of a prepared table, in its order."""
-    pairs = table[["method", "level"]].drop_duplicates()
-    return [(str(method), _as_level(level)) for method, level in pairs.itertuples(index=False)]
-
-
 def values_by_set(table: pd.DataFrame, metric: str, region: str) -> dict[tuple[str, float | None], NDArray[np.float64]]:
     """One metric in one region, aligned by image.
 

@@ -12,7 +12,7 @@ import pandas as pd
 from dpsdata.contracts import UsageError
 from dpseval.metrics.names import METRICS
 from dpseval.statistics.image_table import prepare_image_table, values_by_set
-from dpseval.statistics.intervals import SIGNIFICANCE, PairedDifference, bootstrap_interval, holm, paired_difference
+from dpseval.statistics.intervals import SIGNIFICANCE, PairedDifference, holm, paired_difference
 
 Direction = Literal["falls", "rises", "flat", "mixed"]
 
@@ -28,8 +28,6 @@ class LevelTrend:
         levels: rising.
         n: images with a value, per level.
         means: per level; PSNR is capped at 100 dB.
-        ci_low: low ends of their intervals, not cut to the metric's range.
-        ci_high: high ends.
         steps: each level after the first minus the one before, on the same images.
         step_p_holm: p-values of the steps, after Holm's correction over the steps.
         span: last level minus first, on the same images.
@@ -44,23 +42,11 @@ class LevelTrend:
     levels: tuple[float, ...]
     n: tuple[int, ...]
     means: tuple[float, ...]
-    ci_low: tuple[float, ...]
-    ci_high: tuple[float, ...]
     steps: tuple[PairedDifference, ...]
     step_p_holm: tuple[float, ...]
     span: PairedDifference
     direction: Direction
     significant: bool
-
-    @property
-    def monotone(self) -> bool:
-        """Whether the mean falls at every step, or rises at every step."""
-        return self.direction in ("falls", "rises")
-
-    def as_table(self) -> pd.DataFrame:
-        """One row per level: level, n, value, ci_low, ci_high."""
-        columns = {"level": self.levels, "n": self.n, "value": self.means}
-        return pd.DataFrame({**columns, "ci_low": self.ci_low, "ci_high": self.ci_high})
 
 
 def level_trend(per_image: pd.DataFrame, method: str, metric: str, region: str, seed: int) -> LevelTrend:
@@ -87,7 +73,6 @@ def level_trend(per_image: pd.DataFrame, method: str, metric: str, region: str, 
         )
     levels = tuple(sorted(values))
     present = [values[level][~np.isnan(values[level])] for level in levels]
-    intervals = [bootstrap_interval(column, seed, "scores") for column in present]
     higher = known.higher_is_better is not False
     steps = tuple(
         paired_difference(values[after], values[before], seed, "levels", higher)
@@ -102,8 +87,6 @@ def level_trend(per_image: pd.DataFrame, method: str, metric: str, region: str, 
         levels=levels,
         n=tuple(len(column) for column in present),
         means=tuple(float(column.mean()) for column in present),
-        ci_low=tuple(low for low, _ in intervals),
-        ci_high=tuple(high for _, high in intervals),
         steps=steps,
         step_p_holm=corrected,
         span=paired_difference(values[levels[-1]], values[levels[0]], seed, "levels", higher),

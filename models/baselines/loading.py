@@ -16,7 +16,6 @@ from dpsdata.runtime.files import write_text_atomic
 from dpsdata.weights.store import write_safetensors
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
 from models.baselines.scfegan import ScFegan, ScFeganConfig
-from models.baselines.sn_patch_critic import PatchCritic, PatchCriticConfig
 from models.baselines.tensorflow.names import count_weights, from_tensorflow, tf_tensors
 from models.baselines.weight_sources import OpenWeights, WeightSource, open_weights
 
@@ -25,10 +24,9 @@ _WIDTH_LIMIT = 1024
 # {network: (a name that only it has, in TensorFlow's names and in ours)}; its shape tells the sizes.
 _FIRST_KERNELS = {
     "deepfillv2": ("inpaint_net/conv1/kernel", "coarse.conv1.weight"),
-    "deepfillv2-critic": ("discriminator/sn_patch_gan/conv1/kernel", "conv1.weight"),
     "scfegan": ("generator/gconv1_ds/kernel", "enc1.feat.weight"),
 }
-_N = TypeVar("_N", DeepFillv2, ScFegan, PatchCritic)
+_N = TypeVar("_N", DeepFillv2, ScFegan)
 
 
 def load_deepfillv2(source: WeightSource) -> DeepFillv2:
@@ -71,28 +69,6 @@ def load_scfegan(source: WeightSource) -> ScFegan:
         MissingError: weights are missing, damaged, not finite, or of another network.
     """
     return _load(source, "scfegan", lambda _, filters: ScFegan(ScFeganConfig(filters)))
-
-
-def load_deepfillv2_critic(source: WeightSource) -> PatchCritic:
-    """Load DeepFillv2's critic with its power vectors.
-
-    Args:
-        source: as in `load_deepfillv2`.
-
-    Raises:
-        UsageError: the source is none of these.
-        MissingError: weights are missing, damaged, not finite, or of another network.
-    """
-    return _load(
-        source,
-        "deepfillv2-critic",
-        lambda in_channels, filters: PatchCritic(PatchCriticConfig(filters, sketch=in_channels == 5)),
-    )
-
-
-def held_networks(source: WeightSource) -> list[str]:
-    """Which of `deepfillv2`, `deepfillv2-critic` and `scfegan` a source seems to hold, by its names alone."""
-    return _held(open_weights(source))
 
 
 def write_network(path: Path, net: DeepFillv2 | ScFegan, facts: Mapping[str, Any] | None = None) -> None:

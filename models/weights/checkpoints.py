@@ -110,12 +110,6 @@ def official_names(network: str, config: NetworkConfig) -> dict[str, str]:
     return official_keys.discriminator_keys(ours)
 
 
-def to_official(checkpoint: NetworkCheckpoint) -> dict[str, Tensor]:
-    """The live tensors by their official keys."""
-    names = official_names(checkpoint.network, checkpoint.config)
-    return {names[key]: tensor for key, tensor in checkpoint.tensors.items()}
-
-
 def recognise(
     state: Mapping[str, Any],
     source: str = "state dict",

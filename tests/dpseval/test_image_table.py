@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.statistics.image_table import EXACT_DB, list_sets, prepare_image_table, values_by_set
+from dpseval.statistics.image_table import EXACT_DB, prepare_image_table, values_by_set
 
 
 def _rows() -> pd.DataFrame:
@@ -30,7 +30,6 @@ def test_rows_are_sorted_and_exact_images_capped() -> None:
     assert list(table["exact"]) == [False, False, True, False, False]
     assert list(table["error"]) == pytest.approx([10**-10.1, 0.01, 0.0, 0.1, 0.001])
     assert list(table["bin"]) == ["0-0.01", "0-0.01", "0.1-0.2", "0-0.01", "0.1-0.2"]
-    assert list_sets(table) == [("m", 0.0), ("m", 0.5), ("n", None)]
 
 
 def test_values_are_aligned_by_image() -> None:
@@ -63,8 +62,5 @@ def test_missing_columns_are_named() -> None:
 
 
 def test_empty_text_is_no_level() -> None:
-    assert list_sets(prepare_image_table(_rows().assign(level=["0.5", "0.50", "0", "", ""]))) == [
-        ("m", 0.0),
-        ("m", 0.5),
-        ("n", None),
-    ]
+    table = prepare_image_table(_rows().assign(level=["0.5", "0.50", "0", "", ""]))
+    assert list(values_by_set(table, "psnr", "hole")) == [("m", 0.0), ("m", 0.5), ("n", None)]

@@ -16,7 +16,7 @@ from dpsdata.contracts import MissingError
 from dpsdata.dataset import BuildConfig, build_dataset
 from dpsdata.images.codec import write_photo
 from dpsdata.runtime.command_line import run_app
-from dpsdata.weights import find_weights, registered_names
+from dpsdata.weights import find_weights, list_weights
 from dpsdata.weights import registry as weights_registry
 from dpsdata.weights.store import card_path, install, tensors_path
 from models.cli import app
@@ -126,7 +126,7 @@ def test_json_of_a_bare_machine(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert names <= {item["name"] for item in body["findings"]}
     assert "OMP_NUM_THREADS" in named(body, "threads")["sentence"]
-    assert set(registered_names()) <= {item["name"] for item in body["weights"]}
+    assert {file.name for file in list_weights()} <= {item["name"] for item in body["weights"]}
     statuses = {item["name"]: item["status"] for item in body["weights"]}
     assert statuses["hed-compact"] == "ok"
     assert statuses["scfegan"] == statuses["inception-fid"] == "missing"

@@ -21,7 +21,6 @@ from dpsdata.weights.store import install
 from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfig, load_deepfillv2, load_scfegan
 from models.baselines.loading import write_network
 from models.baselines.scfegan import demo_noise
-from models.baselines.tensorflow.names import to_tensorflow
 from models.editing.editor import load_editor
 from models.methods.deepfillv2 import DeepFillv2Predictor
 from models.methods.one_photo import fill_photo
@@ -33,6 +32,7 @@ from models.methods.weights import FoundWeights, find_method_weights
 
 TESTS = Path(__file__).resolve().parents[1]
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("method_samples.py"))))
+parity = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("baselines") / "parity_arrays.py")))
 bundles = SimpleNamespace(**runpy.run_path(str(TESTS / "parity" / "write_bundle.py")))
 NAMES = ("dps", "deepfillv2", "deepfillv2-guided", "scfegan", "scfegan-refined", "mean-color", "telea", "navier-stokes")
 FLOORS = NAMES[-3:]
@@ -211,7 +211,8 @@ def test_facts_say_what_was_scored(predictors: dict[str, MethodPredictor]) -> No
 
 def test_official_weights_are_named_with_their_licence_before_use(tmp_path: Path) -> None:
     assert default_weights(find_method("deepfillv2")) == "bundled"
-    arrays = {name: torch.from_numpy(value) for name, value in to_tensorflow(DeepFillv2(DeepFillv2Config(4))).items()}
+    named = parity.to_tensorflow(DeepFillv2(DeepFillv2Config(4)))
+    arrays = {name: torch.from_numpy(value) for name, value in named.items()}
     install("deepfillv2-places2", arrays, {"layout": "tensorflow"})
     assert default_weights(find_method("deepfillv2")) == "official"
     assert default_weights(find_method("scfegan")) == "bundled"
@@ -224,7 +225,7 @@ def test_official_weights_are_named_with_their_licence_before_use(tmp_path: Path
 
 
 def test_published_scfegan_runs_at_512_and_a_bundle_is_told(tmp_path: Path) -> None:
-    bundles.write_bundle(tmp_path / "SC-FEGAN.ckpt", to_tensorflow(ScFegan(ScFeganConfig(1))))
+    bundles.write_bundle(tmp_path / "SC-FEGAN.ckpt", parity.to_tensorflow(ScFegan(ScFeganConfig(1))))
     for source in (tmp_path, tmp_path / "SC-FEGAN.ckpt", tmp_path / "SC-FEGAN.ckpt.index"):
         predictor = load_method("scfegan", LoadOptions(str(source)))
         assert isinstance(predictor, ScFeganPredictor)

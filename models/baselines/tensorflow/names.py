@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from models.baselines.scfegan import ScFegan
 from models.baselines.sn_patch_critic import PatchCritic
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 _LEAVES = {"weight": "kernel", "bias": "bias", "power_vector": "kernel_sn/u"}
 _UP_LEAVES = {"weight": "w", "bias": "biases1", "dead_bias": "biases2"}
@@ -84,14 +84,6 @@ def from_tensorflow(net: nn.Module, variables: Mapping[str, Tensor]) -> dict[str
         variables: all of its variables by TensorFlow's names, in TensorFlow's layout; others are not read.
     """
     return {key: _to_ours(key, variables[entry.name]) for key, entry in tf_tensors(net).items()}
-
-
-def to_tensorflow(net: nn.Module) -> dict[str, NDArray[Any]]:
-    """The weights of a network by TensorFlow's names, in TensorFlow's layout, the dead biases among them."""
-    state = net.state_dict()
-    return {
-        entry.name: _to_theirs(key, state[key]).contiguous().cpu().numpy() for key, entry in tf_tensors(net).items()
-    }
 
 
 def count_weights(net: nn.Module) -> int:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from models.baselines.tensorflow.names import tf_tensors
 
 TESTS = Path(__file__).resolve().parents[2]
 PORTABLE = TESTS / "parity" / "baselines"
@@ -25,6 +27,16 @@ def load_arrays(name: str) -> dict[str, NDArray[np.float32]]:
 
 def weights_of(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     return {name[2:]: value for name, value in arrays.items() if name.startswith("w:")}
+
+
+def to_tensorflow(net: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The weights of a network by TensorFlow's names, in TensorFlow's layout, the dead biases among them."""
+    found = {}
+    for key, entry in tf_tensors(net).items():
+        value = net.state_dict()[key]
+        value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value.reshape(entry.shape)
+        found[entry.name] = value.contiguous().numpy()
+    return found
 
 
 def planes(nhwc: NDArray[np.float32]) -> Tensor:

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from models.baselines.loading import load_deepfillv2_critic
 from models.baselines.sn_patch_critic import PatchCritic, PatchCriticConfig, SpectralConv2d, scfegan_critic_config
+from models.baselines.tensorflow.names import from_tensorflow
 
 parity = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("parity_arrays.py"))))
 
 
 def test_the_critic_and_its_power_vectors_equal_tensorflow() -> None:
     arrays = parity.load_arrays("fixture_snpatchgan_cnum8.npz")
-    critic = load_deepfillv2_critic(parity.weights_of(arrays))
-    assert critic.config == PatchCriticConfig(8)
+    critic = PatchCritic(PatchCriticConfig(8)).eval()
+    weights = {name: torch.from_numpy(value) for name, value in parity.weights_of(arrays).items()}
+    critic.load_state_dict(from_tensorflow(critic, weights))
     x = parity.planes(arrays["x"])
     scores = critic(x[:, [2, 1, 0]], x[:, 3:])
     assert parity.largest_error(scores, torch.from_numpy(arrays["out"])) < 1e-5
