@@ -18,24 +18,25 @@ def register_doctor(app: typer.Typer) -> None:
 
 def doctor_command(
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Look at this too: photos (folder or zip), a built folder, or outputs."),
+        Path | None, typer.Option(metavar="DIR", help="Look at this too: photos (folder or zip), or a built folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check Python, torch, device, threads, disk, weights and data; exit 5 where something stops work.
+    """Check Python, libraries, processor, GPU, Ray, disk, weights and data; exit 5 where something stops work.
 
     Each finding comes with the command that mends it. Nothing is changed or downloaded.
     """
-    from models.doctor.checks import describe, diagnose, to_dict
+    from models.doctor import diagnose, to_dict
 
-    diagnosis = diagnose(data)
+    findings, weights = diagnose(data)
     if as_json:
-        typer.echo(json.dumps(to_dict(diagnosis), indent=2))
+        typer.echo(json.dumps(to_dict(findings, weights), indent=2))
     else:
-        for line in describe(diagnosis):
-            typer.echo(line)
-    problems = diagnosis.problems
+        for finding in findings:
+            typer.echo(f"{finding.state:<8} {finding.name}: {finding.sentence}")
+            if finding.command:
+                typer.echo(f"         -> {finding.command}")
+    problems = [finding for finding in findings if finding.state == "problem"]
     if problems:
         names = ", ".join(problem.name for problem in problems)
         raise MissingError(f"work stops at: {names}; start with `{problems[0].command}`")

@@ -1,1 +1,0 @@
-"""What this installation can do, and what it lacks."""
