@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import MissingError
 from dpsdata.images.color_profile import ColorSpace
-from models.app.engine import Engine, Placement
+from models.app.engine import EXACT, Engine, Pasting, Placement
 from models.methods.one_photo import FRAME_PX, MethodResult, fill_photo
 from models.methods.predictor import LoadOptions, MethodPredictor, load_method
 from models.methods.registry import METHODS, Method, default_weights
@@ -81,7 +81,7 @@ class RivalEngine:
         sketch: NDArray[np.uint8],
         mask: NDArray[np.uint8],
         level: float | None = None,
-        feather_px: float = 0.0,
+        pasting: Pasting = EXACT,
         colors: ColorSpace | None = None,
     ) -> MethodResult:
         """Fill the hole.
@@ -92,7 +92,7 @@ class RivalEngine:
             sketch: uint8 (H, W), black line on white.
             mask: uint8 (H, W), white = hole.
             level: as in `Engine.edit`; it has no meaning here.
-            feather_px: soft transition inside of the hole, px.
+            pasting: how the result is put into the photo.
             colors: of the photo, where it is not sRGB.
 
         Raises:
@@ -102,7 +102,8 @@ class RivalEngine:
         with self._seat.lock:
             predictor = self._seat.take(self)
             frame = placement.frame(photo.shape[0], photo.shape[1], predictor.resolution or FRAME_PX)
-            return fill_photo(predictor, photo, sketch, mask, frame=frame, feather_px=feather_px, colors=colors)[0]
+            how = pasting._asdict()
+            return fill_photo(predictor, photo, sketch, mask, frame=frame, colors=colors, **how)[0]
 
 
 AnyEngine = Engine | RivalEngine

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.app.baselines import AnyEngine
-from models.app.engine import Placement
+from models.app.engine import Pasting, Placement
 from models.app.opened_photo import OpenedPhoto
 from models.app.previews import Region
 
@@ -25,8 +25,8 @@ class DrawnEdit:
         placement: where the face square lies.
         hole: uint8 (H, W), 1 = hole.
         lines: uint8 (H, W), 1 = line.
-        feather_px: soft transition inside of the hole, px, as an opened edit may have it.
-        key: the same for the same method, drawing and square.
+        pasting: how results are put into the photo.
+        key: the same for the same method, drawing, square and pasting.
         notes: sentences for the person.
     """
 
@@ -35,7 +35,7 @@ class DrawnEdit:
     placement: Placement
     hole: Marks
     lines: Marks
-    feather_px: float
+    pasting: Pasting
     key: str
     notes: tuple[str, ...]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from dpsdata.images.color_profile import ColorSpace
 from models.editing.editor import EditResult, load_editor
 from models.editing.photo_frame import Box, PhotoFrame, box_frame, eyes_frame, whole_frame
+from models.editing.request import Blend
 from models.editing.run import hash_weights
 from models.methods.registry import METHODS
 
@@ -34,6 +36,23 @@ class Placement:
         if self.eyes is not None:
             return eyes_frame(height, width, size, self.eyes)
         return whole_frame(height, width, size)
+
+
+class Pasting(NamedTuple):
+    """How results are put into the photo; see `Editor.predict_levels`.
+
+    Attributes:
+        feather_px: width of the soft transition inside of the hole, px.
+        blend: `none`, `feather` or `poisson`.
+        grain: the hole gets the fine noise of the photo around it.
+    """
+
+    feather_px: float = 0.0
+    blend: Blend = "none"
+    grain: bool = False
+
+
+EXACT, BLENDED = Pasting(), Pasting(blend="poisson", grain=True)
 
 
 class Engine:
@@ -74,7 +93,7 @@ class Engine:
         sketch: NDArray[np.uint8],
         mask: NDArray[np.uint8],
         level: float,
-        feather_px: float = 0.0,
+        pasting: Pasting = EXACT,
         colors: ColorSpace | None = None,
     ) -> EditResult:
         """One level alone, as `dps edit --levels LEVEL` does it.
@@ -85,7 +104,7 @@ class Engine:
             sketch: uint8 (H, W), black line on white.
             mask: uint8 (H, W), white = hole.
             level: in [0, 1].
-            feather_px: soft transition inside of the hole, px.
+            pasting: how the result is put into the photo.
             colors: of the photo, where it is not sRGB.
         """
         with self._lock:
@@ -94,4 +113,4 @@ class Engine:
                 self._set = None
                 self._editor.set_photo(photo, "none", placement.box, placement.eyes, colors=colors)
                 self._set, self._kept = wanted, photo
-            return self._editor.predict_levels(sketch, mask, [level], feather_px)[0]
+            return self._editor.predict_levels(sketch, mask, [level], *pasting)[0]

@@ -277,6 +277,7 @@ def _take(studio: Studio, session: EditSession, asked: dict[str, Any]) -> tuple[
     """The drawing and the level that a request holds; its method is chosen."""
     try:
         drawing, level, method = str(asked["drawing"]), float(asked["level"]), str(asked["method"])
+        session.exact = bool(asked["exact"])
     except (KeyError, TypeError, ValueError):
         raise UsageError("The request could not be read. Reload the page.") from None
     session.choose(studio.engine(method))

@@ -17,7 +17,7 @@ from dpsdata.images.codec import encode_jpeg, encode_png
 from models.app.baselines import AnyEngine
 from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
 from models.app.edit_folder import open_edit, pack_edit
-from models.app.engine import Engine, Placement
+from models.app.engine import BLENDED, EXACT, Engine, Pasting, Placement
 from models.app.layer_files import read_layer
 from models.app.method_words import refuse_folder
 from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, pick_face, place_face
@@ -47,7 +47,8 @@ class EditSession:
         photo: what is open.
         shown: the drawing whose levels are on the page.
         level: the one that the slider stands on.
-        feather_px: soft transition inside of the hole, px; that of an opened edit, else 0.
+        exact: paste results as they are, with a seam.
+        blended: what is done otherwise; that of an opened edit where it blends.
         notes: sentences about what was opened last.
     """
 
@@ -57,7 +58,7 @@ class EditSession:
         self.photo: OpenedPhoto | None = None
         self.shown: DrawnEdit | None = None
         self.level = 0.5
-        self.feather_px = 0.0
+        self.exact, self.blended = False, BLENDED
         self.notes: tuple[str, ...] = ()
         self._files: dict[str, dict[str, Marks]] = {"mask": {}, "sketch": {}}
         self._cache: OrderedDict[tuple[str, float | None], LevelPatch] = OrderedDict()
@@ -107,7 +108,10 @@ class EditSession:
         elif stored.weights_sha256 != self.editor.hashes:
             notes = ("This edit was made with other weights, so its results will differ.",)
         self._take(OpenedPhoto(file, edit.file, "photo", placement, notes))
-        self.level, self.feather_px = request.levels[-1], request.feather_px
+        self.level = request.levels[-1]
+        pasting = Pasting(request.feather_px, request.blend, request.grain)
+        self.exact = pasting == EXACT
+        self.blended = BLENDED if self.exact else pasting
         layers = {"mask": (edit.mask > 127).astype(np.uint8), "sketch": find_lines(edit.sketch)[0]}
         return self._describe({role: self._keep(role, marks) for role, marks in layers.items()})
 
@@ -161,11 +165,12 @@ class EditSession:
             notes.append("There is no line, so the hole is filled without one.")
         elif outside:
             notes.append(f"{_percent(outside, ink)} of the line lies outside of the hole (grey) and is ignored.")
-        digest = hashlib.sha256(repr((engine.method.name, engine.weights, placement, self.feather_px)).encode())
+        pasting = EXACT if self.exact else self.blended
+        digest = hashlib.sha256(repr((engine.method.name, engine.weights, placement, pasting)).encode())
         for layer in (hole, lines):
             digest.update(np.packbits(layer).tobytes())
         key = digest.hexdigest()
-        return DrawnEdit(engine, photo, placement, hole, lines, self.feather_px, key, tuple(notes))
+        return DrawnEdit(engine, photo, placement, hole, lines, pasting, key, tuple(notes))
 
     def pick_face(self, x: float, y: float) -> list[float]:
         """Move the face square to the face at a point.
@@ -226,7 +231,7 @@ class EditSession:
         if found is None:
             photo = drawn.photo
             result = drawn.engine.edit(
-                photo.pixels, drawn.placement, drawn.sketch, drawn.mask, level, drawn.feather_px, photo.source.colors
+                photo.pixels, drawn.placement, drawn.sketch, drawn.mask, level, drawn.pasting, photo.source.colors
             )
             where = hole_region(drawn.hole)
             refined = result.refined_sketch[where].copy() if isinstance(result, EditResult) else None
@@ -278,9 +283,8 @@ class EditSession:
             raise UsageError(refuse_folder(drawn.engine.method))
         place = drawn.placement
         align = "none" if place == Placement() else "auto"
-        request = EditRequest(
-            "edit", (patch.level,), drawn.engine.weights, align, place.box, place.eyes, drawn.feather_px
-        )
+        how = drawn.pasting._asdict()
+        request = EditRequest("edit", (patch.level,), drawn.engine.weights, align, place.box, place.eyes, **how)
         inputs = {
             "photo": drawn.photo.file,
             "mask": InputFile("inputs/mask.png", encode_png(drawn.mask)),
@@ -300,7 +304,7 @@ class EditSession:
 
     def _take(self, photo: OpenedPhoto) -> None:
         self.photo, self.shown, self.notes = photo, None, photo.notes
-        self.level, self.feather_px = 0.5, 0.0
+        self.level, self.exact, self.blended = 0.5, False, BLENDED
         self._files = {"mask": {}, "sketch": {}}
         self._cache = OrderedDict()
 
@@ -334,6 +338,7 @@ class EditSession:
             "isWhole": frame.is_whole,
             "stem": self.photo.stem,
             "level": self.level,
+            "exact": self.exact,
             "layers": layers or {},
             "token": secrets.token_hex(8),
         }

@@ -9,7 +9,15 @@ import typer
 
 from dpsdata.contracts import UsageError
 from dpsdata.runtime.arguments import parse_levels, parse_numbers
-from models.editing.request import EditRequest, InputFile, StoredRun, read_input, read_stored_run
+from models.editing.request import (
+    FEATHER_PX,
+    EditRequest,
+    InputFile,
+    StoredRun,
+    check_blend,
+    read_input,
+    read_stored_run,
+)
 from models.weights.typed import choose_weights
 
 _LEVELS = "0,0.25,0.5,0.75,1"
@@ -53,7 +61,16 @@ def edit_command(
         str | None, typer.Option(metavar="X,Y,W,H", help="The square to edit in px, from hair to shoulders.")
     ] = None,
     eyes: Annotated[str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="Centres of the eyes in px.")] = None,
-    feather: Annotated[float, typer.Option(metavar="PX", help="Soft transition inside of the mask, px.")] = 0.0,
+    blend: Annotated[
+        str | None,
+        typer.Option(
+            help="none, feather, or poisson, which carries the photo's colours into the hole. [default: none]"
+        ),
+    ] = None,
+    feather: Annotated[
+        float | None, typer.Option(metavar="PX", help="Width of --blend feather inside of the mask, px. [default: 8]")
+    ] = None,
+    grain: Annotated[bool, typer.Option(help="Give the hole the fine noise of the photo around it.")] = False,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Edit what is black, not what is white.")] = False,
     device: _Device = "cpu",
     precision: _Precision = "fp32",
@@ -70,6 +87,9 @@ def edit_command(
         return
     if photo is None:
         raise UsageError("a PHOTO is missing; run `dps edit PHOTO --mask MASK --sketch SKETCH -o OUT`")
+    if blend == "none" and feather:
+        raise UsageError("--feather is the width of --blend feather; leave it out for --blend none")
+    feather_px = feather if feather is not None else FEATHER_PX if blend == "feather" else 0.0
     request = EditRequest(
         "edit",
         parse_levels(levels),
@@ -77,10 +97,12 @@ def edit_command(
         align,
         None if box is None else parse_numbers(box, "--box", 4),
         None if eyes is None else parse_numbers(eyes, "--eyes", 4),
-        feather,
+        feather_px,
         invert_mask,
         device,
         precision,
+        check_blend(blend or ("feather" if feather_px else "none"), feather_px),
+        grain,
     )
     paths = {"photo": photo, "mask": mask, "sketch": sketch}
     inputs = {role: read_input(role, path) for role, path in paths.items() if path is not None}

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsdata.images.color_profile import ColorSpace
+from models.editing.blending import add_grain, carry_rim
 from models.editing.photo_frame import PhotoFrame
+from models.editing.request import Blend
 
 
 class PasteTarget(NamedTuple):
@@ -39,6 +41,8 @@ def paste(
     target: PasteTarget,
     frame: PhotoFrame,
     colors: ColorSpace | None = None,
+    blend: Blend = "none",
+    grain: bool = False,
 ) -> NDArray[np.uint8]:
     """Paste a result over a photo or a sketch.
 
@@ -48,6 +52,9 @@ def paste(
         target: where to.
         frame: the model's square in the photo.
         colors: of `ground`, other than sRGB, in which networks paint.
+        blend: `poisson` carries the colours of the rim into the hole, and wants three channels; `none` and `feather`
+            paste by the weights as they are.
+        grain: add the fine noise of the photo around the hole to the result; wants three channels too.
 
     Returns:
         A new array like `ground`; where the weight is 0 it is the same.
@@ -60,8 +67,13 @@ def paste(
     painted = (painted + 1) * np.float32(127.5)
     if colors is not None:
         painted = colors.from_srgb(np.clip(np.round(painted), 0, 255).astype(np.uint8)).astype(np.float32)
-    blend = painted * weights + part * (1 - weights)
-    part[...] = np.where(weights > 0, np.clip(np.round(blend), 0, 255).astype(np.uint8), part)
+    inside = target.weights > 0
+    if blend == "poisson":
+        painted = carry_rim(painted, part.astype(np.float32), inside)
+    mixed = painted * weights + part * (1 - weights)
+    if grain:
+        mixed = add_grain(mixed, ground, inside, target.rows.start, target.columns.start)
+    part[...] = np.where(weights > 0, np.clip(np.round(mixed), 0, 255).astype(np.uint8), part)
     return result
 
 

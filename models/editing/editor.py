@@ -20,6 +20,7 @@ from dpsdata.sketch.thin import thin_lines
 from models.editing.compositing import find_target, hole_notes, ink_notes, paste, whole_target
 from models.editing.loading import load_editing_net
 from models.editing.photo_frame import Box, NoFaceError, PhotoFrame, box_frame, eyes_frame, find_frame, whole_frame
+from models.editing.request import Blend, check_blend
 from models.editing.user_inputs import check_same_size, find_hole, find_lines
 from models.networks.config import Task
 from models.networks.editing_net import EditingNet, EditTensors
@@ -237,6 +238,8 @@ class Editor:
         mask: NDArray[np.uint8] | None,
         levels: Sequence[float],
         feather_px: float = 0.0,
+        blend: Blend = "none",
+        grain: bool = False,
     ) -> list[EditResult]:
         """Edit the photo that was set, at all levels in one batch.
 
@@ -246,6 +249,8 @@ class Editor:
             mask: uint8 (H, W), white (over 127) = hole; None for synthesis.
             levels: refinement levels in [0, 1].
             feather_px: width of the soft transition inside of the hole, px; nothing outside ever changes.
+            blend: `poisson` carries the colours along the rim of the hole into it, without a feather.
+            grain: give the hole the fine noise of the photo around it.
 
         Returns:
             One result for each level, in their order.
@@ -258,6 +263,7 @@ class Editor:
             raise UsageError("levels: expected at least one number in [0, 1], got none")
         if not 0 <= feather_px <= _MOST_FEATHER_PX:
             raise UsageError(f"feather_px: expected 0 to {_MOST_FEATHER_PX} px, got {feather_px!r}")
+        check_blend(blend, feather_px)
         lines, notes = find_lines(sketch)
         self._notes = notes
         if self.task == "synthesis":
@@ -285,9 +291,9 @@ class Editor:
         return [
             EditResult(
                 level,
-                paste(self._photo, out.inpainter_photo[index], target, self.frame, self._colors),
+                paste(self._photo, out.inpainter_photo[index], target, self.frame, self._colors, blend, grain),
                 paste(np.full(hole.shape, 255, np.uint8), 1 - 2 * out.refined_sketch[index], target, self.frame),
-                paste(self._photo, out.refiner_photo[index], target, self.frame, self._colors),
+                paste(self._photo, out.refiner_photo[index], target, self.frame, self._colors, blend, grain),
             )
             for index, level in enumerate(wanted)
         ]
@@ -300,6 +306,8 @@ class Editor:
         levels: Sequence[float],
         align: Literal["auto", "none"] = "auto",
         feather_px: float = 0.0,
+        blend: Blend = "none",
+        grain: bool = False,
     ) -> list[EditResult]:
         """`set_photo` and `predict_levels` in one call; where no face is found, the whole photo is the frame.
 
@@ -310,6 +318,8 @@ class Editor:
             levels: as in `predict_levels`.
             align: as in `set_photo`.
             feather_px: as in `predict_levels`.
+            blend: as in `predict_levels`.
+            grain: as in `predict_levels`.
 
         Returns:
             One result for each level.
@@ -330,7 +340,7 @@ class Editor:
                 )
         elif photo is not None:
             raise UsageError("synthesis takes a sketch alone: photo must be None")
-        return self.predict_levels(sketch, mask, levels, feather_px)
+        return self.predict_levels(sketch, mask, levels, feather_px, blend, grain)
 
     def _choose_frame(
         self, photo: Photo, align: str, box: Box | None, eyes: Box | None, hole: NDArray[np.uint8] | None

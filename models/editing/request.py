@@ -10,16 +10,34 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from dpsdata.contracts import RUN_FILE, MissingError, UsageError, check_levels
 
+Blend = Literal["none", "feather", "poisson"]
+
 INPUTS_FOLDER = "inputs"
+FEATHER_PX = 8.0
 SCHEMA_VERSION = 1
 _MOST_BYTES = 2**20
 _MOST_LEVELS = 100
 _TASKS = {"edit": "edit", "synthesize": "synthesis"}
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+def check_blend(blend: str, feather_px: float) -> Blend:
+    """Return the way of blending.
+
+    Raises:
+        UsageError: it is none, or does not fit the width of the feather, px.
+    """
+    if blend not in get_args(Blend):
+        raise UsageError(f"blend: expected {', '.join(get_args(Blend)[:-1])} or poisson, got {blend!r}")
+    if blend == "poisson" and feather_px:
+        raise UsageError("--feather is the width of --blend feather; leave it out for --blend poisson")
+    if blend == "feather" and not feather_px:
+        raise UsageError("--blend feather needs a width: pass --feather PX, over 0")
+    return blend  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,8 @@ class EditRequest:
         invert_mask: the mask's black is the hole.
         device: where the networks run.
         precision: `fp32` or `bf16`.
+        blend: `none`, `feather` or `poisson`.
+        grain: the hole gets the fine noise of the photo around it.
     """
 
     command: str
@@ -49,6 +69,8 @@ class EditRequest:
     invert_mask: bool = False
     device: str = "cpu"
     precision: str = "fp32"
+    blend: Blend = "none"
+    grain: bool = False
 
     def __post_init__(self) -> None:
         if self.command not in _TASKS:
@@ -63,6 +85,7 @@ class EditRequest:
             raise UsageError("--box and --eyes exclude each other: give one of them")
         if not 0 <= self.feather_px <= 1000:
             raise UsageError(f"feather: expected 0 to 1000 px, got {self.feather_px!r}")
+        check_blend(self.blend, self.feather_px)
 
     @property
     def task(self) -> str:
@@ -159,8 +182,11 @@ def _request(path: Path, config: Mapping[str, Any]) -> EditRequest:
         "eyes": (tuple, type(None)),
         "feather_px": (int, float),
         "invert_mask": (bool,),
+        "blend": (str,),
+        "grain": (bool,),
     }
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+    values = {"blend": "none", "grain": False, **values}  # runs of 0.1.0 pasted as it is
     if set(values) != {item.name for item in fields(EditRequest)}:
         _fail(path, "its config has other options than this version")
     for key, value in values.items():

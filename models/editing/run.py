@@ -98,7 +98,9 @@ def make_run(
     notes: tuple[str, ...]
     if edit is not None:
         _set_photo(editor, edit, request, is_panels="mask" not in inputs)
-        results = editor.predict_levels(edit.sketch, edit.mask, request.levels, request.feather_px)
+        results = editor.predict_levels(
+            edit.sketch, edit.mask, request.levels, request.feather_px, request.blend, request.grain
+        )
         notes = (*edit.notes, *_frame_notes(editor, request))
         first = _marked_photo(edit)
         file = edit.file

@@ -17,6 +17,7 @@ from dpsdata.images.color_profile import ColorSpace
 from dpsdata.sketch.thin import thin_lines
 from models.editing.compositing import find_target, paste
 from models.editing.photo_frame import NoFaceError, PhotoFrame, find_frame, whole_frame
+from models.editing.request import Blend, check_blend
 from models.editing.user_inputs import check_same_size, find_hole, find_lines
 from models.methods.predictor import MethodPredictor
 
@@ -46,6 +47,8 @@ def fill_photo(
     sample_id: str = "",
     frame: PhotoFrame | None = None,
     feather_px: float = 0.0,
+    blend: Blend = "none",
+    grain: bool = False,
     colors: ColorSpace | None = None,
 ) -> list[MethodResult]:
     """Fill the hole of one photo.
@@ -63,6 +66,8 @@ def fill_photo(
         sample_id: what noise is keyed by.
         frame: the square of this photo that the method sees, of any size; instead of `align`.
         feather_px: width of the soft transition inside of the hole, px.
+        blend: as in `Editor.predict_levels`.
+        grain: as in `Editor.predict_levels`.
         colors: the photo's colour space where it is not sRGB; results are in it too.
 
     Returns:
@@ -80,6 +85,7 @@ def fill_photo(
         raise UsageError(f"photo: expected uint8 (H, W, 3), got {getattr(photo, 'shape', type(photo).__name__)}")
     if align not in ("auto", "none"):
         raise UsageError(f"align: expected auto or none, got {align!r}")
+    check_blend(blend, feather_px)
     lines, hole = find_lines(sketch)[0], find_hole(mask)
     check_same_size(photo, sketch, mask)
     if frame is None:
@@ -102,7 +108,7 @@ def fill_photo(
     results = []
     for level in wanted:
         out = predictor.predict(on_device[0], on_device[1], on_device[2], [sample_id], level)
-        results.append(MethodResult(level, paste(photo, out.photo[0], target, frame, colors)))
+        results.append(MethodResult(level, paste(photo, out.photo[0], target, frame, colors, blend, grain)))
     return results
 
 

@@ -11,6 +11,7 @@
  * @property {Square} box proposed face square
  * @property {string} stem
  * @property {number} level
+ * @property {boolean} exact
  * @property {string[]} notes
  * @property {Partial<Record<Role, LayerFile>>} layers
  * @property {string} [file] content of the photo, base64, where the engine brought it
@@ -27,8 +28,8 @@
  * @property {(role: Role, file: Blob, name: string) => Promise<LayerFile>} addLayer
  * @property {(drawing: string) => Promise<LayerFile>} ownLines
  * @property {(x: number, y: number) => Promise<{box: Square}>} pickFace
- * @property {(drawing: string, level: number, method: string) => Promise<Patch>} run
- * @property {(kind: string, drawing: string, level: number, method: string) => Promise<{name: string, data: Blob}>} save
+ * @property {(drawing: string, level: number, method: string, exact: boolean) => Promise<Patch>} run
+ * @property {(kind: string, drawing: string, level: number, method: string, exact: boolean) => Promise<{name: string, data: Blob}>} save
  */
 
 /** The engine no longer has the photo: it is to be opened again. */
@@ -72,9 +73,9 @@ export class ServerEngine {
   addLayer(role, file, name) { return this.read(`layer?role=${role}&name=${encodeURIComponent(name)}`, file); }
   ownLines(drawing) { return this.read("lines", drawing); }
   pickFace(x, y) { return this.read("face", JSON.stringify({ x, y })); }
-  run(drawing, level, method) { return this.read("run", JSON.stringify({ drawing, level, method })); }
-  async save(kind, drawing, level, method) {
-    const response = await this.ask("save", JSON.stringify({ kind, drawing, level, method }));
+  run(drawing, level, method, exact) { return this.read("run", JSON.stringify({ drawing, level, method, exact })); }
+  async save(kind, drawing, level, method, exact) {
+    const response = await this.ask("save", JSON.stringify({ kind, drawing, level, method, exact }));
     return { name: response.headers.get("X-Dps-Name") || kind, data: await response.blob() };
   }
 }

@@ -42,7 +42,7 @@ class Page {
     this.method = "";
     /** @type {{blob: Blob, name: string, stem: string}|null} */ this.source = null;
     /** @type {Map<string, Result>} */ this.results = new Map();
-    /** @type {{entries: any[], box: any, level: number, result: Result}[]} */ this.history = [];
+    /** @type {{entries: any[], box: any, level: number, exact: boolean, result: Result}[]} */ this.history = [];
     this.turn = 0;
     this.errorUntil = 0;
     this.isDirty = false;
@@ -149,6 +149,7 @@ class Page {
     this.results.clear();
     this.surface.open(await loadImage(opened.photo), opened.width, opened.height, opened.box);
     this.setLevel(opened.level);
+    part("exact").checked = opened.exact;
     for (const role of /** @type {const} */ (["mask", "sketch"])) {
       const layer = opened.layers[role];
       if (layer) await this.surface.drawing.add({ role, steps: [{ kind: "file", id: layer.id, url: layer.url }] });
@@ -190,8 +191,11 @@ class Page {
   }
 
   key(level = this.level, method = this.method) {
-    return `${method}|${this.hasLevel(method) ? level : ""}|${this.surface.drawing.text()}`;
+    return `${method}|${this.hasLevel(method) ? level : ""}|${this.exact}|${this.surface.drawing.text()}`;
   }
+
+  /** Paste as painted, seam and all. @returns {boolean} */
+  get exact() { return part("exact").checked; }
 
   /** @param {string} method */
   hasLevel(method) { return this.methods.find(({ name }) => name === method)?.hasLevel ?? true; }
@@ -218,7 +222,7 @@ class Page {
     if (!part("keep").checked || !this.source) return;
     this.keeping = setTimeout(() => {
       const { drawing } = this.surface;
-      keepDraft({ ...this.source, entries: drawing.entries, box: drawing.box, level: this.level, method: this.method })
+      keepDraft({ ...this.source, entries: drawing.entries, box: drawing.box, level: this.level, method: this.method, exact: this.exact })
         .then(() => { this.isDirty = false; document.body.dataset.kept = String(drawing.entries.length); })
         .catch(() => this.say(["The draft could not be kept in this browser. Save the edit."], true));
     }, 150);
@@ -234,6 +238,7 @@ class Page {
     this.surface.drawing.box = draft.box;
     if (this.methods.some(({ name }) => name === draft.method)) this.method = part("method").value = draft.method;
     this.setLevel(draft.level);
+    part("exact").checked = draft.exact === true;
     await this.try(() => this.reopen());
     this.changed();
   }
@@ -268,7 +273,7 @@ class Page {
     const text = this.surface.drawing.text();
     while (this.running) await this.running;
     if (turn !== this.turn) return undefined;
-    const asked = this.try(() => this.engine.run(this.surface.drawing.text(), level, method));
+    const asked = this.try(() => this.engine.run(this.surface.drawing.text(), level, method, this.exact));
     this.running = asked.then(() => { this.running = null; });
     const patch = await asked;
     if (!patch || text !== this.surface.drawing.text()) return undefined;
@@ -340,7 +345,7 @@ class Page {
   remember(result) {
     const { entries, box } = this.surface.drawing;
     this.history = this.history.filter((one) => one.result.key !== result.key);
-    this.history.push({ entries: entries.slice(), box, level: this.level, result });
+    this.history.push({ entries: entries.slice(), box, level: this.level, exact: this.exact, result });
     if (this.history.length > MAX_HISTORY) this.history.shift();
     this.showHistory();
   }
@@ -355,6 +360,7 @@ class Page {
         await this.surface.drawing.restore(one.entries);
         this.surface.drawing.box = one.box;
         this.setLevel(one.level);
+        part("exact").checked = one.exact;
         this.method = part("method").value = one.result.method;
         this.changed();
       };
@@ -376,7 +382,7 @@ class Page {
       return undefined;
     }
     while (this.running) await this.running;
-    return this.try(() => this.engine.save(kind, this.surface.drawing.text(), this.level, this.method));
+    return this.try(() => this.engine.save(kind, this.surface.drawing.text(), this.level, this.method, this.exact));
   }
 
   /** @param {string} kind */
@@ -517,6 +523,7 @@ class Page {
     part("copy").onclick = () => this.copy();
     part("others").onclick = () => this.showRivals();
     part("method").onchange = () => this.setMethod(part("method").value);
+    part("exact").onchange = () => this.changed();
     part("level").oninput = () => this.setLevel(Number(part("level").value), true);
     part("size").oninput = () => { this.surface.size = Number(part("size").value); };
     part("colour").onchange = () => { this.surface.colours[this.surface.role] = part("colour").value; this.surface.draw(); };

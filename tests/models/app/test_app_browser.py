@@ -211,8 +211,15 @@ def test_paint_undo_live_save_reload_and_open_again(
     (tmp_path / "me.png").write_bytes(noise_png())
     words = [f"{tmp_path}/me.png", "--mask", f"{tmp_path}/mask.png", "--sketch", f"{tmp_path}/sketch.png"]
     words += ["--weights", str(weights), "--box", "40,0,240,240", "--levels", "0.3", "-o", str(tmp_path / "cli")]
-    assert run_app(app, ["edit", *words]) == 0
+    assert run_app(app, ["edit", *words, "--blend", "poisson", "--grain"]) == 0
     assert (tmp_path / "cli" / "l0.3.png").read_bytes() == saved
+    tab.page.check("#exact")
+    tab.wait_result()
+    exact = tab.save("png")
+    assert run_app(app, ["edit", *words]) == 0
+    assert (tmp_path / "cli" / "l0.3.png").read_bytes() == exact != saved
+    tab.page.uncheck("#exact")
+    tab.wait_result()
 
     tab.page.wait_for_function("dps.isDirty === false")
     tab.load()

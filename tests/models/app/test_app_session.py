@@ -81,6 +81,7 @@ def test_an_edit_is_saved_and_repeated_by_the_command_line(session: EditSession,
         (tmp_path / f"{role}.png").write_bytes(session.layer_file(drawing(HOLE, LINE), role))
     words = [f"{tmp_path}/me.png", "--mask", f"{tmp_path}/mask.png", "--sketch", f"{tmp_path}/sketch.png"]
     words += ["--weights", str(weights), "--box", "10,5,80,80", "--levels", "0.3", "-o", str(tmp_path / "cli")]
+    words += ["--blend", "poisson", "--grain"]
     assert run_app(app, ["edit", *words]) == 0
     assert (tmp_path / "cli" / "l0.3.png").read_bytes() == data
 
