@@ -49,7 +49,7 @@ def make_photo(index: int, side: int) -> np.ndarray:
     way = cv2.INTER_AREA if side < len(face) else cv2.INTER_CUBIC
     noise = cv2.GaussianBlur(np.random.default_rng(index).normal(0, 1, (side, side)), (0, 0), SOFTNESS)
     grown = cv2.resize(face, (side, side), interpolation=way) + SPREAD * (noise / noise.std())[..., None]
-    return np.clip(np.round(grown), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.round(grown), 0, 255), np.uint8)
 
 
 def grey(rgb: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def make_hole(touches_border: bool = False) -> np.ndarray:
     marks = np.zeros((SIDE, SIDE), np.uint8)
     cv2.ellipse(marks, (48, 88 if touches_border else 48), (30, 22), 20, 0, 360, 1, -1)
     cv2.line(marks, (6, 6), (86, 12), 1, 3)
-    return marks == 1
+    return np.asarray(marks == 1)
 
 
 def solve(rim: np.ndarray, inside: np.ndarray) -> np.ndarray:
