@@ -86,10 +86,13 @@ class Inpainter(nn.Module):
         self.downs = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm) for i in range(config.depth))
         self.bottom = reflect_conv(widths[-1], widths[-1], kernel_size=4, stride=2)
         joined = [*(2 * width for width in widths), widths[-1]]
-        self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(config.depth + 1)))
+        is_smooth = self.stem is not None
+        self.ups = nn.ModuleList(
+            UpBlock(joined[i + 1], widths[i], norm, is_smooth) for i in reversed(range(config.depth + 1))
+        )
         self.head: nn.Module = reflect_conv(joined[0], PHOTO_CHANNELS)
         if self.stem is not None:
-            self.head = StemHead(joined[0], PHOTO_CHANNELS, self.stem.channels, config.stem)
+            self.head = StemHead(joined[0], PHOTO_CHANNELS, self.stem, config.resolution)
 
     def forward(self, x: Tensor) -> Tensor:
         """Paint a photo.
@@ -107,11 +110,12 @@ class Inpainter(nn.Module):
         if x.shape[1:] != (self.config.input_channels, size, size):
             expected = (self.config.input_channels, size, size)
             raise UsageError(f"inpainter input: expected shape (N, *{expected}), got {tuple(x.shape)}")
-        skips = [self.first(x if self.stem is None else self.stem(x))]
+        pixels = x if self.stem is None else self.stem.plain(x)
+        skips = [self.first(pixels if self.stem is None else self.stem(pixels))]
         for down in children(self.downs, DownBlock):
             skips.append(down(skips[-1], None))
         out = self.bottom(F.leaky_relu(skips[-1], LEAKY_SLOPE))
         for up in children(self.ups, UpBlock):
             out = torch.cat([up(out, None), skips.pop()], dim=1)
-        painted = self.head(F.relu(out)) if self.stem is None else self.head(out, self.stem.plain(x))
+        painted = self.head(F.relu(out)) if self.stem is None else self.head(out, pixels)
         return torch.tanh(painted)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,8 +15,11 @@ LEAKY_SLOPE = 0.2
 _INSTANCE_EPS = 1e-5
 _EMBEDDING_DEPTH = 4
 
-_FULL_SIZE_CHANNELS = 16
-_MIDDLE_CHANNELS = 32
+_FULL_SIZE_CHANNELS = 24
+_MIDDLE_CHANNELS = 48
+_LAST_CHANNELS = 16
+_NOISE_SEED = 256
+_STEEPEST = 0.97  # of the colours that a tanh is given back
 
 NormFactory = Callable[[int], nn.Module]
 _M = TypeVar("_M", bound=nn.Module)
@@ -77,10 +81,49 @@ class UpConv(nn.Conv2d):
         return double_and_convolve(x, merge_upsampling(self.weight), self.bias)
 
 
+class SmoothUpConv(nn.Conv2d):
+    """A reflect-padded 3x3 convolution and bilinear x2.
+
+    Nearest neighbour turns a slope into steps, which every further doubling carries to the pixels: skin looks woven.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', 2H, 2W)."""
+        padding: Literal["reflect", "replicate"] = "reflect" if min(x.shape[2:]) > 1 else "replicate"
+        small = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=padding), self.weight, self.bias)
+        return F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def spread_colors(photo: Tensor, hole: Tensor) -> Tensor:
+    """Fill holes smoothly with the colours around them, (N, 3, H, W); what is known stays.
+
+    Args:
+        photo: (N, 3, H, W), sides powers of two.
+        hole: (N, 1, H, W) in {0, 1}, hole = 1. Where all is hole, the result is 0.
+
+    Source: Gortler et al., The Lumigraph, SIGGRAPH 1996 (pull and push).
+    """
+    colors, known = photo * (1 - hole), 1 - hole
+    pyramid = [(colors, known)]
+    while min(colors.shape[2:]) > 1:
+        colors, known = F.avg_pool2d(colors, 2), F.avg_pool2d(known, 2)
+        pyramid.append((colors, known))
+    colors, known = pyramid.pop()
+    filled = colors / known.clamp_min(1e-6)
+    for colors, known in reversed(pyramid):
+        around = F.interpolate(filled, scale_factor=2, mode="bilinear", align_corners=False)
+        filled = colors + (1 - known) * around
+    return filled
+
+
 class Stem(nn.Module):
     """Folds squares of `factor` x `factor` px into channels, so that a network runs on a grid as much smaller.
 
-    The published inputs repeat the sketch in three channels; one of them is folded.
+    The published inputs repeat the sketch in three channels; one of them is folded. The hole of the photo is filled
+    with the colours around it, so that these need not be carried through the network.
 
     Args:
         input_channels: 3 (sketch x3) or 7 (sketch x3, photo, mask).
@@ -95,34 +138,41 @@ class Stem(nn.Module):
         self.channels = input_channels - 2
 
     def plain(self, x: Tensor) -> Tensor:
-        """(N, 3 or 7, S, S) to (N, 1 or 5, S, S): the sketch once."""
-        return torch.cat([x[:, :1], x[:, 3:]], dim=1)
+        """(N, 3 or 7, S, S) to (N, 1 or 5, S, S): the sketch once, the photo filled, the mask."""
+        if self.channels == 1:
+            return x[:, :1]
+        return torch.cat([x[:, :1], spread_colors(x[:, 3:6], (x[:, 6:] + 1) / 2), x[:, 6:]], dim=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3 or 7, S, S) to (N, (1 or 5) * factor**2, S / factor, S / factor)."""
-        return F.pixel_unshuffle(self.plain(x), self.factor)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """What `plain` gives to (N, (1 or 5) * factor**2, S / factor, S / factor)."""
+        return F.pixel_unshuffle(pixels, self.factor)
 
 
 class StemHead(nn.Module):
     """From a grid behind a `Stem` back to pixels.
 
     Up-blocks and not a pixel shuffle, whose grid stays visible in skin. Two convolutions at full size follow, which
-    read the photo around the hole too, but not the sketch: lines would be copied.
+    read the photo with its filled hole too, but not the sketch: lines would be copied. A fixed noise is what grain is
+    made of; without it a network makes hatching. A photo is painted as the difference to the filled one.
 
     Args:
         in_channels: of the grid.
-        out_channels: of the pixels.
-        input_channels: of the network's input, the sketch once: 1 or 5.
-        factor: of the stem.
+        out_channels: of the pixels; the last three are the photo.
+        stem: of the network.
+        size: side of the pixels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, input_channels: int, factor: int) -> None:
+    noise: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, stem: Stem, size: int) -> None:
         super().__init__()
-        doublings = factor.bit_length() - 1
+        doublings = stem.factor.bit_length() - 1
         widths = [in_channels, *([_MIDDLE_CHANNELS] * (doublings - 1)), _FULL_SIZE_CHANNELS]
-        self.ups = nn.ModuleList(UpConv(before, after) for before, after in pairwise(widths))
-        self.join = reflect_conv(_FULL_SIZE_CHANNELS + input_channels - 1, _FULL_SIZE_CHANNELS)
-        self.last = reflect_conv(_FULL_SIZE_CHANNELS, out_channels)
+        self.ups = nn.ModuleList(SmoothUpConv(before, after) for before, after in pairwise(widths))
+        self.join = reflect_conv(_FULL_SIZE_CHANNELS + stem.channels, _LAST_CHANNELS)
+        self.last = reflect_conv(_LAST_CHANNELS, out_channels)
+        noise = np.random.RandomState(_NOISE_SEED).standard_normal((1, 1, size, size)).astype(np.float32)
+        self.register_buffer("noise", torch.from_numpy(noise), persistent=False)
 
     def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
         """Paint.
@@ -134,11 +184,15 @@ class StemHead(nn.Module):
         Returns:
             (N, out_channels, S, S), before the final tanh.
         """
-        for up in children(self.ups, nn.Module):
+        for up in children(self.ups, SmoothUpConv):
             x = up(F.relu(x))
-        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels[:, 1:]], dim=1))
+        noise = self.noise.to(x.dtype).expand(len(x), -1, -1, -1)
+        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels[:, 1:], noise], dim=1))
         out: Tensor = self.last(F.leaky_relu(x, LEAKY_SLOPE))
-        return out
+        if pixels.shape[1] == 1:
+            return out
+        known = torch.atanh(pixels[:, 1:4] * _STEEPEST)
+        return torch.cat([out[:, :-3], out[:, -3:] + known], dim=1)
 
 
 class LevelEmbedding(nn.Module):
@@ -208,11 +262,11 @@ class DownBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Doubles the size: ReLU, nearest neighbour, 3x3 convolution, norm."""
+    """Doubles the size: ReLU, nearest neighbour, 3x3 convolution, norm; behind a stem by a `SmoothUpConv`."""
 
-    def __init__(self, in_channels: int, out_channels: int, norm: NormFactory) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: NormFactory, is_smooth: bool = False) -> None:
         super().__init__()
-        self.conv: nn.Module = UpConv(in_channels, out_channels)
+        self.conv: nn.Module = (SmoothUpConv if is_smooth else UpConv)(in_channels, out_channels)
         self.norm = norm(out_channels)
 
     def forward(self, x: Tensor, style: Tensor | None) -> Tensor:

@@ -140,10 +140,10 @@ class RefinerScale(nn.Module):
         self.downs = nn.ModuleList(DownBlock(widths[i], widths[i + 1], norm) for i in range(depth))
         self.residuals = nn.ModuleList(ResidualBlock(widths[-1], norm) for _ in range(config.residual_blocks))
         joined = [2 * width for width in widths[:-1]] + [widths[-1]]
-        self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm) for i in reversed(range(depth)))
+        self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm, stem > 1) for i in reversed(range(depth)))
         self.head: nn.Module = reflect_conv(joined[0], OUTPUT_CHANNELS)
         if self.stem is not None:
-            self.head = StemHead(joined[0], OUTPUT_CHANNELS, self.stem.channels, stem)
+            self.head = StemHead(joined[0], OUTPUT_CHANNELS, self.stem, size)
 
     def extract(self, x: Tensor, levels: Tensor, coarser: Tensor | None = None) -> Tensor:
         """The feature that the head and the next finer network read.
@@ -157,7 +157,7 @@ class RefinerScale(nn.Module):
             (N, 2 * width, S / stem, S / stem).
         """
         style = self.level_embedding(levels)
-        skips = [self.first(x if self.stem is None else self.stem(x))]
+        skips = [self.first(x if self.stem is None else self.stem(self.stem.plain(x)))]
         for down in children(self.downs, DownBlock):
             skips.append(down(skips[-1], style))
         out: Tensor = skips.pop()
