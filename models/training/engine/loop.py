@@ -32,6 +32,8 @@ from models.training.engine.stage_parts import DivergedError, StageParts, StageP
 from models.training.engine.state import Position
 from models.training.engine.validation import ValidationSet
 
+_BLIND = 0.6  # pairs in which a discriminator tells the true photo; half of them by chance
+
 
 class Trainer:
     """Trains networks from a built folder; `run` goes on from the last checkpoint in `out` where there is one.
@@ -39,7 +41,8 @@ class Trainer:
     Args:
         config: what is trained and how.
         data: a folder that `dpsdata build` made, at the preset's resolution.
-        out: run folder: `card.json`, `stats.jsonl`, `samples/`, `state.pt`, `light.safetensors`, `weights/`.
+        out: run folder: `card.json`, `stats.jsonl`, `samples/`, `state.pt`, `light.safetensors`,
+            `best.safetensors`, `weights/`.
         make_algorithm: what is trained, from the config and the device.
         device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
         precision: `fp32` or `bf16`.
@@ -286,6 +289,11 @@ class Trainer:
         if is_due(self.config.log_images):
             means = {name: total / self._sum_count for name, total in self._sums.items()}
             self._report.add_line("train", stage.name, self.position, images, means)
+            if is_last and means.get("pair_accuracy", 1.0) < _BLIND and self._is_main:
+                tqdm.write(
+                    f"{stage.name}: the discriminator told the true photo in {means['pair_accuracy']:.0%} of the last "
+                    "pairs, little better than chance, so it taught nothing; see `pair_accuracy` in stats.jsonl"
+                )
             self._sums, self._sum_count = Counter(), 0
         is_wanted = is_due(self.config.validation_images) or self._is_stopped
         if is_wanted and self.accelerator.is_main_process:
@@ -293,6 +301,17 @@ class Trainer:
             self._report.add_line("validation", stage.name, self.position, images, found)
             self._report.add_sheet(stage.name, images, self.algorithm.draw_sheet(stage, average, self._validation))
             self.results |= {f"{stage.name}_{name}": round(value, 4) for name, value in found.items()}
+            self._keep_best(parts, average, found, images)
+
+    def _keep_best(self, parts: StageParts[Any], average: nn.Module, found: dict[str, float], images: int) -> None:
+        """Keep the networks of the validation with the lowest `hedps` of a stage; `--init-from` takes them."""
+        value = found.get("hedps", found.get("hedps_l0"))
+        name = f"{parts.stage.name}_best"
+        if value is None or value >= self.results.get(f"{name}_hedps", float("inf")):
+            return
+        self.results |= {f"{name}_hedps": round(value, 4), f"{name}_images": images}
+        nets = {**self.algorithm.nets, "critic": parts.bare_critic, "average": average}
+        run_state.write_light(self.out / run_state.BEST_FILE, nets, self._describe_state(average))
 
     def _save(self, parts: StageParts[Any] | None, average: nn.Module | None) -> None:
         if not self.accelerator.is_main_process:
@@ -305,7 +324,14 @@ class Trainer:
                 "optimiser": parts.optimiser.state_dict(),
                 "critic_optimiser": parts.critic_optimiser.state_dict(),
             }
-        card = {
+        card = self._describe_state(average)
+        rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
+        tensors = {name: net.state_dict() for name, net in nets.items()}
+        run_state.write_state(self.out / run_state.STATE_FILE, {**card, **rest, **tensors, **optimisers})
+        run_state.write_light(self.out / run_state.LIGHT_FILE, nets, card)
+
+    def _describe_state(self, average: nn.Module | None) -> dict[str, Any]:
+        return {
             "schema_version": run_state.SCHEMA_VERSION,
             "config": run_state.describe_config(self.config),
             "root_hash": self.store.root_hash,
@@ -315,7 +341,3 @@ class Trainer:
             "images_seen": self.images_seen,
             "begun_with": self.begun_with,
         }
-        rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
-        tensors = {name: net.state_dict() for name, net in nets.items()}
-        run_state.write_state(self.out / run_state.STATE_FILE, {**card, **rest, **tensors, **optimisers})
-        run_state.write_light(self.out / run_state.LIGHT_FILE, nets, card)

@@ -25,6 +25,7 @@ from models.weights.checkpoints import write_checkpoint
 
 STATE_FILE = "state.pt"
 LIGHT_FILE = "light.safetensors"
+BEST_FILE = "best.safetensors"
 WEIGHTS_FOLDER = "weights"
 SCHEMA_VERSION = 1
 _AGAIN = "give another --out, or delete this folder to begin anew"

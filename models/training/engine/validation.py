@@ -16,7 +16,7 @@ from models.training.engine.batches import BatchPixels, MaskPool, PhotoStore
 from models.training.engine.config import LoopConfig
 
 SHEET_ROWS = 12
-_GRID_PX = 4
+_GRID_PERIODS_PX = (2, 4, 8)
 _CHUNK = 8
 _GAP_PX = 2
 _PAPER = 255
@@ -71,9 +71,10 @@ def sharpness_ratio(photos: Tensor, truth: Tensor, hole: Tensor) -> Tensor:
 
 
 def grid_power(photos: Tensor, hole: Tensor) -> Tensor:
-    """Power of each photo's hole at the period of 4 px over its neighbouring frequencies, (N,); 1 without a grid.
+    """Power of each photo's hole at a period of 2, 4 or 8 px over its neighbouring frequencies, (N,).
 
-    The photo is taken in the box around its hole, along rows and along columns.
+    The largest of the three counts; about 1 without a grid. The photo is taken in the box around its hole, along rows
+    and along columns.
     """
     found = []
     for image, mask in zip(photos.mean(1), hole[:, 0], strict=True):
@@ -85,11 +86,14 @@ def grid_power(photos: Tensor, hole: Tensor) -> Tensor:
             if length < 32:
                 continue
             power = torch.fft.rfft(lines[:, :length] * torch.hann_window(length), dim=1).abs().square().mean(0)
-            at = length // _GRID_PX
-            near = torch.cat([power[at - 4 : at - 1], power[at + 2 : at + 5]])
-            ratios.append(power[at - 1 : at + 2].max() / near.mean().clamp_min(1e-9))
-        found.append(torch.stack(ratios).mean() if ratios else photos.new_ones(()))
+            ratios.append(torch.stack([_peak(power, length // period) for period in _GRID_PERIODS_PX]))
+        found.append(torch.stack(ratios).mean(0).max() if ratios else photos.new_ones(()))
     return torch.stack(found)
+
+
+def _peak(power: Tensor, at: int) -> Tensor:
+    near = torch.cat([power[at - 4 : at - 1], power[at + 2 : at + 5]])
+    return power[at - 1 : at + 2].max() / near.mean().clamp_min(1e-9)
 
 
 def fill_mean_color(photo: Tensor, mask: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from models.training.editing.composite_step import crop
 from models.training.editing.config import LossConfig, StageConfig, TrainConfig
 from models.training.editing.rough_batch import place_windows
 from models.training.engine.batches import BatchPixels
+from models.training.engine.state import BEST_FILE, read_light
+from models.training.engine.validation import grid_power
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,6 +66,12 @@ def test_f_and_g_are_trained_and_the_discriminator_is_logged(built: Path, stemme
     judged = [row for row in rows if row["kind"] == "validation"]
     assert {"hedps", "sharpness", "grid"} <= judged[0].keys()
     assert {"hedps_l0", "hedps_l1"} <= judged[-1].keys()
+    light, card = read_light(tmp_path / "run" / BEST_FILE)
+    assert {"refiner", "inpainter", "average", "critic"} <= light.keys()
+    best = min(row["hedps_l0"] for row in judged if row["stage"] == "G64")
+    told = json.loads((tmp_path / "run/card.json").read_text())["results"]
+    assert told["G64_best_hedps"] == pytest.approx(best, abs=1e-4)
+    assert card["stage"] == "G64"
     editor = load_editor(folder)
     photo = np.full((64, 64, 3), 128, np.uint8)
     mask = np.zeros((64, 64), np.uint8)
@@ -150,3 +158,27 @@ def test_a_signal_saves_and_the_same_command_resumes(built: Path, tmp_path: Path
     assert again.returncode == 0, again.stderr
     for path in sorted((tmp_path / "whole/weights").glob("*.safetensors")):
         assert path.read_bytes() == (tmp_path / "cut/weights" / path.name).read_bytes(), path.name
+
+
+def test_a_grid_is_seen_at_each_of_its_periods() -> None:
+    noise = torch.randn((1, 3, 96, 96), generator=torch.Generator().manual_seed(3)) / 4
+    hole = torch.zeros((1, 1, 96, 96))
+    hole[..., 10:90, 10:90] = 1
+    plain = grid_power(noise, hole)
+    assert plain < 2
+    for period in (2, 4, 8):
+        wave = torch.cos(2 * torch.pi * torch.arange(96) / period) / 4
+        assert grid_power(noise + wave, hole) > 3 * plain, period
+    assert grid_power(noise + torch.cos(2 * torch.pi * torch.arange(96) / 5.3) / 4, hole) < 3
+
+
+def test_a_blind_discriminator_is_named(
+    built: Path,
+    stemmed: TrainConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("models.training.engine.loop._BLIND", 1.1)
+    make_trainer(stemmed, built, tmp_path / "run", device="cpu").run()
+    assert "little better than chance" in capsys.readouterr().out
