@@ -1,4 +1,4 @@
-"""Root hashes of a small source made by formulas, as 0.1.0 (commit 3e2235a) wrote them: clean datasets keep their bytes.
+"""Root hashes of a small source made by formulas, as 0.1.0 (commit 3e2235a) wrote them: clean datasets stay.
 
 A change of these values is a change of everybody's datasets: it needs a new version of the stage that changed.
 """
