@@ -38,7 +38,8 @@ def picture(number: int) -> np.ndarray:
         y, x, radius = 20 + 17 * disc, 25 + (31 * disc + 11 * number) % 90, 7 + 3 * disc
         pixels[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = (40 * disc, 250 - 50 * disc, 30 + 20 * number)
     pixels[(rows + 2 * columns + 5 * number) % 61 < 4] += 50
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    photo: np.ndarray = np.clip(pixels, 0, 255).astype(np.uint8)
+    return photo
 
 
 def stored_png(pixels: np.ndarray) -> bytes:
@@ -73,7 +74,8 @@ def exact_edges(net: HED, images: np.ndarray) -> np.ndarray:
     grey = images.astype(np.int64).sum(3)
     found = np.zeros(grey.shape, np.int64)
     found[:, 1:-1, 1:-1] = abs(grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]) + abs(grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2])
-    return (np.minimum(found * 97, 65535) / np.float64(65535)).astype(np.float32)
+    edges: np.ndarray = (np.minimum(found * 97, 65535) / np.float64(65535)).astype(np.float32)
+    return edges
 
 
 def build(out: Path, size: int) -> tuple[str, list[dict[str, str]]]:
