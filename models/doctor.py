@@ -294,7 +294,7 @@ def _is_there(find: Callable[[], object]) -> bool:
 
 def check_data(place: Path) -> Iterator[Finding]:
     """Recognise a folder or zip; names and headers are read, `dpsdata verify` reads every byte."""
-    from dpsdata.dataset.manifest import manifest_text, read_dataset, read_manifest, root_hash
+    from dpsdata.dataset.manifest import read_dataset, read_manifest, root_hash
     from dpsdata.images.header import probe_image
     from dpsdata.sources.layouts import find_samples, read_sample
 
@@ -306,7 +306,7 @@ def check_data(place: Path) -> Iterator[Finding]:
             yield Finding("data", "problem", str(error), again)
             return
         good = sum(row.status == "ok" for row in rows)
-        if good and root_hash(manifest_text(rows)) == description["root_hash"]:
+        if good and root_hash(rows) == description["root_hash"]:
             sentence = f"{place}: built by `dpsdata build`, {good:,} samples of {description['size']} px"
             yield Finding("data", "ok", f"{sentence}; `dpsdata verify` reads every file")
         else:

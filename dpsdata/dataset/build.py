@@ -5,35 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from dpsdata.contracts import FindingsError, MissingError, UsageError, hash_ids, level_folder
+from dpsdata.contracts import EnvironmentFailure, FindingsError, MissingError, UsageError, hash_ids, level_folder
 from dpsdata.dataset.batched import build_in_batches
 from dpsdata.dataset.config import BuildConfig
-from dpsdata.dataset.journal import (
-    UNFINISHED,
-    Journal,
-    build_lock,
-    read_journal,
-    remove_temporaries,
-    state_folder,
-)
-from dpsdata.dataset.manifest import read_dataset, write_dataset, write_errors
+from dpsdata.dataset.journal import UNFINISHED, Journal, build_lock, remove_temporaries, state_folder
+from dpsdata.dataset.manifest import ManifestRow, read_dataset, write_dataset, write_errors
 from dpsdata.dataset.plan import BuildPlan, plan_build
-from dpsdata.dataset.plausibility import find_implausible
-from dpsdata.dataset.shard_build import ShardState, ShardWorker
-from dpsdata.dataset.shards import SHARD_FOLDER, write_shard_list
+from dpsdata.dataset.plausibility import SeenPhoto, find_implausible
+from dpsdata.dataset.shard_build import ShardState, ShardTask, ShardWorker
+from dpsdata.dataset.shards import SHARD_FOLDER, escape_id, write_shard_list
 from dpsdata.dataset.stages import SampleRecord, manifest_row
-from dpsdata.dataset.workers import Task, WorkerSetup, file_worker
+from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup, file_worker
 from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks.reading import MASK_ERROR
 from dpsdata.runtime.files import write_failure
 from dpsdata.runtime.processes import core_count
-from dpsdata.sources.layouts import sample_stamp
+from dpsdata.sources.layouts import SourceSample, sample_stamp
 
 MAX_EXAMPLES = 5
 
@@ -96,65 +89,136 @@ def run_plan(plan: BuildPlan) -> BuildResult:
         _check_form(config)
         check_same_options(plan)
         remove_temporaries(out)
-        records = read_journal(out)
-        tasks = _tasks(plan, records)
-        before = {sample.id: records.get(sample.id) for sample in plan.samples}
-        reused = 0
-        tried = {task.sample.id for task in tasks}
-        errors = sum(bool(before_error(before[name])) for name in before if name not in tried)
-        if config.max_errors is not None and errors > config.max_errors:
-            raise FindingsError(
-                f"{out}: {errors} photos were broken in an earlier build, more than --max-errors {config.max_errors}; "
-                "repair them or run it again with --retry-failed"
-            )
-        (state_folder(out) / UNFINISHED).touch()
-        shards = ShardState(out) if config.format == "webdataset" else None
-        with Journal(out, records) as journal:
-            done = _build_files(plan, tasks) if shards is None else _build_shards(plan, tasks, shards)
-            with tqdm(total=len(tasks), desc="samples", unit="sample", disable=None) as bar:
+        with Journal(out) as journal:
+            stock = _take_stock(plan, journal)
+            errors = len(stock.failed)
+            if config.max_errors is not None and errors > config.max_errors:
+                raise FindingsError(
+                    f"{out}: {errors} photos were broken in an earlier build, more than --max-errors "
+                    f"{config.max_errors}; repair them or run it again with --retry-failed"
+                )
+            (state_folder(out) / UNFINISHED).touch()
+            shards = ShardState(out) if config.format == "webdataset" else None
+            if shards is None:
+                count, done = len(stock.stale), _build_files(plan, stock, journal)
+            else:
+                count, done = _build_shards(plan, stock, journal, shards)
+            total = len(plan.samples) - errors
+            reused = total - count
+            with tqdm(total=total, initial=reused, desc="samples", unit="sample", disable=None) as bar:
                 for record in (record for part in done for record in part):
                     bar.update()
-                    reused += record == before[record.id]
-                    if record != before[record.id]:
+                    before = journal.get(record.id)
+                    reused += before is not None and record == replace(before, options_key=record.options_key)
+                    if record != before:
                         journal.append(record)
-                    records[record.id] = record
                     errors += bool(record.error)
                     if record.error and config.max_errors is not None and errors > config.max_errors:
                         raise FindingsError(
                             f"{record.source}: {record.error}. This is broken photo number {errors}, more than "
                             f"--max-errors {config.max_errors}; what is built is kept"
                         )
-        result = _publish(plan, records, shards, started, reused)
+            result = _publish(plan, journal, shards, started, reused)
         (state_folder(out) / UNFINISHED).unlink(missing_ok=True)
         if shards is not None:
             shards.finish()
     return result
 
 
-def _build_files(plan: BuildPlan, tasks: list[Task]) -> Iterator[Sequence[SampleRecord]]:
+@dataclass(frozen=True)
+class _Stock:
+    """What an earlier build of the folder left to do.
+
+    Attributes:
+        stale: samples whose files are missing or not known to be the wanted ones.
+        failed: IDs of those whose photo failed before and has not changed; a mask may have been mended.
+    """
+
+    stale: tuple[SourceSample, ...]
+    failed: frozenset[str]
+
+
+def _take_stock(plan: BuildPlan, journal: Journal) -> _Stock:
+    """Look at every sample without loading a network or starting a worker: most of a repeated build is only this.
+
+    The files of shards are looked at shard by shard, by `ShardState.plan`.
+    """
+    files = FolderFiles(plan.config.out) if plan.config.format == "files" else None
+    stale, failed = [], set()
+    for sample in plan.samples:
+        record = journal.get(sample.id)
+        if record is None or record.stamp != sample_stamp(sample):
+            stale.append(sample)
+        elif record.error and not plan.config.retry_failed and not record.error.startswith(MASK_ERROR):
+            failed.add(sample.id)
+        elif not _is_current(plan, record, files):
+            stale.append(sample)
+    return _Stock(tuple(stale), frozenset(failed))
+
+
+def _is_current(plan: BuildPlan, record: SampleRecord, files: FolderFiles | None) -> bool:
+    if record.options_key != plan.options.key:
+        return False
+    return all(
+        path in record.files
+        and (not fact or fact in record.facts)
+        and (files is None or files.is_intact(path, *record.files[path]))
+        for path, fact in plan.options.wanted(record.id).items()
+    )
+
+
+def _task(journal: Journal, sample: SourceSample) -> Task:
+    stamp = sample_stamp(sample)
+    record = journal.get(sample.id)
+    if record is None or record.stamp != stamp:
+        # Another time stamp: the photo is read again, and kept where its content is the same.
+        keys, files, facts = (record.keys, record.files, record.facts) if record else ({}, {}, {})
+        record = SampleRecord(sample.id, sample.relative_path, stamp, keys=keys, files=files, facts=facts)
+    return Task(sample, record)
+
+
+def _build_files(plan: BuildPlan, stock: _Stock, journal: Journal) -> Iterator[Sequence[SampleRecord]]:
     """Records of samples whose files are in place."""
     _make_folders(plan)
+    count = len(stock.stale)
+    if not count:
+        return
+    tasks = (_task(journal, sample) for sample in stock.stale)  # made as workers become free
     batch = plan.options.hed.get("batch", 1)
     if batch > 1 and plan.config.engine == "local":
-        workers = min(worker_count(plan.config), max(1, len(tasks)))
-        for record in build_in_batches(_setup(plan), tasks, workers, batch):
+        for record in build_in_batches(_setup(plan), tasks, min(worker_count(plan.config), count), batch):
             yield (record,)
         return
-    engine = _open_engine(plan.config, len(tasks))
+    engine = _open_engine(plan.config, count)
     for record in engine.run(Job(prepare=partial(file_worker, _setup(plan))), tasks):
         yield (record,)
 
 
-def _build_shards(plan: BuildPlan, tasks: list[Task], state: ShardState) -> Iterator[Sequence[SampleRecord]]:
-    """Records of the samples of each shard that is in place."""
-    shards = state.plan(plan, tasks)
-    config = plan.config
-    if plan.options.hed.get("batch", 1) > 1 and config.engine == "local" and not config.workers:
-        config = replace(config, workers=1)  # one process for the GPU; threads read and decode for it
-    engine = _open_engine(config, len(shards))
-    for result in engine.run(Job(prepare=partial(ShardWorker, _setup(plan)), tasks_ahead=2), shards):
-        yield result.records
-        state.record(result)  # once its samples are in the journal
+def _build_shards(
+    plan: BuildPlan, stock: _Stock, journal: Journal, state: ShardState
+) -> tuple[int, Iterator[Sequence[SampleRecord]]]:
+    """How many samples are in shards that have to be looked at or made, and the records of each that is in place."""
+    shards = state.plan(plan, {sample.id for sample in stock.stale}, stock.failed)
+    names = [[name for name in shard.ids if name not in stock.failed] for shard in shards]
+    by_id = {sample.id: sample for sample in plan.samples}
+
+    def filled() -> Iterator[ShardTask]:
+        for shard, ids in zip(shards, names, strict=True):
+            ids.sort(key=lambda name: escape_id(name) + ".")
+            yield replace(shard, tasks=tuple(_task(journal, by_id[name]) for name in ids))
+
+    def run() -> Iterator[Sequence[SampleRecord]]:
+        config = plan.config
+        if not shards:
+            return
+        if plan.options.hed.get("batch", 1) > 1 and config.engine == "local" and not config.workers:
+            config = replace(config, workers=1)  # one process for the GPU; threads read and decode for it
+        engine = _open_engine(config, len(shards))
+        for result in engine.run(Job(prepare=partial(ShardWorker, _setup(plan)), tasks_ahead=2), filled()):
+            yield result.records
+            state.record(result)  # once its samples are in the journal
+
+    return sum(map(len, names)), run()
 
 
 def _setup(plan: BuildPlan) -> WorkerSetup:
@@ -213,11 +277,6 @@ def _check_form(config: BuildConfig) -> None:
         )
 
 
-def before_error(record: SampleRecord | None) -> str:
-    """Reason why a sample failed earlier; empty when it did not."""
-    return record.error if record else ""
-
-
 def _make_folders(plan: BuildPlan) -> None:
     folders = ["images", "edges", "sketches"]
     folders += [f"masks/{folder}" for folder in plan.options.mask_folders.values()]
@@ -229,60 +288,54 @@ def _make_folders(plan: BuildPlan) -> None:
         raise write_failure(plan.config.out, error) from error
 
 
-def _tasks(plan: BuildPlan, records: dict[str, SampleRecord]) -> list[Task]:
-    """Every sample, but for those whose photo failed before and has not changed; a mask may have been mended."""
-    tasks = []
-    for sample in plan.samples:
-        stamp = sample_stamp(sample)
-        record = records.get(sample.id)
-        if record is None or record.stamp != stamp:
-            # Another time stamp: the photo is read again, and kept where its content is the same.
-            keys, files, facts = (record.keys, record.files, record.facts) if record else ({}, {}, {})
-            record = SampleRecord(sample.id, sample.relative_path, stamp, keys=keys, files=files, facts=facts)
-        elif record.error and not plan.config.retry_failed and not record.error.startswith(MASK_ERROR):
-            continue
-        tasks.append(Task(sample, record))
-    return tasks
+def _publish(plan: BuildPlan, journal: Journal, shards: ShardState | None, started: float, reused: int) -> BuildResult:
+    out = plan.config.out
+    errors = list(plan.listing.skipped)
+    good: set[str] = set()
+    seen: list[SeenPhoto] = []
+    readings: dict[str, list[str]] = {}
 
+    def rows() -> Iterator[ManifestRow]:
+        for sample in plan.samples:
+            record = journal.get(sample.id)
+            if record is None:
+                raise EnvironmentFailure(f"{journal.path}: changed during the build; run the same command again")
+            if record.error:
+                errors.append((record.source, record.error))
+            else:
+                good.add(sample.id)
+                seen.append(SeenPhoto.of(record))
+                _add_readings(readings, record, plan.options.mask_folders)
+            yield manifest_row(plan.options, record, plan.splits.split_of(sample.id))
 
-def _publish(
-    plan: BuildPlan, records: dict[str, SampleRecord], shards: ShardState | None, started: float, reused: int
-) -> BuildResult:
-    rows, errors = [], list(plan.listing.skipped)
-    for sample in plan.samples:
-        record = records[sample.id]
-        split = plan.splits.split_of(sample.id)
-        rows.append(manifest_row(plan.options, record, split))
-        if record.error:
-            errors.append((record.source, record.error))
-    good = {row.id for row in rows if row.status == "ok"}
-    splits = {
-        name: {"count": len(kept), "sha256": hash_ids(kept)}
-        for name, ids in plan.splits.items()
-        for kept in [[sample_id for sample_id in ids if sample_id in good]]
-    }
-    form = {} if shards is None else _publish_shards(plan, shards)
-    used = [records[sample.id] for sample in plan.samples if sample.id in good]
-    warnings = [notice.describe() for notice in [*plan.notices(), *find_implausible(used, plan.splits)]]
-    warnings += _mask_warnings(used, plan.options.mask_folders)
-    description = {"size": plan.config.size, "splits": splits, **form, **plan.describe(), "warnings": warnings}
-    root = write_dataset(plan.config.out, rows, description)
-    write_errors(plan.config.out, errors)
+    def describe() -> dict[str, Any]:
+        splits = {
+            name: {"count": len(kept), "sha256": hash_ids(kept)}
+            for name, ids in plan.splits.items()
+            for kept in [[sample_id for sample_id in ids if sample_id in good]]
+        }
+        form = {} if shards is None else _publish_shards(plan, shards)
+        return {"size": plan.config.size, "splits": splits, **form, **plan.describe(), "warnings": warnings()}
+
+    @cache
+    def warnings() -> list[dict[str, Any]]:
+        found = [notice.describe() for notice in [*plan.notices(), *find_implausible(seen, plan.splits)]]
+        return found + [
+            {"kind": "mask-reading", "reason": reason, "count": len(ids), "examples": ids[:MAX_EXAMPLES]}
+            for reason, ids in sorted(readings.items())
+        ]
+
+    root = write_dataset(out, rows(), describe)
+    write_errors(out, errors)
     seconds = time.perf_counter() - started
-    return BuildResult(plan.config.out, len(good), reused, tuple(errors), root, seconds, tuple(warnings))
+    return BuildResult(out, len(good), reused, tuple(errors), root, seconds, tuple(warnings()))
 
 
-def _mask_warnings(records: Sequence[SampleRecord], folders: Mapping[str, str]) -> list[dict[str, Any]]:
-    """How mask files had to be read, each way with its count and examples."""
-    found: dict[str, list[str]] = {}
-    for record in records:
-        for folder in folders.values():
-            for note in record.notes.get(f"masks/{folder}/{record.id}.png", ()):
-                found.setdefault(f"{folder}: {note}", []).append(record.id)
-    return [
-        {"kind": "mask-reading", "reason": reason, "count": len(ids), "examples": ids[:MAX_EXAMPLES]}
-        for reason, ids in sorted(found.items())
-    ]
+def _add_readings(readings: dict[str, list[str]], record: SampleRecord, folders: Mapping[str, str]) -> None:
+    """Note how the mask files of a sample had to be read."""
+    for folder in folders.values():
+        for note in record.notes.get(f"masks/{folder}/{record.id}.png", ()):
+            readings.setdefault(f"{folder}: {note}", []).append(record.id)
 
 
 def _publish_shards(plan: BuildPlan, shards: ShardState) -> dict[str, Any]:

@@ -150,19 +150,19 @@ def _make_folder(folder: Path) -> None:
 
 def _write_webdataset(export: _Export) -> int:
     _make_folder(export.out / SHARD_FOLDER)
-    records = read_journal(export.built)
     shards = []
-    for split, number, rows in tqdm(list(export.parts()), desc="shards", unit="shard", disable=None):
-        good = sorted((row for row in rows if row.status == "ok"), key=lambda row: escape_id(row.id) + ".")
-        if not good:
-            continue
-        path = export.out / SHARD_FOLDER / shard_name(split, number)
-        if not _is_whole_shard(path, good):
-            with write_shard(path) as writer:
-                for row in good:
-                    stats = sample_stats(export.files, row, records.get(row.id))
-                    writer.add(row.id, export.content(row), describe_sample(row, stats))
-        shards.append(ShardRow(path.name, split, len(good), path.stat().st_size, hash_file(path)))
+    with read_journal(export.built) as records:
+        for split, number, rows in tqdm(list(export.parts()), desc="shards", unit="shard", disable=None):
+            good = sorted((row for row in rows if row.status == "ok"), key=lambda row: escape_id(row.id) + ".")
+            if not good:
+                continue
+            path = export.out / SHARD_FOLDER / shard_name(split, number)
+            if not _is_whole_shard(path, good):
+                with write_shard(path) as writer:
+                    for row in good:
+                        stats = sample_stats(export.files, row, records.get(row.id))
+                        writer.add(row.id, export.content(row), describe_sample(row, stats))
+            shards.append(ShardRow(path.name, split, len(good), path.stat().st_size, hash_file(path)))
     shards.sort(key=lambda row: row.shard)
     about = {"count": len(shards), "size": export.shard_size, "sha256": write_shard_list(export.out, shards)}
     body: dict[str, Any] = {}

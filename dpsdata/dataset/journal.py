@@ -9,16 +9,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO, Self
 
 from dpsdata.contracts import UsageError
 from dpsdata.dataset.stages import SampleRecord
-from dpsdata.runtime.files import is_temporary_name, write_failure, write_text_atomic
+from dpsdata.runtime.files import atomic_path, is_temporary_name, write_failure
 from dpsdata.runtime.lock_file import lock_folder
 
 STATE_FOLDER = ".build"
 UNFINISHED = "unfinished"
 _FIELDS = {item.name for item in fields(SampleRecord)}
+_LATER_FIELDS = {"notes", "look", "options_key"}  # that journals of earlier versions lack
 
 
 def state_folder(out: Path) -> Path:
@@ -63,31 +64,71 @@ def remove_temporaries(out: Path) -> None:
                 Path(folder, name).unlink(missing_ok=True)
 
 
-def read_journal(out: Path) -> dict[str, SampleRecord]:
-    """The newest record of every sample. A last line that a kill cut short, or a damaged one, is skipped."""
-    records: dict[str, SampleRecord] = {}
-    try:
-        # Bytes that a damaged disk changed make their own line unreadable and no other.
-        text = (state_folder(out) / "journal.jsonl").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return records
-    for line in text.split("\n"):
-        record = _read_line(line)
-        if record is not None:
-            records[record.id] = record
-    return records
+class Records:
+    """The newest record of every sample of a journal. They stay in its file, and only their places are in memory.
+
+    A last line that a kill cut short, or a damaged one, is skipped.
+
+    Args:
+        out: a built folder; one without a journal has no records.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.path = state_folder(out) / "journal.jsonl"
+        self._places: dict[str, int] = {}
+        try:
+            self._lines: BinaryIO | None = self.path.open("rb")
+        except FileNotFoundError:
+            self._lines = None
+            return
+        place = 0
+        for line in self._lines:
+            record = _read_line(line)
+            if record is not None:
+                self._places[record.id] = place
+            place += len(line)
+
+    def get(self, name: str) -> SampleRecord | None:
+        """The record of a sample; None where there is none."""
+        place = self._places.get(name)
+        return None if place is None else _read_line(self._line_at(place))
+
+    def __iter__(self) -> Iterator[SampleRecord]:
+        return (record for name in self._places if (record := self.get(name)) is not None)
+
+    def _line_at(self, place: int) -> bytes:
+        if self._lines is None:
+            return b""
+        self._lines.seek(place)
+        return self._lines.readline()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lines is not None:
+            self._lines.close()
 
 
-def _read_line(line: str) -> SampleRecord | None:
+def read_journal(out: Path) -> Records:
+    """The records of a built folder, to be closed by `with`."""
+    return Records(out)
+
+
+def _read_line(line: bytes) -> SampleRecord | None:
     """The record of one line; None where it is damaged, so that the sample is made again."""
     try:
-        row: Any = json.loads(line)
-        if not isinstance(row, dict) or {*row, "notes", "look"} != _FIELDS:
+        # Bytes that a damaged disk changed make their own line unreadable and no other.
+        row: Any = json.loads(line.decode("utf-8", "replace"))
+        if not isinstance(row, dict) or row.keys() | _LATER_FIELDS != _FIELDS:
             return None
         row["notes"] = {path: [str(note) for note in notes] for path, notes in row.get("notes", {}).items()}
         row["files"] = {path: (str(digest), int(size)) for path, (digest, size) in row["files"].items()}
         record = SampleRecord(**row)
         texts = [record.id, record.source, record.stamp, record.source_sha256, record.error, record.look]
+        texts.append(record.options_key)
         texts += record.keys.values()
         numbers = (record.width, record.height, *record.facts.values())
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -96,35 +137,49 @@ def _read_line(line: str) -> SampleRecord | None:
     return record if whole else None
 
 
-class Journal:
-    """Appends records; opened by the one process that writes it."""
+class Journal(Records):
+    """Records that are appended to; opened by the one process that builds."""
 
-    def __init__(self, out: Path, records: dict[str, SampleRecord]) -> None:
-        self.path = state_folder(out) / "journal.jsonl"
-        # Rewritten on open: lines that newer ones replaced and a line cut short by a kill go.
-        write_text_atomic(self.path, "".join(_line(record) for record in records.values()))
-        self._file: TextIO = self.path.open("a", encoding="utf-8")
+    def __init__(self, out: Path) -> None:
+        super().__init__(out)
+        self._drop_old_lines()
+        self._file = self.path.open("ab")
+        self._end = self._file.tell()
+        if self._lines is None:
+            self._lines = self.path.open("rb")
 
     def append(self, record: SampleRecord) -> None:
         """Record a finished or failed sample; it survives a kill of this process from here on."""
+        line = (json.dumps(asdict(record), ensure_ascii=False, sort_keys=True) + "\n").encode()
         try:
-            self._file.write(_line(record))
+            self._file.write(line)
             self._file.flush()
         except OSError as error:
             raise write_failure(self.path, error) from error
+        self._places[record.id] = self._end
+        self._end += len(line)
 
-    def __enter__(self) -> Journal:
-        return self
+    def _drop_old_lines(self) -> None:
+        """Lines that newer ones replaced, damaged ones and one that a kill cut short go."""
+        if self._lines is None:
+            return
+        kept: dict[str, int] = {}
+        end = 0
+        with atomic_path(self.path) as temporary, temporary.open("xb") as stream:
+            for name, place in self._places.items():
+                line = self._line_at(place).rstrip(b"\n") + b"\n"
+                stream.write(line)
+                kept[name] = end
+                end += len(line)
+        self._lines.close()
+        self._lines, self._places = self.path.open("rb"), kept
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        super().__exit__(kind, error, trace)
         try:
             self._file.close()
         except OSError as late:  # a full disk fails here once more; the first failure is the one to tell
             if error is None:
                 raise write_failure(self.path, late) from late
-
-
-def _line(record: SampleRecord) -> str:
-    return json.dumps(asdict(record), ensure_ascii=False, sort_keys=True) + "\n"

@@ -6,13 +6,13 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dpsdata.contracts import MissingError
-from dpsdata.runtime.files import write_text_atomic
+from dpsdata.runtime.files import atomic_path, write_text_atomic
 
 SCHEMA_VERSION = 1
 COLUMNS = (
@@ -75,22 +75,33 @@ def _unpack(text: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split(";") if part)
 
 
-def manifest_text(rows: Iterable[ManifestRow]) -> str:
-    """`manifest.csv` as text; its SHA-256 is the root hash of the dataset."""
+def manifest_lines(rows: Iterable[ManifestRow]) -> Iterator[bytes]:
+    """The lines of `manifest.csv`; their SHA-256 is the root hash of the dataset."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
+        yield _take_line(buffer)
         digests = (row.image_sha256, row.edges_sha256, row.sketch_sha256)
         size = (row.width, row.height)
         head = (row.id, row.split, row.source, row.source_sha256, *size, *digests)
         writer.writerow((*head, _pack(row.masks), row.status, _pack(row.levels)))
-    return buffer.getvalue()
+    yield _take_line(buffer)
 
 
-def root_hash(text: str) -> str:
+def _take_line(buffer: io.StringIO) -> bytes:
+    line = buffer.getvalue().encode()
+    buffer.seek(0)
+    buffer.truncate()
+    return line
+
+
+def root_hash(rows: Iterable[ManifestRow]) -> str:
     """Root hash of a dataset: the SHA-256 of its manifest, which holds the hash of every file."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for line in manifest_lines(rows):
+        digest.update(line)
+    return digest.hexdigest()
 
 
 def write_errors(out: Path, errors: Iterable[tuple[str, str]]) -> None:
@@ -102,15 +113,34 @@ def write_errors(out: Path, errors: Iterable[tuple[str, str]]) -> None:
     write_text_atomic(out / "errors.csv", buffer.getvalue())
 
 
-def write_dataset(out: Path, rows: list[ManifestRow], description: Mapping[str, Any]) -> str:
-    """Write `manifest.csv` and `dataset.json`; returns the root hash."""
-    text = manifest_text(rows)
-    digest = root_hash(text)
-    write_text_atomic(out / "manifest.csv", text)
-    head = {"schema_version": SCHEMA_VERSION, "root_hash": digest, "count": sum(row.status == "ok" for row in rows)}
-    body = {**head, **description, "licence_note": LICENCE_NOTE}
+def write_dataset(
+    out: Path, rows: Iterable[ManifestRow], description: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+) -> str:
+    """Write `manifest.csv` and `dataset.json`; returns the root hash.
+
+    Args:
+        out: the built folder.
+        rows: taken one at a time.
+        description: the rest of `dataset.json`, or what tells it once all rows were taken.
+    """
+    digest = hashlib.sha256()
+    count = 0
+
+    def counted() -> Iterator[ManifestRow]:
+        nonlocal count
+        for row in rows:
+            count += row.status == "ok"
+            yield row
+
+    with atomic_path(out / "manifest.csv") as temporary, temporary.open("xb") as stream:
+        for line in manifest_lines(counted()):
+            digest.update(line)
+            stream.write(line)
+    told = description() if callable(description) else description
+    head = {"schema_version": SCHEMA_VERSION, "root_hash": digest.hexdigest(), "count": count}
+    body = {**head, **told, "licence_note": LICENCE_NOTE}
     write_text_atomic(out / "dataset.json", json.dumps(body, indent=2, ensure_ascii=False) + "\n")
-    return digest
+    return digest.hexdigest()
 
 
 def read_dataset(folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,7 +19,6 @@ from dpsdata.dataset.shards import (
     SHARD_FOLDER,
     ShardRow,
     describe_sample,
-    escape_id,
     hash_file,
     list_members,
     shard_name,
@@ -49,14 +49,20 @@ class ShardRecord:
     ids: tuple[str, ...]
     stamp: int
 
+    def is_untouched(self, out: Path) -> bool:
+        """Whether the file has the size and the time that it was written with."""
+        try:
+            status = (out / self.row.path).stat()
+        except OSError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (self.row.byte_count, self.stamp)
+
     def is_intact(self, out: Path) -> bool:
-        """Whether the file is still as it was written."""
+        """Whether the file is still as it was written; its bytes are read where its time is another one."""
         path = out / self.row.path
         try:
-            status = path.stat()
-            if status.st_size != self.row.byte_count:
-                return False
-            return status.st_mtime_ns == self.stamp or hash_file(path) == self.row.sha256
+            is_whole = path.stat().st_size == self.row.byte_count
+            return self.is_untouched(out) or (is_whole and hash_file(path) == self.row.sha256)
         except OSError:
             return False
 
@@ -69,7 +75,8 @@ class ShardTask:
         shard: its file name.
         split: of its samples.
         ids: of its samples.
-        tasks: its samples, but for those that failed before, in the order of their keys.
+        tasks: its samples, but for those that failed before, in the order of their keys; added when it is handed
+            out.
         written: the shard of an earlier build of the same name and samples.
         earlier: other shards that hold files of its samples.
     """
@@ -77,9 +84,9 @@ class ShardTask:
     shard: str
     split: str
     ids: tuple[str, ...]
-    tasks: tuple[Task, ...]
     written: ShardRecord | None
     earlier: tuple[Path, ...] = ()
+    tasks: tuple[Task, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,14 +227,14 @@ class ShardState:
             if record is not None:
                 self.written[record.row.shard] = record
 
-    def plan(self, plan: BuildPlan, tasks: Sequence[Task]) -> list[ShardTask]:
-        """The shards of a plan; those of an earlier build with other samples are set aside, to be read from.
+    def plan(self, plan: BuildPlan, stale: AbstractSet[str], failed: AbstractSet[str]) -> list[ShardTask]:
+        """The shards of a plan that are not there yet; those of an earlier build with other samples are set aside.
 
         Args:
             plan: what to build.
-            tasks: of its samples, but for those that failed before.
+            stale: IDs of samples whose files are not known to be the wanted ones.
+            failed: IDs of samples that are in no shard.
         """
-        by_id = {task.sample.id: task for task in tasks}
         groups: dict[str, list[str]] = {}
         for sample in plan.samples:
             groups.setdefault(plan.splits.split_of(sample.id), []).append(sample.id)
@@ -250,12 +257,18 @@ class ShardState:
                 name,
                 split,
                 ids,
-                tuple(by_id[key] for key in sorted(ids, key=lambda key: escape_id(key) + ".") if key in by_id),
                 self.written.get(name),
                 tuple(sorted({earlier[key] for key in ids if key in earlier})),
             )
             for name, (split, ids) in planned.items()
+            if not self._is_done(name, ids, stale, failed)
         ]
+
+    def _is_done(self, name: str, ids: tuple[str, ...], stale: AbstractSet[str], failed: AbstractSet[str]) -> bool:
+        if failed >= set(ids):
+            return True
+        written = self.written.get(name)
+        return written is not None and stale.isdisjoint(ids) and written.is_untouched(self.out)
 
     def record(self, result: ShardResult) -> None:
         """Note a built shard; its samples are in the journal already."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,6 +70,23 @@ class StageOptions:
             seed=config.seed,
         )
 
+    @cached_property
+    def key(self) -> str:
+        """Hash of all options and versions: where a record has it, every one of its stage keys is the wanted one."""
+        text = json.dumps([asdict(self), STAGE_VERSIONS], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def wanted(self, name: str) -> dict[str, str]:
+        """Every file of the sample `name` with the fact that its record has to tell of it, or an empty one."""
+        file = f"{name}.png"
+        return {
+            f"images/{file}": "",
+            f"edges/{file}": "",
+            f"sketches/{file}": "line_density",
+            **{f"levels/{level_folder(level)}/{file}": "" for level in self.levels},
+            **{f"masks/{folder}/{file}": f"hole_{folder}" for folder in self.mask_folders.values()},
+        }
+
     def describe(self) -> list[dict[str, Any]]:
         """The stages for `dataset.json`."""
         hed = {key: value for key, value in self.hed.items() if key not in ("engine", "precision", "weights")}
@@ -122,6 +140,7 @@ class SampleRecord:
     error: str = ""
     look: str = ""  # perceptual hash of the image, see `dpsdata.dataset.looks`
     notes: dict[str, list[str]] = field(default_factory=dict)  # path -> how a mask file had to be read
+    options_key: str = ""  # `StageOptions.key` of the build that made or kept the files; empty where it failed
 
     def keep_others(self, earlier: SampleRecord) -> SampleRecord:
         """Take over what an earlier record tells of files that this build did not ask for and that stay on disk."""
@@ -273,6 +292,7 @@ class SampleBuilder:
                     new.notes[path] = list(notes)
                 new.facts[f"hole_{folder}"] = float(mask.mean())
                 self._store(new, path, key, encode_png(255 * mask))
+        new.options_key = options.key
         return new
 
     def _edges_key(self, new: SampleRecord) -> str:

@@ -26,11 +26,11 @@ def sample_statistics(folder: Path) -> pd.DataFrame:
     """
     rows = [row for row in read_manifest(folder) if row.status == "ok"]
     files = open_files(folder, read_dataset(folder), rows)
-    records = read_journal(folder)
     table = []
-    for row in tqdm(rows, desc="samples", unit="sample", disable=None):
-        cells: dict[str, object] = {"id": row.id, "split": row.split}
-        table.append(cells | sample_stats(files, row, records.get(row.id)))
+    with read_journal(folder) as records:
+        for row in tqdm(rows, desc="samples", unit="sample", disable=None):
+            cells: dict[str, object] = {"id": row.id, "split": row.split}
+            table.append(cells | sample_stats(files, row, records.get(row.id)))
     return pd.DataFrame(table)
 
 

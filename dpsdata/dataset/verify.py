@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError
 from dpsdata.dataset.journal import UNFINISHED, read_journal, state_folder
-from dpsdata.dataset.manifest import ManifestRow, manifest_text, read_dataset, read_manifest, root_hash
+from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest, root_hash
 from dpsdata.dataset.shards import (
     EXPORT_STATE,
     SHARD_LIST,
@@ -79,7 +79,7 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
     findings: list[Finding] = []
     if (state_folder(folder) / UNFINISHED).exists():
         findings.append(Finding("unfinished", str(folder), "a build did not end; run the same `dpsdata build` again"))
-    digest = root_hash(manifest_text(rows))
+    digest = root_hash(rows)
     if digest != description["root_hash"]:
         reason = f"root hash {digest[:16]}..., but dataset.json says {description['root_hash'][:16]}..."
         findings.append(Finding("manifest", "manifest.csv", reason))
@@ -93,7 +93,8 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
         findings += found
         files = None if found else open_files(folder, description, rows)
     described = {*DESCRIPTION_FILES, *(shards if shards is not None else expected)}
-    known = {path for record in read_journal(folder).values() for path in record.files}
+    with read_journal(folder) as records:
+        known = {path for record in records for path in record.files}
     kept = 0
     for path in _walk(folder):
         if path in described:

@@ -77,7 +77,9 @@ def run_task(builder: SampleBuilder, task: Task) -> SampleRecord:
 
 def broken_record(task: Task, error: BrokenImageError) -> SampleRecord:
     """The record of a sample whose photo cannot be read."""
-    return replace(task.record, source_sha256="", keys={}, files={}, facts={}, error=str(error), notes={})
+    return replace(
+        task.record, source_sha256="", keys={}, files={}, facts={}, error=str(error), notes={}, options_key=""
+    )
 
 
 def file_worker(setup: WorkerSetup) -> Callable[[Task], SampleRecord]:

@@ -21,8 +21,9 @@ class SerialEngine:
 
     def run(self, job: Job[Task, Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """See `Engine`."""
-        work = job.prepare()
+        work: Callable[[Task], Result] | None = None
         for task in tasks:
+            work = work or job.prepare()
             yield work(task)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dpsdata.contracts import DpsError, UsageError
 from dpsdata.dataset.looks import hash_look, measure_colors
-from dpsdata.dataset.plausibility import find_implausible
+from dpsdata.dataset.plausibility import SeenPhoto, find_implausible
 from dpsdata.dataset.stages import SampleRecord
 from dpsdata.sources.layouts import find_samples
 from dpsdata.sources.splits import Splits, make_splits
@@ -175,9 +175,28 @@ def test_what_looks_wrong_is_counted_with_examples() -> None:
     records = [record("a", photos[0]), record("b", photos[1]), record("copy", copy), record("0_mask", mask),
                record("pair", np.concatenate([photos[0], photos[1]], 1)), record("dot", photos[0][:1, :1])]  # fmt: skip
     parts = {"train": ("a", "b", "0_mask", "pair", "dot"), "test": ("copy",)}
-    found = {notice.kind: notice for notice in find_implausible(records, Splits("x", parts))}
+    found = {notice.kind: notice for notice in find_implausible(list(map(SeenPhoto.of, records)), Splits("x", parts))}
     assert found["tiny"].examples == ("dot.png",)
     assert found["pairs"].examples == ("pair.png",)
     assert found["names"].examples == ("0_mask.png",)
     assert found["not-photos"].examples == ("0_mask.png", "dot.png")
     assert found["near-copies"].examples == ("a.png (train) and copy.png (test)",)
+
+
+def test_copies_are_those_that_a_look_at_all_pairs_finds() -> None:
+    generator = np.random.default_rng(1)
+    base = generator.integers(0, 256, (40, 32), dtype=np.uint8)
+    bits = np.unpackbits(base.repeat(8, axis=0), axis=1)
+    for row in bits:  # up to 40 of its bits are others
+        row[generator.choice(256, generator.integers(0, 41), replace=False)] ^= 1
+    looks = np.packbits(bits, axis=1)
+    photos = [SeenPhoto(f"{i}", f"{i}.png", "", 99, 99, look.tobytes(), False) for i, look in enumerate(looks)]
+    parts = {"train": tuple(f"{i}" for i in range(0, 320, 2)), "test": tuple(f"{i}" for i in range(1, 320, 2))}
+    near = [
+        f"{i}.png (train) and {j}.png (test)"
+        for i in range(0, 320, 2)
+        for j in range(1, 320, 2)
+        if (bits[i] != bits[j]).sum() <= 16
+    ]
+    (notice,) = find_implausible(photos, Splits("x", parts))
+    assert (notice.kind, notice.count, notice.examples) == ("near-copies", len(near), tuple(near[:5]))
