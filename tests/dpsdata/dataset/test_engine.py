@@ -51,6 +51,23 @@ def test_chain_makes_every_file_and_they_belong_together(config: BuildConfig) ->
     assert verify_dataset(config.out).findings == ()
 
 
+@pytest.mark.parametrize("form", ["files", "webdataset"])
+def test_a_repeat_starts_no_worker_and_the_journal_stays_on_disk(
+    config: BuildConfig, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, format=form, shard_size=4)
+    first = build_dataset(config)
+    monkeypatch.setattr(engine, "open_engine", lambda *_: pytest.fail("nothing is left to do"))
+    again = build_dataset(config)
+    assert (again.reused_count, again.root_hash) == (6, first.root_hash)
+    monkeypatch.undo()
+    name = "shards/train-000000.tar" if form == "webdataset" else "edges/astronaut.png"
+    (config.out / name).unlink()
+    mended = build_dataset(config)
+    assert mended.root_hash == first.root_hash
+    assert verify_dataset(config.out).findings == ()
+
+
 def test_same_bytes_for_any_number_of_workers(config: BuildConfig, tmp_path: Path) -> None:
     results = [build_dataset(replace(config, out=tmp_path / f"w{count}", workers=count)) for count in (1, 2, 7)]
     assert len({result.root_hash for result in results}) == 1
