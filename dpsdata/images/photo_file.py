@@ -27,6 +27,7 @@ _STORAGE_TAGS = (
     *range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347,
     513, 514, 529, 530, 531, 532, 700, 33723, 34377, 34675,
 )  # fmt: skip
+_MAX_SEGMENT = 65_000
 _ORIENTATION, _SIZE_TAGS = 274, (40962, 40963)
 _PNG_KINDS = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
 
@@ -104,13 +105,45 @@ class PhotoFile:
         layers = self.layers if edited is None else self._put(edited)
         return png_chunks.put_chunks(codec.encode_layers(layers), self.metadata.to_chunks())
 
+    def with_xmp(self, xmp: bytes) -> PhotoFile:
+        """This photo with another XMP packet."""
+        return replace(self, metadata=replace(self.metadata, xmp=xmp))
+
+    def encode_jpeg(self, edited: npt.NDArray[np.uint8], quality: int = 95) -> bytes:
+        """The JPEG of an edit, over white, with profile, EXIF, XMP and density; pixels outside change a little.
+
+        Args:
+            edited: uint8 (H, W, 3) like `pixels`.
+            quality: 1 to 100; chroma is kept at full size.
+        """
+        data = self.metadata
+        is_grey = data.profile is not None and profile_kind(data.profile) == "GRAY"
+        packed = io.BytesIO()
+        xmp = b"" if data.xmp is None else b"http://ns.adobe.com/xap/1.0/\0" + data.xmp
+        Image.fromarray(edited[..., 0] if is_grey else edited).save(
+            packed,
+            "JPEG",
+            quality=quality,
+            subsampling=0,
+            icc_profile=data.profile,
+            exif=data.exif if data.exif is not None and len(data.exif) < _MAX_SEGMENT else b"",
+            extra=b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp if 0 < len(xmp) < _MAX_SEGMENT else b"",
+            dpi=(0, 0) if data.density is None else tuple(round(value) for value in data.density),
+        )
+        return packed.getvalue()
+
     def encode_plain(self, rgb: npt.NDArray[np.uint8]) -> bytes:
-        """The PNG of another picture in this photo's colours, uint8 (H, W, 3), such as several side by side."""
-        profile = self.metadata.profile
+        """The PNG of another picture in this photo's colours, uint8 (H, W, 3), such as several side by side.
+
+        Of what the file says, XMP alone comes with the colours.
+        """
+        profile, chunks = self.metadata.profile, b""
+        if self.metadata.xmp is not None:
+            chunks = png_chunks.xmp_chunk(self.metadata.xmp)
         if profile is None or profile_kind(profile) != "RGB":
             shown = rgb if self.colors is None else self.colors.to_srgb(rgb)
-            return codec.encode_png(shown)
-        return png_chunks.put_chunks(codec.encode_png(rgb), png_chunks.profile_chunk(profile))
+            return png_chunks.put_chunks(codec.encode_png(shown), chunks)
+        return png_chunks.put_chunks(codec.encode_png(rgb), png_chunks.profile_chunk(profile) + chunks)
 
     def _put(self, edited: npt.NDArray[np.uint8]) -> Layers:
         changed = (edited != self.pixels).any(axis=2)

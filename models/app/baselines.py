@@ -53,11 +53,12 @@ class RivalEngine:
     Attributes:
         method: its entry of the registry.
         weights: where they were found.
+        hashes: SHA-256 by network.
     """
 
     def __init__(self, method: Method, weights: str, seat: RivalSeat) -> None:
         self.method, self.weights = method, weights
-        self._hashes = find_method_weights(method, weights).sha256
+        self.hashes = find_method_weights(method, weights).sha256
         self._seat = seat
 
     def load(self) -> MethodPredictor:
@@ -67,7 +68,7 @@ class RivalEngine:
             MissingError: the weights are damaged, of another network, or others than at the start.
         """
         predictor = load_method(self.method.name, LoadOptions(self.weights))
-        if predictor.facts.weights != self._hashes:
+        if predictor.facts.weights != self.hashes:
             raise MissingError(
                 f"{self.method.title}: its weights were changed since the start; stop dps app with Ctrl-C and start it "
                 "again"

@@ -300,6 +300,7 @@ def _run(studio: Studio, session: EditSession, asked: dict[str, Any]) -> Any:
 
 def _save(studio: Studio, session: EditSession, asked: dict[str, Any]) -> Any:
     drawing, level = _take(studio, session, asked)
+    session.marked = asked.get("marked") is not False
     kind = asked.get("kind")
     if kind in ("mask", "sketch"):
         name, data = f"{kind}.png", session.layer_file(drawing, kind)

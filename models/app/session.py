@@ -6,14 +6,15 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable
-from pathlib import PurePath
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, UsageError, check_level
-from dpsdata.images.codec import encode_jpeg, encode_png
+from dpsdata.images.codec import encode_png
+from dpsdata.images.photo_file import PhotoFile
 from models.app.baselines import AnyEngine
 from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
 from models.app.edit_folder import open_edit, pack_edit
@@ -25,6 +26,7 @@ from models.app.own_lines import find_own_lines
 from models.app.previews import grey_url, hole_region, photo_url
 from models.app.strokes import paint_layer, read_layers
 from models.editing.editor import EditResult
+from models.editing.provenance import hash_request, write_mark
 from models.editing.request import EditRequest, InputFile
 from models.editing.run import make_run
 from models.editing.user_inputs import find_lines, read_edit_inputs
@@ -32,6 +34,7 @@ from models.editing.user_inputs import find_lines, read_edit_inputs
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CACHE_BYTES = 384 * 2**20
 _MAX_FILES = 200
+_MAX_JPEG_XMP = 60_000
 _NO_PHOTO = "Choose a photo first, or take the sample."
 
 
@@ -47,6 +50,7 @@ class EditSession:
         photo: what is open.
         shown: the drawing whose levels are on the page.
         level: the one that the slider stands on.
+        marked: results say that they were edited; see `models.editing.provenance`.
         exact: paste results as they are, with a seam.
         blended: what is done otherwise; that of an opened edit where it blends.
         notes: sentences about what was opened last.
@@ -58,6 +62,7 @@ class EditSession:
         self.photo: OpenedPhoto | None = None
         self.shown: DrawnEdit | None = None
         self.level = 0.5
+        self.marked = True
         self.exact, self.blended = False, BLENDED
         self.notes: tuple[str, ...] = ()
         self._files: dict[str, dict[str, Marks]] = {"mask": {}, "sketch": {}}
@@ -110,7 +115,7 @@ class EditSession:
         self._take(OpenedPhoto(file, edit.file, "photo", placement, notes))
         self.level = request.levels[-1]
         pasting = Pasting(request.feather_px, request.blend, request.grain)
-        self.exact = pasting == EXACT
+        self.exact, self.marked = pasting == EXACT, request.provenance
         self.blended = BLENDED if self.exact else pasting
         layers = {"mask": (edit.mask > 127).astype(np.uint8), "sketch": find_lines(edit.sketch)[0]}
         return self._describe({role: self._keep(role, marks) for role, marks in layers.items()})
@@ -261,15 +266,17 @@ class EditSession:
     def save_photo(self) -> tuple[str, bytes]:
         """Name and content of the full-size PNG at the slider's level; pixels outside of the hole are the photo's."""
         drawn, patch = self.current()
-        made = drawn.engine.method.name if patch.level is None else f"l{patch.level:g}"
-        return f"{drawn.photo.stem}-{made}.png", drawn.photo.source.encode_edit(patch.whole_photo(drawn.photo.pixels))
+        source = self._mark(drawn, patch, drawn.photo.source)
+        return f"{_name(drawn, patch)}.png", source.encode_edit(patch.whole_photo(drawn.photo.pixels))
 
     def save_jpeg(self) -> tuple[str, bytes]:
-        """The same as JPEG of quality 95 in sRGB; as in every JPEG, pixels outside of the hole change a little."""
-        name, _ = self.save_photo()
+        """The same as JPEG of quality 95, in the photo's own colours; pixels outside of the hole change a little."""
         drawn, patch = self.current()
-        pixels, colors = patch.whole_photo(drawn.photo.pixels), drawn.photo.source.colors
-        return f"{PurePath(name).stem}.jpg", encode_jpeg(pixels if colors is None else colors.to_srgb(pixels), 95)
+        source = drawn.photo.source
+        if len(source.metadata.xmp or b"") > _MAX_JPEG_XMP:
+            source = source.with_xmp(b"")  # there is no room for it and the mark
+        source = self._mark(drawn, patch, source)
+        return f"{_name(drawn, patch)}.jpg", source.encode_jpeg(patch.whole_photo(drawn.photo.pixels))
 
     def save_edit(self) -> tuple[str, bytes]:
         """Name and content of the edit folder as a zip, which `dps edit --from` repeats.
@@ -281,18 +288,29 @@ class EditSession:
         drawn, patch = self.current()
         if not isinstance(drawn.engine, Engine) or patch.level is None:
             raise UsageError(refuse_folder(drawn.engine.method))
-        place = drawn.placement
-        align = "none" if place == Placement() else "auto"
-        how = drawn.pasting._asdict()
-        request = EditRequest("edit", (patch.level,), drawn.engine.weights, align, place.box, place.eyes, **how)
-        inputs = {
-            "photo": drawn.photo.file,
-            "mask": InputFile("inputs/mask.png", encode_png(drawn.mask)),
-            "sketch": InputFile("inputs/sketch.png", encode_png(drawn.sketch)),
-        }
-        contents, _ = make_run(request, inputs, drawn.engine.hashes)
+        request = self._request(drawn, drawn.engine, patch.level)
+        contents, _ = make_run(request, _inputs(drawn), drawn.engine.hashes)
         folder = f"{clean_stem(drawn.photo.stem)}-edit"
         return f"{folder}.zip", pack_edit(contents, folder)
+
+    def _request(self, drawn: DrawnEdit, engine: Engine, level: float) -> EditRequest:
+        place, how = drawn.placement, drawn.pasting._asdict()
+        align = "none" if place == Placement() else "auto"
+        return EditRequest(
+            "edit", (level,), engine.weights, align, place.box, place.eyes, provenance=self.marked, **how
+        )
+
+    def _mark(self, drawn: DrawnEdit, patch: LevelPatch, source: PhotoFile) -> PhotoFile:
+        """The photo, to be encoded with the mark of an edit unless that is left out."""
+        if not self.marked:
+            return source
+        engine = drawn.engine
+        if isinstance(engine, Engine) and patch.level is not None:
+            config = asdict(self._request(drawn, engine, patch.level))
+        else:
+            config = {"method": engine.method.name, **asdict(drawn.placement), **drawn.pasting._asdict()}
+        inputs = {role: item.sha256 for role, item in _inputs(drawn).items()}
+        return source.with_xmp(write_mark(source.metadata.xmp, hash_request(config, inputs, engine.hashes)))
 
     def _paint(self, text: str) -> tuple[OpenedPhoto, Placement, Marks, Marks]:
         if self.photo is None:
@@ -304,7 +322,7 @@ class EditSession:
 
     def _take(self, photo: OpenedPhoto) -> None:
         self.photo, self.shown, self.notes = photo, None, photo.notes
-        self.level, self.exact, self.blended = 0.5, False, BLENDED
+        self.level, self.marked, self.exact, self.blended = 0.5, True, False, BLENDED
         self._files = {"mask": {}, "sketch": {}}
         self._cache = OrderedDict()
 
@@ -339,9 +357,23 @@ class EditSession:
             "stem": self.photo.stem,
             "level": self.level,
             "exact": self.exact,
+            "marked": self.marked,
             "layers": layers or {},
             "token": secrets.token_hex(8),
         }
+
+
+def _name(drawn: DrawnEdit, patch: LevelPatch) -> str:
+    return f"{drawn.photo.stem}-{drawn.engine.method.name if patch.level is None else f'l{patch.level:g}'}"
+
+
+def _inputs(drawn: DrawnEdit) -> dict[str, InputFile]:
+    """What `dps edit` reads."""
+    return {
+        "photo": drawn.photo.file,
+        "mask": InputFile("inputs/mask.png", encode_png(drawn.mask)),
+        "sketch": InputFile("inputs/sketch.png", encode_png(drawn.sketch)),
+    }
 
 
 def _percent(part: int, total: int) -> str:

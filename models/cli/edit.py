@@ -36,6 +36,9 @@ _From = Annotated[
     Path | None, typer.Option("--from", metavar="RUN.JSON", help="Repeat a run with its own inputs and options.")
 ]
 _Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+_Provenance = Annotated[
+    bool, typer.Option(help="Say in the pictures (XMP) that they were edited; `dps inspect` reads it.")
+]
 _Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it.")]
 
 
@@ -72,6 +75,7 @@ def edit_command(
     ] = None,
     grain: Annotated[bool, typer.Option(help="Give the hole the fine noise of the photo around it.")] = False,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Edit what is black, not what is white.")] = False,
+    provenance: _Provenance = True,
     device: _Device = "cpu",
     precision: _Precision = "fp32",
     from_run: _From = None,
@@ -103,6 +107,7 @@ def edit_command(
         precision,
         check_blend(blend or ("feather" if feather_px else "none"), feather_px),
         grain,
+        provenance,
     )
     paths = {"photo": photo, "mask": mask, "sketch": sketch}
     inputs = {role: read_input(role, path) for role, path in paths.items() if path is not None}
@@ -118,6 +123,7 @@ def synthesize_command(
     weights: _Weights = None,
     device: _Device = "cpu",
     precision: _Precision = "fp32",
+    provenance: _Provenance = True,
     from_run: _From = None,
 ) -> None:
     """Draw a face from a sketch alone, at one or several refinement levels."""
@@ -128,8 +134,15 @@ def synthesize_command(
         return
     if sketch is None:
         raise UsageError("a SKETCH is missing; run `dps synthesize SKETCH -o OUT`")
-    chosen = choose_weights(weights, "synthesis")
-    request = EditRequest("synthesize", parse_levels(levels), chosen, "none", device=device, precision=precision)
+    request = EditRequest(
+        "synthesize",
+        parse_levels(levels),
+        choose_weights(weights, "synthesis"),
+        "none",
+        device=device,
+        precision=precision,
+        provenance=provenance,
+    )
     _run(request, {"sketch": read_input("sketch", sketch)}, _check_out(out))
 
 

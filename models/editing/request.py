@@ -57,6 +57,7 @@ class EditRequest:
         precision: `fp32` or `bf16`.
         blend: `none`, `feather` or `poisson`.
         grain: the hole gets the fine noise of the photo around it.
+        provenance: pictures say that they were edited; see `models.editing.provenance`.
     """
 
     command: str
@@ -71,6 +72,7 @@ class EditRequest:
     precision: str = "fp32"
     blend: Blend = "none"
     grain: bool = False
+    provenance: bool = True
 
     def __post_init__(self) -> None:
         if self.command not in _TASKS:
@@ -113,12 +115,14 @@ class StoredRun:
     Attributes:
         request: the options.
         inputs: the files by role: photo, sketch, mask.
+        config: the options as they are stored.
         weights_sha256: of every network.
         versions: of what made it.
     """
 
     request: EditRequest
     inputs: dict[str, InputFile]
+    config: dict[str, Any]
     weights_sha256: dict[str, str]
     versions: dict[str, str]
 
@@ -165,6 +169,7 @@ def read_stored_run(path: Path) -> StoredRun:
     return StoredRun(
         _request(path, config),
         {role: _stored_input(path, role, entry) for role, entry in inputs.items()},
+        config,
         _texts(stored.get("weights")),
         _texts(stored.get("versions")),
     )
@@ -184,9 +189,10 @@ def _request(path: Path, config: Mapping[str, Any]) -> EditRequest:
         "invert_mask": (bool,),
         "blend": (str,),
         "grain": (bool,),
+        "provenance": (bool,),
     }
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-    values = {"blend": "none", "grain": False, **values}  # runs of 0.1.0 pasted as it is
+    values = {"blend": "none", "grain": False, "provenance": True, **values}  # runs of 0.1.0 pasted as it is
     if set(values) != {item.name for item in fields(EditRequest)}:
         _fail(path, "its config has other options than this version")
     for key, value in values.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 import dpsdata
 from dpsdata.contracts import RUN_FILE, FindingsError, MissingError, UsageError, level_folder, parse_level_folder
 from dpsdata.images.codec import encode_png
-from dpsdata.images.photo_file import PhotoFile
+from dpsdata.images.photo_file import PhotoFile, PhotoMetadata
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
 from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.weights.store import sha256_file
 from models.editing.compositing import find_target
 from models.editing.editor import Editor, EditResult, load_editor
 from models.editing.loading import find_sources
+from models.editing.provenance import COMPOSITE, GENERATED, hash_request, write_mark
 from models.editing.request import SCHEMA_VERSION, EditRequest, InputFile
 from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs
 from models.networks.config import check_task
@@ -114,11 +115,12 @@ def make_run(
         notes = (*notes, f"the bundled networks work at {editor.resolution} px, so what they paint is soft")
     notes = (*notes, *editor.notes)
     contents = {item.name: item.data for item in inputs.values()}
-    contents |= _pictures(results, first, file)
+    config, sha256 = asdict(request), {role: item.sha256 for role, item in sorted(inputs.items())}
+    contents |= _pictures(results, first, file, hash_request(config, sha256, hashes) if request.provenance else None)
     described = {
         "schema_version": SCHEMA_VERSION,
-        "config": asdict(request),
-        "inputs": {role: {"file": item.name, "sha256": item.sha256} for role, item in sorted(inputs.items())},
+        "config": config,
+        "inputs": {role: {"file": inputs[role].name, "sha256": digest} for role, digest in sha256.items()},
         "weights": hashes,
         "frame": None if editor.frame is None else editor.frame.matrix,
         "notes": notes,
@@ -176,10 +178,24 @@ def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels
         )
 
 
-def _pictures(results: list[EditResult], first: NDArray[np.uint8], file: PhotoFile | None) -> dict[str, bytes]:
-    """The files of results; photos carry what the person's own file says, the strip its colours alone."""
-    encode_photo = encode_png if file is None else file.encode_edit
-    encode_strip = encode_png if file is None else file.encode_plain
+def _pictures(
+    results: list[EditResult], first: NDArray[np.uint8], file: PhotoFile | None, request_sha256: str | None
+) -> dict[str, bytes]:
+    """The files of results; photos carry what the person's own file says, the strip its colours, all of them the mark.
+
+    Args:
+        results: one for each level.
+        first: uint8 (H, W, 3), the first picture of the strip.
+        file: the photo; None for synthesis.
+        request_sha256: for the mark; None to leave it out.
+    """
+    source = PhotoFile(pixels=first, layers=first) if file is None else file
+    bare = PhotoMetadata(profile=source.metadata.profile)
+    if request_sha256 is not None:
+        kind = GENERATED if file is None else COMPOSITE
+        source = source.with_xmp(write_mark(source.metadata.xmp, request_sha256, kind))
+        bare = replace(bare, xmp=write_mark(None, request_sha256, kind))
+    encode_photo, encode_strip = source.encode_edit, replace(source, metadata=bare).encode_plain
     contents = {}
     for result in results:
         name = f"{level_folder(result.level)}.png"

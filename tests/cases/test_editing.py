@@ -200,7 +200,7 @@ def test_the_networks_see_srgb_and_results_come_back(name: str, editor: Editor) 
 def test_orientation_xmp_and_texts(weights: Path, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274], exif[271] = 6, "Camera"
-    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6" dc:title="T"/></x:xmpmeta>'
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF><d tiff:Orientation="6" dc:title="T"/></r:RDF></x:xmpmeta>'
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Author", "A", zip=True)
     texts.add_itxt("Title", "grüß")

@@ -12,6 +12,7 @@
  * @property {string} stem
  * @property {number} level
  * @property {boolean} exact
+ * @property {boolean} marked
  * @property {string[]} notes
  * @property {Partial<Record<Role, LayerFile>>} layers
  * @property {string} [file] content of the photo, base64, where the engine brought it
@@ -29,7 +30,7 @@
  * @property {(drawing: string) => Promise<LayerFile>} ownLines
  * @property {(x: number, y: number) => Promise<{box: Square}>} pickFace
  * @property {(drawing: string, level: number, method: string, exact: boolean) => Promise<Patch>} run
- * @property {(kind: string, drawing: string, level: number, method: string, exact: boolean) => Promise<{name: string, data: Blob}>} save
+ * @property {(kind: string, drawing: string, level: number, method: string, exact: boolean, marked: boolean) => Promise<{name: string, data: Blob}>} save
  */
 
 /** The engine no longer has the photo: it is to be opened again. */
@@ -74,8 +75,8 @@ export class ServerEngine {
   ownLines(drawing) { return this.read("lines", drawing); }
   pickFace(x, y) { return this.read("face", JSON.stringify({ x, y })); }
   run(drawing, level, method, exact) { return this.read("run", JSON.stringify({ drawing, level, method, exact })); }
-  async save(kind, drawing, level, method, exact) {
-    const response = await this.ask("save", JSON.stringify({ kind, drawing, level, method, exact }));
+  async save(kind, drawing, level, method, exact, marked) {
+    const response = await this.ask("save", JSON.stringify({ kind, drawing, level, method, exact, marked }));
     return { name: response.headers.get("X-Dps-Name") || kind, data: await response.blob() };
   }
 }

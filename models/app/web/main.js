@@ -150,6 +150,7 @@ class Page {
     this.surface.open(await loadImage(opened.photo), opened.width, opened.height, opened.box);
     this.setLevel(opened.level);
     part("exact").checked = opened.exact;
+    part("marked").checked = opened.marked;
     for (const role of /** @type {const} */ (["mask", "sketch"])) {
       const layer = opened.layers[role];
       if (layer) await this.surface.drawing.add({ role, steps: [{ kind: "file", id: layer.id, url: layer.url }] });
@@ -382,7 +383,7 @@ class Page {
       return undefined;
     }
     while (this.running) await this.running;
-    return this.try(() => this.engine.save(kind, this.surface.drawing.text(), this.level, this.method, this.exact));
+    return this.try(() => this.engine.save(kind, this.surface.drawing.text(), this.level, this.method, this.exact, part("marked").checked));
   }
 
   /** @param {string} kind */
