@@ -10,8 +10,7 @@ SHOW ?=
 THREADS ?= 1
 SIZE ?= 128
 REPORT ?= reports/comparison$(if $(filter-out 128,$(SIZE)),-$(SIZE))
-CELLS ?= $(foreach masks,dps center deepfillv2 lama-medium,$(masks):own,displaced-8,deformed-4,deformed-8,dropped-0.33)
-COMPARED ?= dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,scfegan-refined,mean-color,telea,navier-stokes
+STUDY ?= reports/comparison/study.toml
 JOBS ?= 0
 LEVELS := 0,0.25,0.5,0.75,1
 METHODS := dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
@@ -57,14 +56,12 @@ compare: demo ## Train small rivals for about a minute each and score them in th
 		--outputs $(DEMO)/trained -o $(DEMO)/compare
 
 # The comparison of reports/comparison. DATA holds aligned faces in folders train, val and test, and SHOW names those of
-# test that may be shown. SIZE is the side that photos are built at, CELLS are mask families with their kinds of
-# sketches, COMPARED are the methods; fewer of both take less time: CELLS=dps:own,deformed-8 COMPARED=dps,scfegan. JOBS
-# cells run at once, 0 for one a core. Run again with more cells, it goes on with those that are not there.
+# test that may be shown. SIZE is the side that photos are built at. STUDY holds methods, conditions and questions; fewer
+# take less time. JOBS conditions run at once, 0 for one a core. Run again with more, it goes on with what is not there.
 comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make comparison DATA=FACES.
 	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
 	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built-$(SIZE) --size $(SIZE) --masks dps --masks center
-	$(BIN)/dpseval study $(COMPARISON)/built-$(SIZE) --methods $(COMPARED) --levels $(LEVELS) \
-		$(foreach cell,$(CELLS),--cell $(cell)) --show "$(SHOW)" --jobs $(JOBS) \
+	$(BIN)/dpseval study $(COMPARISON)/built-$(SIZE) $(STUDY) --show "$(SHOW)" --jobs $(JOBS) \
 		--work $(COMPARISON)/work-$(SIZE) -o $(REPORT)
 
 # THREADS are those of each test process: two processes of one thread, or else one process.

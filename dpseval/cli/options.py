@@ -1,4 +1,4 @@
-"""The options that `dpseval score` and `dpseval run` share."""
+"""The options that `dpseval score`, `dpseval run` and `dpseval study` share."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ Require = Annotated[
 Allow = Annotated[
     list[str] | None, typer.Option(metavar="KIND", help="Tolerate a kind of finding: such items are left out.")
 ]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: what there is]"),
+]
+Batch = Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")]
 Device = Annotated[str, typer.Option(help="Of the networks: auto, cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one a core.")]
 Engine = Annotated[str, typer.Option(help="local, or ray: pixels are measured by the actors of a Ray cluster.")]

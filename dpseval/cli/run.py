@@ -39,10 +39,7 @@ def run_command(
         Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
     ] = None,
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "test",
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: what there is]"),
-    ] = None,
+    weights: options.Weights = None,
     outputs: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of outputs; it goes on there. [default: REPORT/../outputs]"),
@@ -53,7 +50,7 @@ def run_command(
     time_limit: Annotated[
         float, typer.Option(metavar="SECONDS", help="That an exec: method may take a photo.")
     ] = 600.0,
-    batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
+    batch: options.Batch = 8,
     prep: options.Prep = "pytorch-fid",
     lpips: options.LpipsNets = "alex",
     require: options.Require = "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -70,18 +70,29 @@ def write_tables(folder: Path, scores: pd.DataFrame, comparisons: pd.DataFrame) 
 
 def format_markdown(tables: Sequence[HeadTable]) -> str:
     """The tables in GitHub's Markdown; names are escaped."""
-    lines = []
-    for table in tables:
-        heads = ["method", "level", "N", *(column.label for column in table.columns)]
-        lines += [f"## {REGION_TITLES[table.region]}", "", _pipe([escape_markdown(head) for head in heads])]
-        lines.append(_pipe(["---", *["---:"] * (len(heads) - 1)]))
-        for row in table.rows:
-            cells = [_markdown_cell(cell, row) for cell in row.cells]
-            lines.append(_pipe([escape_markdown(row.method), row.level, str(row.count), *cells]))
-        lines.append("")
+    lines = head_table_lines(tables, "##")
     lines += [MARK_NOTE, ""]
     lines += [f"* {', '.join(names)}: {escape_markdown(note)}" for note, names in missing_notes(tables)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def head_table_lines(tables: Sequence[HeadTable], heading: str) -> list[str]:
+    """Lines of Markdown: a heading, such as `##`, and a table for each region."""
+    lines = []
+    for table in tables:
+        heads = ["method", "level", "N", *(column.label for column in table.columns)]
+        rows = [
+            [escape_markdown(row.method), row.level, str(row.count), *(_markdown_cell(cell, row) for cell in row.cells)]
+            for row in table.rows
+        ]
+        lines += [f"{heading} {REGION_TITLES[table.region]}", "", *table_lines(heads, rows), ""]
+    return lines
+
+
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown, numbers to the right; the heads are escaped, cells are Markdown already."""
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in ([escape_markdown(head) for head in heads], rule, *rows)]
 
 
 def format_latex(tables: Sequence[HeadTable]) -> str:
@@ -125,10 +136,6 @@ def escape_latex(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _pipe(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _count_note(cell: Cell, row: Row) -> str:

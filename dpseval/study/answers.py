@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,10 @@ from dpseval.metrics.names import METRICS
 from dpseval.statistics.image_table import values_by_set
 from dpseval.statistics.intervals import SIGNIFICANCE, holm, paired_difference
 from dpseval.study.conditions import CellScores
-from dpseval.study.config import OWN
+from dpseval.study.config import Question, SetName, say_set
 
 Outcome = Literal["yes", "no", "not separated"]
 
-QUESTIONS: Final = {
-    "f-over-g": "Does F's photo beat G's own?",
-    "level-helps": "Does level 1 come nearer to the photo than level 0?",
-    "level-costs": "Does level 1 follow the drawing less than level 0?",
-    "refining-helps-scfegan": "Does G's refined sketch, at the level chosen for dps and at 1, help SC-FEGAN?",
-    "dps-over-rival": "Does Deep Plastic Surgery beat the others, at the level chosen on the other split?",
-}
-_REALISM = ("psnr", "hedps")
 _REGION = "hole"
 _Sets = Mapping[tuple[str, float | None], NDArray[np.float64]]
 
@@ -34,11 +26,11 @@ class Answer:
     """One test.
 
     Attributes:
-        question: a key of `QUESTIONS`.
+        question: its name.
         masks: mask family.
         sketch: kind of sketch.
         metric: in the hole.
-        left: the set that should be better, or for `level-costs` worse.
+        left: the set of the claim.
         right: the set that it is compared with.
         n: photos.
         left_value: mean.
@@ -68,53 +60,43 @@ class Answer:
     outcome: Outcome = "not separated"
 
 
-def answer_questions(cells: list[CellScores], chosen: Mapping[str, float], seed: int) -> list[Answer]:
+def answer_questions(
+    cells: list[CellScores], questions: Sequence[Question], chosen: Mapping[str, float], seed: int
+) -> list[Answer]:
     """Test every claim in every cell that has what it needs.
 
     Args:
         cells: what was found.
+        questions: the claims.
         chosen: by kind of sketch, the level of Deep Plastic Surgery that was chosen on another split.
         seed: of the intervals.
 
     Returns:
-        In the order of `QUESTIONS`, then of the cells.
+        In the order of the questions, then of the cells.
     """
-    asked = [answer for cell in cells for answer in _ask(cell, chosen[cell.cell.sketch.name], seed)]
     done: list[Answer] = []
-    for question in QUESTIONS:
-        own = [answer for answer in asked if answer.question == question]
+    for question in questions:
+        own = [answer for cell in cells for answer in _ask(cell, question, chosen[cell.cell.sketch.name], seed)]
         corrected = holm([answer.p_value for answer in own])
-        done += [_judge(answer, p_holm) for answer, p_holm in zip(own, corrected, strict=True)]
+        done += [_judge(answer, p_holm, question.worse) for answer, p_holm in zip(own, corrected, strict=True)]
     return done
 
 
-def say_set(method: str, level: float | None) -> str:
-    """A set in words."""
-    return method if level is None else f"{method} at {level:g}"
-
-
-def _ask(cell: CellScores, level: float, seed: int) -> Iterator[Answer]:
-    for metric in (*_REALISM, "edge_f_drawn"):
+def _ask(cell: CellScores, question: Question, level: float, seed: int) -> Iterator[Answer]:
+    for wanted in question.metrics:
+        metric, _, sketch = wanted.partition(":")
+        if sketch not in ("", cell.cell.sketch.name):
+            continue
         sets = values_by_set(cell.per_image, metric, _REGION)
-
-        def test(
-            question: str, left: tuple[str, float | None], right: tuple[str, float | None], sets: _Sets = sets
-        ) -> Iterator[Answer]:
+        pairs = [(_resolve(left, level), _resolve(right, level)) for left, right in question.pairs]
+        for left, right in dict.fromkeys(pairs):
             if left in sets and right in sets and left != right:
-                yield _test(cell, question, metric, left, right, sets, seed)  # noqa: B023 (used at once)
+                yield _test(cell, question.name, metric, left, right, sets, seed)
 
-        if metric in _REALISM:
-            for at in sorted({0.0, level, 1.0}):
-                yield from test("f-over-g", ("dps", at), ("dps-g", at))
-            yield from test("level-helps", ("dps", 1.0), ("dps", 0.0))
-            for at in sorted({level, 1.0}):
-                yield from test("refining-helps-scfegan", ("scfegan-refined", at), ("scfegan", None))
-        elif cell.cell.sketch.name == OWN:
-            yield from test("level-costs", ("dps", 1.0), ("dps", 0.0))
-        if metric in _REALISM or cell.cell.sketch.name == OWN:  # to follow a poor drawing is no merit
-            for method, at_level in sets:
-                if method not in ("dps", "dps-g") and at_level in (None, level):
-                    yield from test("dps-over-rival", ("dps", level), (method, at_level))
+
+def _resolve(name: SetName, chosen: float) -> tuple[str, float | None]:
+    method, level = name
+    return method, chosen if isinstance(level, str) else level
 
 
 def _test(
@@ -146,8 +128,8 @@ def _test(
     )
 
 
-def _judge(answer: Answer, p_holm: float) -> Answer:
-    higher = (METRICS[answer.metric].higher_is_better is not False) != (answer.question == "level-costs")
+def _judge(answer: Answer, p_holm: float, is_worse: bool) -> Answer:
+    higher = (METRICS[answer.metric].higher_is_better is not False) != is_worse
     outcome: Outcome = "not separated"
     if p_holm < SIGNIFICANCE and answer.ci_low > 0:
         outcome = "yes" if higher else "no"

@@ -1,17 +1,24 @@
-"""What a study compares: cells of a mask family and a kind of sketch."""
+"""What a study compares and asks, as its file says: cells of a mask family and a kind of sketch, and questions."""
 
 from __future__ import annotations
 
+import itertools
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import MissingError, UsageError, check_levels
 from dpsdata.masks import MASK_FAMILIES
 from dpsdata.sketch.perturb import FAULTS, Disturbance, Fault
+from dpseval.metrics.names import METRICS
 from dpseval.scoring.config import ScoreConfig
 
 OWN = "own"
+CHOSEN = "chosen"
+SetName = tuple[str, float | str | None]
+_FILE_KEYS = ("title", "methods", "levels", "conditions", "split", "choose_split", "seed", "questions")
 _REFERENCE_PX = 256
 
 
@@ -50,6 +57,31 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A claim, tested in every cell that has both sets of a pair.
+
+    Attributes:
+        name: in `answers.csv`.
+        text: for people.
+        pairs: the set that should be better, and the one that it is compared with. A set is a method and a level:
+            a number, `chosen` for the one that was chosen on the other split, None for a method without levels.
+        metrics: columns of `per_image.csv`, in the hole; `edge_f_drawn:own` asks only where the sketch is the photo's.
+        worse: whether the claim is that the first set is the worse one.
+    """
+
+    name: str
+    text: str
+    pairs: tuple[tuple[SetName, SetName], ...]
+    metrics: tuple[str, ...] = ("psnr", "hedps")
+    worse: bool = False
+
+    def __post_init__(self) -> None:
+        for metric in self.metrics:
+            if METRICS.get(metric.partition(":")[0]) is None:
+                raise UsageError(f"questions: {self.name}: expected names of per_image.csv, got {metric!r}")
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """What to compare, on which photos.
 
@@ -59,7 +91,9 @@ class StudyConfig:
         work: folder of outputs, disturbed sketches and single reports; a study goes on there.
         methods: names of `models.methods.registry.METHODS`; Deep Plastic Surgery, `dps`, must be among them.
         cells: what is compared; the mask family of the first one is that on which levels are chosen.
-        levels: refinement levels in [0, 1], of the methods that have them; 0 and 1 must be among them.
+        questions: what is tested.
+        title: of the report.
+        levels: refinement levels in [0, 1], of the methods that have them.
         split: name of the split that is scored.
         choose_split: name of the split that levels are chosen on; it must be another one.
         weights: by method, as in `SweepConfig`.
@@ -75,6 +109,8 @@ class StudyConfig:
     work: Path
     methods: tuple[str, ...]
     cells: tuple[Cell, ...]
+    questions: tuple[Question, ...] = ()
+    title: str = "Methods over masks and sketches"
     levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     split: str = "test"
     choose_split: str = "val"
@@ -88,16 +124,21 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if "dps" not in self.methods:
             raise UsageError("methods: a study is about dps, which must be among them")
-        if not {0.0, 1.0} <= set(self.levels):
-            raise UsageError("levels: a study compares level 0 with level 1; name both")
         if self.jobs < 0:
             raise UsageError(f"--jobs: expected a whole number from 0, got {self.jobs}")
         if not self.cells or len(set(self.cells)) < len(self.cells):
-            raise UsageError("--cell: expected at least one MASKS:SKETCH, each once")
+            raise UsageError("conditions: expected at least one MASKS:SKETCH, each once")
         if self.split == self.choose_split or "all" in (self.split, self.choose_split):
             raise UsageError(
                 f"split: levels are chosen on {self.choose_split}, so a split of other photos must be scored"
             )
+        for question in self.questions:
+            for method, level in itertools.chain(*question.pairs):
+                if method not in self.methods or (level not in (None, CHOSEN) and level not in self.levels):
+                    raise UsageError(
+                        f"questions: {question.name}: {say_set(method, level)} is not among the methods and levels of "
+                        "the study"
+                    )
         places = {"out": self.out.resolve(), "work": self.work.resolve(), "BUILT": self.built.resolve()}
         for name, other in (("work", "out"), ("work", "BUILT"), ("out", "BUILT")):
             if places[name].is_relative_to(places[other]) or places[other].is_relative_to(places[name]):
@@ -112,11 +153,11 @@ def parse_sketch(text: str) -> SketchCase:
     expected = f"expected {OWN} or FAULT-AMOUNT such as {', '.join(f'{fault}-8' for fault in FAULTS[:2])}, dropped-0.33"
     fault = next((item for item in FAULTS if item == name), None)
     if fault is None:
-        raise UsageError(f"--cell: {expected}, got {text!r}")
+        raise UsageError(f"conditions: {expected}, got {text!r}")
     try:
         case = SketchCase(f"{fault}-{float(amount):g}", fault, float(amount))
     except ValueError:
-        raise UsageError(f"--cell: {expected}, got {text!r}") from None
+        raise UsageError(f"conditions: {expected}, got {text!r}") from None
     case.disturbance(_REFERENCE_PX, 0)
     return case
 
@@ -131,6 +172,53 @@ def parse_cells(texts: tuple[str, ...]) -> tuple[Cell, ...]:
     for text in texts:
         masks, _, sketches = text.partition(":")
         if masks not in MASK_FAMILIES:
-            raise UsageError(f"--cell: expected one of {', '.join(MASK_FAMILIES)} before the colon, got {masks!r}")
+            raise UsageError(f"conditions: expected one of {', '.join(MASK_FAMILIES)} before the colon, got {masks!r}")
         cells += [Cell(masks, parse_sketch(word.strip())) for word in (sketches or OWN).split(",")]
     return tuple(cells)
+
+
+def say_set(method: str, level: float | str | None) -> str:
+    """A set in words."""
+    return method if level is None else f"{method} at {level if isinstance(level, str) else f'{level:g}'}"
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """The fields of `StudyConfig` that the file of a study gives; `reports/comparison/study.toml` has all of them.
+
+    Raises:
+        MissingError: no such file.
+        UsageError: it is no TOML, or holds something else.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = tomllib.load(stream)
+        unknown = sorted(set(found) - set(_FILE_KEYS))
+        if unknown or not {"methods", "conditions"} <= set(found):
+            raise UsageError(
+                f"{path}: expected methods and conditions, and of {', '.join(_FILE_KEYS)} what is needed; got "
+                f"{', '.join(unknown or found) or 'nothing'}"
+            )
+        found["cells"] = parse_cells(tuple(found.pop("conditions")))
+        for key, kind in (("methods", tuple), ("levels", lambda levels: check_levels(tuple(map(float, levels))))):
+            if key in found:
+                found[key] = kind(found[key])
+        found["questions"] = tuple(
+            Question(
+                **{
+                    **item,
+                    "pairs": tuple((_read_set(left), _read_set(right)) for left, right in item["pairs"]),
+                    "metrics": tuple(item.get("metrics", Question.metrics)),
+                }
+            )
+            for item in found.get("questions", ())
+        )
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file; a study is written as reports/comparison/study.toml is") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path}: not the file of a study: {error}; see reports/comparison/study.toml") from None
+    return found
+
+
+def _read_set(text: str) -> SetName:
+    method, _, level = text.partition("@")
+    return method, None if not level else CHOSEN if level == CHOSEN else float(level)

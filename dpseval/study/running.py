@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,15 @@ from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.runtime.lock_file import lock_folder
 from dpseval.statistics.image_table import values_by_set
-from dpseval.statistics.intervals import bootstrap_interval
-from dpseval.statistics.level_trend import level_trend
 from dpseval.study.answers import Answer, answer_questions
 from dpseval.study.conditions import CellScores, is_cell_done, plan_sweep, prepare_sketches, run_cell
 from dpseval.study.config import OWN, Cell, StudyConfig
-from dpseval.study.contrast import hole_contrasts
 from dpseval.study.figure import draw_figure
 from dpseval.study.side_by_side import CellJob, run_side_by_side
-from dpseval.study.writing import FIGURE_FILE, StudyFacts, write_study
+from dpseval.study.writing import FIGURE_FILE, StudyFacts, describe_methods, write_study
 
 _CHOSEN_BY = "hedps"
 _PROBE = ".probe"
-_FOLLOWED = "edge_f_drawn"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,28 +63,22 @@ def _run_cells(config: StudyConfig, dataset: Mapping[str, Any], say: Callable[[s
     _run_jobs(config, say)
     chosen = _choose_levels(config, say)
     found = [run_cell(config, *job, say) for job in _scoring_jobs(config)]
-    answers = answer_questions(found, chosen, config.seed)
+    answers = answer_questions(found, config.questions, chosen, config.seed)
     scores = pd.concat([_name_cell(item) for item in found], ignore_index=True)
     facts = StudyFacts(
         {key: dataset[key] for key in ("root_hash", "size")}
         | {"split": config.split, "photos": int(found[0].results["count"]), "choose_split": config.choose_split},
-        _about(config, found[0]),
+        describe_methods(config, found[0]),
         found[0].results.get("missing_methods", {}),
         found[0].results["missing_weights"],
         chosen,
-        [_trend(item, config.seed) for item in found],
-        [_contrast(config, item, chosen[item.cell.sketch.name]) for item in found],
     )
     figure = config.out / FIGURE_FILE
     if config.shown:
         write_bytes_atomic(figure, _figure(config, found, chosen))
     else:
         figure.unlink(missing_ok=True)
-    write_study(config, facts, answers, scores)
-    found_all = json.dumps({**asdict(facts), "answers": [asdict(item) for item in answers]})
-    # A value that there is too little data for is null, since JSON knows no NaN.
-    text = json.dumps(json.loads(found_all, parse_constant=lambda _: None), indent=1, sort_keys=True)
-    write_text_atomic(config.out / "study.json", text + "\n")
+    write_study(config, facts, answers, found, scores)
     return Study(chosen, answers, scores)
 
 
@@ -163,45 +152,6 @@ def _name_cell(item: CellScores) -> pd.DataFrame:
     scores.insert(0, "masks", item.cell.masks)
     scores.insert(1, "sketch", item.cell.sketch.name)
     return scores
-
-
-def _about(config: StudyConfig, item: CellScores) -> dict[str, Any]:
-    stored = json.loads((item.outputs / "run.json").read_text("utf-8"))["methods"]
-    names = ("origin", "images_seen", "parameter_count", "width", "published_width", "reads", "licence")
-    return {
-        name: {key: entry["about"].get(key) for key in names}
-        for name, entry in sorted(stored.items())
-        if name in config.methods and isinstance(entry, dict) and isinstance(entry.get("about"), dict)
-    }
-
-
-def _trend(item: CellScores, seed: int) -> dict[str, Any]:
-    trend = level_trend(item.per_image, "dps", _FOLLOWED, "hole", seed)
-    return {
-        "cell": item.cell.name,
-        "levels": list(trend.levels),
-        "means": list(trend.means),
-        "n": min(trend.n),
-        "direction": trend.direction,
-        "significant": trend.significant,
-        "span": trend.span.mean,
-        "span_ci": [trend.span.ci_low, trend.span.ci_high],
-    }
-
-
-def _contrast(config: StudyConfig, item: CellScores, level: float) -> dict[str, Any]:
-    found = hole_contrasts(_dataset(config, item), item.outputs, "dps", level)
-    shares = found[:, 0] / found[:, 1]
-    low, high = bootstrap_interval(shares, config.seed, "contrast")
-    return {
-        "cell": item.cell.name,
-        "level": level,
-        "n": len(shares),
-        "mean": float(shares.mean()) if len(shares) else None,
-        "ci_low": low,
-        "ci_high": high,
-        "ratio_of_means": float(found[:, 0].mean() / found[:, 1].mean()) if len(shares) else None,
-    }
 
 
 def _figure(config: StudyConfig, found: list[CellScores], chosen: dict[str, float]) -> bytes:

@@ -36,8 +36,8 @@ def measure(built: Path, split: str, weights: str) -> dict[str, tuple[float, flo
     """By ID, `hedps` in the hole at level 0 and at level 1."""
     with tempfile.TemporaryDirectory() as folder:
         config = StudyConfig(
-            built, Path(folder) / "report", Path(folder) / "work", ("dps",), parse_cells((CELL,)), LEVELS,
-            split=split, choose_split="none", weights={"dps": weights}, score=ScoreConfig(device="cpu"),
+            built, Path(folder) / "report", Path(folder) / "work", ("dps",), parse_cells((CELL,)),
+            levels=LEVELS, split=split, choose_split="none", weights={"dps": weights}, score=ScoreConfig(device="cpu"),
         )  # fmt: skip
         found = run_cell(config, config.cells[0], split, ("dps",), print).per_image
     rows = found[(found["region"] == "hole") & (found["method"] == "dps")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import runpy
 import shutil
 import threading
@@ -18,23 +17,40 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
-from dpsdata.dataset.torch_dataset import EditDataset
-from dpsdata.images.codec import write_mask, write_photo
 from dpsdata.runtime.command_line import run_app
 from dpseval.cli import app
 from dpseval.scoring.config import ScoreConfig
 from dpseval.statistics.image_table import prepare_image_table
 from dpseval.study.answers import answer_questions
 from dpseval.study.conditions import CellScores
-from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch
-from dpseval.study.contrast import hole_contrasts
+from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch, read_study
 from dpseval.study.running import run_study
-from dpseval.study.writing import _with_interval
 
 TESTS = Path(__file__).resolve().parents[2]
 samples = SimpleNamespace(**runpy.run_path(str(TESTS / "models/method_samples.py")))
 SIZE = 64
 METHODS = ("dps", "dps-g", "deepfillv2-guided", "mean-color")
+STUDY = TESTS.parent / "reports/comparison/study.toml"
+QUESTIONS = read_study(STUDY)["questions"]
+FEW = """
+methods = ["dps", "dps-g", "deepfillv2-guided", "mean-color"]
+levels = [0, 1]
+conditions = ["dps:own,deformed-8", "center:displaced-8"]
+[[questions]]
+name = "f-over-g"
+text = "Does F's photo beat G's own?"
+pairs = [["dps@0", "dps-g@0"], ["dps@chosen", "dps-g@chosen"], ["dps@1", "dps-g@1"]]
+[[questions]]
+name = "level-costs"
+text = "Does level 1 follow the drawing less?"
+pairs = [["dps@1", "dps@0"]]
+metrics = ["edge_f_drawn:own"]
+worse = true
+[[questions]]
+name = "dps-over-rival"
+text = "Does it beat the others?"
+pairs = [["dps@chosen", "deepfillv2-guided"], ["dps@chosen", "mean-color"]]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +59,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     built = samples.make_split_built(place / "built", SIZE)
     samples.write_dps(place / "dps", SIZE)
     samples.write_rivals(place / "run")
+    (place / "study.toml").write_text(FEW)
     return StudyConfig(
         built,
         place / "report",
         place / "work",
-        METHODS,
-        parse_cells(("dps:own,deformed-8", "center:displaced-8")),
-        levels=(0.0, 1.0),
+        **read_study(place / "study.toml"),
         weights={"dps": str(place / "dps"), "deepfillv2-guided": str(place / "run")},
         shown=("a",),
         score=ScoreConfig(device="cpu", use_cache=False),
@@ -69,7 +84,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_report_has_every_cell_and_says_how_levels_were_chosen(config: StudyConfig, said: list[str]) -> None:
     found = files(config.out)
-    assert set(found) == {"README.md", "index.html", "scores.csv", "answers.csv", "study.json", "faces.jpg"}
+    assert set(found) == {"README.md", "scores.csv", "answers.csv", "study.json", "faces.jpg"}
     scores = pd.read_csv(config.out / "scores.csv")
     cells = set(zip(scores["masks"], scores["sketch"], strict=True))
     assert cells == {("dps", "own"), ("dps", "deformed-8"), ("center", "displaced-8")}
@@ -83,12 +98,14 @@ def test_the_report_has_every_cell_and_says_how_levels_were_chosen(config: Study
         mine = table[(table["metric"] == "hedps") & (table["region"] == "hole") & (table["bin"] == "all")]
         assert level == mine.loc[mine["value"].idxmin(), "level"]
     assert {item["question"] for item in study["answers"]} == {
-        "f-over-g", "level-helps", "level-costs", "dps-over-rival",
+        "f-over-g", "level-costs", "dps-over-rival",
     }  # fmt: skip
     readme = found["README.md"].decode()
     assert "chosen on the split val" in readme
+    assert "## Does F's photo beat G's own?" in readme
+    assert readme.count("### Inside the hole") == 3
     assert "LPIPS" in readme, "missing weights are named"
-    assert str(config.work.parent) not in readme + found["study.json"].decode() + found["index.html"].decode()
+    assert str(config.work.parent) not in readme + found["study.json"].decode()
 
 
 def test_a_rerun_does_nothing_again_and_gives_the_same_bytes(config: StudyConfig, said: list[str]) -> None:
@@ -118,7 +135,7 @@ def test_two_jobs_give_the_same_bytes_as_one(config: StudyConfig, said: list[str
 def test_a_job_that_dies_or_fails_is_run_again_by_the_study(config: StudyConfig, tmp_path: Path) -> None:
     few = replace(
         config, out=tmp_path / "out", work=tmp_path / "work", cells=parse_cells(("dps:own",)), methods=("dps",), jobs=2,
-        weights={"dps": config.weights["dps"]}, shown=(),
+        questions=(), weights={"dps": config.weights["dps"]}, shown=(),
     )  # fmt: skip
     lines: list[str] = []
 
@@ -196,7 +213,7 @@ def test_answers_by_hand() -> None:
     good = cell_of({("dps", 0.0): base, ("dps", 1.0): base + 0.02 + noise[0]})
     found = {
         (item.question, item.sketch, item.metric, item.left, item.right): item
-        for item in answer_questions([poor, good], {"deformed-8": 1.0, "own": 0.0}, 0)
+        for item in answer_questions([poor, good], QUESTIONS, {"deformed-8": 1.0, "own": 0.0}, 0)
     }
 
     def outcome(*key: str) -> str:
@@ -218,23 +235,6 @@ def test_answers_by_hand() -> None:
     assert item.p_holm >= item.p_value
 
 
-def test_contrast_by_hand(tmp_path: Path) -> None:
-    hole = np.zeros((64, 64), np.uint8)
-    hole[16:48, 16:48] = 1
-    truth = np.full((64, 64, 3), 100, np.uint8)
-    truth[::2] = 140
-    half = np.full((64, 64, 3), 110, np.uint8)
-    half[::2] = 130
-    built = samples.make_built(tmp_path / "built", 64, ("a", "b", "flat"))
-    (tmp_path / "out/dps/l0.5").mkdir(parents=True)
-    for name, picture in (("a", half), ("b", np.full_like(truth, 90)), ("flat", truth)):
-        write_photo(built / f"images/{name}.png", truth if name != "flat" else np.full_like(truth, 7))
-        write_mask(built / f"masks/dps/{name}.png", hole)
-        write_photo(tmp_path / f"out/dps/l0.5/{name}.png", picture)
-    found = hole_contrasts(EditDataset(built, "all", "dps"), tmp_path / "out", "dps", 0.5)
-    assert found == pytest.approx(np.array([[10.0, 20.0], [0.0, 20.0]]), abs=1e-4)
-
-
 def test_cells_as_people_type_them() -> None:
     assert [cell.name for cell in parse_cells(("dps:own, deformed-4", "center"))] == [
         "dps/own", "dps/deformed-4", "center/own",
@@ -250,8 +250,9 @@ def test_cells_as_people_type_them() -> None:
 
 def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for fields, reason in (
-        ({"methods": ("mean-color",)}, "dps"),
-        ({"levels": (0.0, 0.5)}, "level 0 with level 1"),
+        ({"methods": ("mean-color",)}, "about dps"),
+        ({"levels": (0.0, 0.5)}, "dps at 1 is not among"),
+        ({"methods": ("dps", "mean-color")}, "dps-g at 0 is not among"),
         ({"split": "val"}, "chosen on val"),
         ({"split": "all"}, "chosen on val"),
         ({"work": config.out}, "another folder"),
@@ -268,15 +269,31 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFailure):
         run_study(replace(config, out=tmp_path / "file", work=tmp_path / "w"))
-    assert _with_interval(1.5, math.nan, math.nan, ".2f") == "1.50"
-    assert _with_interval(1.5, 1.0, 2.0, "+.1f") == "+1.5 [+1.0, +2.0]"
-    words = ["study", str(config.built), "-o", str(tmp_path / "o"), "--work", str(tmp_path / "w"), "--cell", "dps:own"]
+    (tmp_path / "study.toml").write_text('methods = ["dps"]\nconditions = ["dps:own"]\nlevels = [0, 1]\n')
+    words = ["study", str(config.built), str(tmp_path / "study.toml")]
+    words += ["-o", str(tmp_path / "o"), "--work", str(tmp_path / "w")]
     assert run_app(app, [*words, "--dry-run"]) == 0
     assert "test: dps/own" in capsys.readouterr().out
-    assert run_app(app, [*words, "--split", "val"]) == 2
-    assert run_app(app, [*words, "--dry-run", "--methods", "dps,lama"]) == 2
     assert run_app(app, [*words, "--dry-run", "--weights", "telae=x"]) == 2
     capsys.readouterr()
-    assert run_app(app, [*words, "--dry-run", "--choose-split", "train"]) == 2
-    assert "has no split 'train'" in capsys.readouterr().err
+    for text, reason in (
+        ('methods = ["dps"]', "expected methods and conditions"),
+        ('methods = ["dps"]\nconditions = ["dps"]\nlevel = [0]', "got level"),
+        ('methods = ["dps", "lama"]\nconditions = ["dps"]', "lama"),
+        ('methods = ["dps"]\nconditions = ["dps"]\nlevels = [2]', "[0, 1]"),
+        ('methods = ["dps"]\nconditions = ["dps"]\nsplit = "val"', "chosen on val"),
+        ('methods = ["dps"]\nconditions = ["dps"]\nchoose_split = "train"', "has no split 'train'"),
+        ('methods = ["dps"]\nconditions = ["dps"]\n[[questions]]\nname = "x"', "not the file of a study"),
+        ("methods = ", "not the file of a study"),
+    ):
+        (tmp_path / "study.toml").write_text(text)
+        assert run_app(app, [*words, "--dry-run"]) == 2, text
+        assert reason in capsys.readouterr().err, text
+    (tmp_path / "study.toml").unlink()
+    assert run_app(app, words) == 5
     assert not (tmp_path / "w").exists()
+
+
+def test_the_file_of_the_comparison_is_a_study(config: StudyConfig) -> None:
+    whole = replace(config, **read_study(STUDY), weights={})
+    assert (len(whole.cells), len(whole.methods), len(whole.questions)) == (20, 9, 6)
