@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,7 +12,6 @@ import jinja2
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dpsdata.contracts import MissingError, UsageError
@@ -26,6 +24,7 @@ from dpsdata.runtime.files import write_text_atomic
 from dpsdata.sketch import dilate_sketch_array, smooth_sketch
 
 SHOWN_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_BIN_COUNT = 24
 
 
 def write_preview(folder: Path, count: int = 24) -> Path:
@@ -132,7 +131,7 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
 
 
-def _plots(table: pd.DataFrame) -> list[dict[str, str]]:
+def _plots(table: pd.DataFrame) -> list[dict[str, Any]]:
     plots = [_histogram(table, ["line_density"], "Line density of the thin sketches", "line pixels, % of the photo")]
     holes = [name for name in table.columns if name.startswith("hole_")]
     if holes:
@@ -140,26 +139,18 @@ def _plots(table: pd.DataFrame) -> list[dict[str, str]]:
     return plots
 
 
-def _histogram(table: pd.DataFrame, columns: list[str], title: str, label: str) -> dict[str, str]:
-    figure = Figure(figsize=(5.2, 2.6), layout="constrained")
-    axes = figure.subplots()
-    values = [table[name].to_numpy() * 100 for name in columns]
-    bins = np.histogram_bin_edges(np.concatenate(values), bins=24).tolist()
-    for name, column in zip(columns, values, strict=True):
-        axes.hist(
-            column,
-            bins,
-            histtype="stepfilled",
-            alpha=0.5,
-            label=f"{name.removeprefix('hole_')}, mean {column.mean():.1f} %",
-        )
-    axes.set(xlabel=label, ylabel="samples")
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue().encode()).decode()
-    means = ", ".join(
-        f"{name.removeprefix('hole_')} {column.mean():.1f} %" for name, column in zip(columns, values, strict=True)
-    )
-    return {"title": title, "alt": f"Histogram: {title}; means: {means}", "data": f"data:image/svg+xml;base64,{data}"}
+def _histogram(table: pd.DataFrame, columns: list[str], title: str, label: str) -> dict[str, Any]:
+    """Outlines of the histograms, in a box of 100 by 100 with y down, for the page to draw."""
+    values = {name.removeprefix("hole_"): table[name].to_numpy() * 100 for name in columns}
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins=_BIN_COUNT)
+    counts = {name: np.histogram(column, edges)[0] for name, column in values.items()}
+    highest = max(int(found.max()) for found in counts.values())
+    outlines = [
+        {
+            "name": f"{name}, mean {values[name].mean():.1f} %",
+            "path": "".join(f"V{100 - 100 * count / highest:.1f}h{100 / _BIN_COUNT:.4f}" for count in found),
+        }
+        for name, found in counts.items()
+    ]
+    ends = (f"{edges[0]:.1f}", f"{edges[-1]:.1f}")
+    return {"title": title, "label": label, "ends": ends, "highest": highest, "outlines": outlines}
