@@ -19,7 +19,7 @@ from torch import Tensor
 from dpsdata.contracts import MissingError
 from dpsdata.hed.caffemodel import parse_caffemodel
 from dpsdata.hed.network import CONV_COUNTS, VARIANTS, WIDTH_FACTORS
-from dpsdata.weights.reading import UnrecognisedError, read_state, sniff
+from dpsdata.weights.reading import UnrecognisedError, find_form, read_state, sniff
 from dpsdata.weights.store import write_safetensors
 
 Variant = Literal["caffe", "sniklaus", "controlnet", "compact"]
@@ -28,7 +28,6 @@ Role = Literal["detector", "judge"]
 
 _CAFFEMODEL_BYTES_LIMIT = 256 * 1024**2
 _WIDTH_LIMIT = 256
-_NESTS = ("net", "state_dict", "model")
 _PORT_STAGES = ("One", "Two", "Thr", "Fou", "Fiv")
 # Bilinear kernels that the Caffe forms carry along; they are a formula, so they are regenerated and not loaded.
 _FIXED_KEYS = re.compile(r"upsample[_-]?(2|4|8|16)\.(weight|bias)|(.*\.)?num_batches_tracked")
@@ -112,17 +111,6 @@ def find_layout(keys: Mapping[str, Any]) -> Layout | None:
     return None
 
 
-def _unwrap(state: Mapping[str, Any]) -> dict[str, Any]:
-    for nest in _NESTS:
-        if isinstance(state.get(nest), Mapping):
-            state = state[nest]
-            break
-    flat = {str(key): value for key, value in state.items()}
-    if flat and all(key.startswith("module.") for key in flat):
-        flat = {key.removeprefix("module."): value for key, value in flat.items()}
-    return flat
-
-
 def _fail(source: str, reason: str) -> NoReturn:
     raise MissingError(f"{source}: {reason}; {_NEXT}")
 
@@ -181,8 +169,8 @@ def recognise(
     """Recognise a HED state dict by its keys and return it under our names.
 
     Args:
-        state: tensors or arrays by key, in any public layout, of any width; `module.` prefixes and one level of
-            nesting (`net`, `state_dict`, `model`) are taken off.
+        state: tensors or arrays by key, in any public layout, of any width; what training programs wrap it in
+            (`state_dict`, `module.`, `_orig_mod.`, ...) is taken off.
         source: what to call it in errors.
         card: for our own layout, the `variant` (`compact` by default) and `role` that its file tells. Other layouts
             bring their own variant.
@@ -191,7 +179,7 @@ def recognise(
         UnrecognisedError: the keys belong to another network.
         MissingError: a tensor is missing, extra, of a wrong shape, or not finite.
     """
-    flat = _unwrap(state)
+    flat = find_form(state, lambda keys: find_layout(keys) is not None)
     layout = find_layout(flat)
     if layout is None:
         seen = ", ".join(list(flat)[:3]) or "no key at all"

@@ -30,7 +30,16 @@ from typing import Any
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError, sample_id
 from dpsdata.sources.read import SourceSample, read_place, read_sample, sample_stamp
-from dpsdata.sources.scan import ARCHIVE_SUFFIXES, BUILT_MARKS, MAPPING_NAME, Entry, Scan, scan_folder, scan_zip
+from dpsdata.sources.scan import (
+    ARCHIVE_SUFFIXES,
+    BUILT_MARKS,
+    MAPPING_NAME,
+    Entry,
+    Scan,
+    hub_snapshot,
+    scan_folder,
+    scan_zip,
+)
 
 __all__ = [
     "LAYOUTS_SENTENCE",
@@ -119,6 +128,7 @@ def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan, list[N
         raise UsageError(f"{source}: the source and the folder to build are the same; choose another folder to build")
     if all((source / mark).is_file() for mark in BUILT_MARKS):
         raise UsageError(f"{source}: a folder that `dpsdata build` made; give {source / 'images'} to use its photos")
+    source = hub_snapshot(source)
     scan = scan_folder(source, exclude)
     if scan.entries:
         return source, scan, _zips_beside_photos(source, scan)

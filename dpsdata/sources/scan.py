@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from dpsdata.contracts import BrokenImageError
+from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.images.header import image_kind
 from dpsdata.sources.read import MAX_SAMPLE_BYTES, open_zip, read_start
 
@@ -121,11 +121,41 @@ def _printable(path: str) -> str:
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
+def hub_snapshot(folder: Path) -> Path:
+    """The photos of a repository in the cache of Hugging Face, where `folder` is one; otherwise `folder`.
+
+    Raises:
+        UsageError: it holds several snapshots and none is called main.
+    """
+    snapshots = folder / "snapshots"
+    if not (snapshots.is_dir() and (folder / "blobs").is_dir()):
+        return folder
+    found = sorted(item for item in snapshots.iterdir() if item.is_dir())
+    if len(found) == 1:
+        return found[0]
+    try:
+        main = snapshots / (folder / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        main = snapshots
+    if main in found:
+        return main
+    raise UsageError(f"{folder}: {len(found)} snapshots of a Hugging Face repository; name the folder of one of them")
+
+
+def _hub_blobs(root: Path) -> Path | None:
+    """The files that the links of a Hugging Face snapshot lead to, where the source is one or lies in one."""
+    for folder in (root, *root.parents):
+        if folder.parent.name == "snapshots" and (folder.parent.parent / "blobs").is_dir():
+            return folder.parent.parent / "blobs"
+    return None
+
+
 class _FolderScan:
     """Walks a folder without following links to folders."""
 
     def __init__(self, root: Path, exclude: Path | None) -> None:
         self.root = root.resolve()
+        self.blobs = _hub_blobs(self.root)
         self.exclude = exclude.resolve() if exclude is not None else None
         self.scan = Scan()
 
@@ -165,8 +195,12 @@ class _FolderScan:
                 self.scan.skipped.append((_printable(path), fault))
         elif item.is_symlink() and item.is_dir():
             self.scan.skipped.append((_printable(path), "a link to a folder; links to folders are not followed"))
-        elif item.name.lower().endswith(".zip") and item.is_file(follow_symlinks=False):
-            self.scan.zips.append(Entry(path, Path(item.path)))
+        elif item.name.lower().endswith(".zip"):
+            fault = self._file_fault(item)
+            if fault is None:
+                self.scan.zips.append(Entry(path, Path(item.path)))
+            else:
+                self.scan.skipped.append((_printable(path), fault))
         elif not is_litter(item.name):
             self._take_other(item, path)
 
@@ -196,7 +230,7 @@ class _FolderScan:
                 return "a link to a file that does not exist"
             except (OSError, RuntimeError):
                 return "a link that leads in a circle or cannot be followed"
-            if not target.is_relative_to(self.root):
+            if not target.is_relative_to(self.root) and not (self.blobs and target.is_relative_to(self.blobs)):
                 return "a link that leads out of the source; copy the file into it"
             if self.exclude is not None and target.is_relative_to(self.exclude):
                 return "a link into the folder that is built"

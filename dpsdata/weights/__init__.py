@@ -27,6 +27,7 @@ from dpsdata.weights.importing import (
     import_path,
     register_importer,
 )
+from dpsdata.weights.reading import HASHES_FILE
 from dpsdata.weights.registry import WeightFile, find_weights, list_weights, register
 from dpsdata.weights.store import make_folder, read_card, set_aside, sha256_file, tensors_path
 
@@ -81,7 +82,7 @@ def _bundled_entry(file: WeightFile) -> dict[str, Any] | None:
     if file.bundled_folder is None:
         return None
     try:
-        entry = json.loads((file.bundled_folder / "bundled.json").read_text(encoding="utf-8"))[file.name]
+        entry = json.loads((file.bundled_folder / HASHES_FILE).read_text(encoding="utf-8"))[file.name]
         return {"file": str(entry["file"]), "sha256": str(entry["sha256"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,14 @@ Kind = Literal["torch", "safetensors", "pickle", "zip", "tar", "web page", "git-
 # Protocol-2 pickle of the number 0x1950a86a20f9469cfc6c: how torch.save began every file before torch 1.6.
 _TORCH_LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _SAFETENSORS_HEADER_LIMIT = 100_000_000
+# The list of hashes beside networks that were exported or are bundled.
+HASHES_FILE = "bundled.json"
+_HASHES_BYTES_LIMIT = 1_000_000
+# What training programs wrap a state dict in, averaged weights first, and put before each of its keys.
+_NESTS = ("params_ema", "model_ema", "ema", "g_ema", "state_dict", "model_state_dict", "model", "params", "net")
+_PREFIXES = ("module.", "model.", "net.", "generator.", "params_ema.", "state_dict.")
+_COMPILED = "_orig_mod."  # torch.compile puts it before the keys of each part that it compiled
+_UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]{1,200})")
 _REASONS: dict[str, str] = {
     "pickle": "it is a plain Python pickle, which could run code when opened, so it is not read",
     "zip": "it is an archive, not a weight file",
@@ -99,9 +109,10 @@ def read_state(path: Path, kind: Kind | None = None) -> tuple[Mapping[str, Any],
 
     Raises:
         UnrecognisedError: the file is something else.
-        MissingError: it is one of the two, but damaged or unsafe.
+        MissingError: it is one of the two, but damaged, unsafe, or not what the list of hashes beside it says.
     """
     kind = kind or sniff(path)
+    check_listed_hash(path)
     if kind == "safetensors":
         return _read_safetensors(path)
     if kind == "torch":
@@ -114,23 +125,104 @@ def read_state(path: Path, kind: Kind | None = None) -> tuple[Mapping[str, Any],
     raise UnrecognisedError(f"{path}: {_REASONS[kind]}; {advice}")
 
 
+def find_form(state: Mapping[Any, Any], is_known: Callable[[Mapping[str, Any]], bool] | None = None) -> dict[str, Any]:
+    """The state dict inside what a training program stored: out of its wrapping, without the prefixes of its keys.
+
+    Args:
+        state: what the file holds.
+        is_known: whether keys are those of the wanted network; None where no key of it begins with such a prefix.
+
+    Returns:
+        The first form that is known, from the outer to the inner; the innermost where none is.
+    """
+    forms = list(_forms(state))
+    return next((form for form in forms if is_known is not None and is_known(form)), forms[-1])
+
+
+def _forms(state: Mapping[Any, Any]) -> Iterator[dict[str, Any]]:
+    for _ in range(len(_NESTS)):
+        inner = next((state[nest] for nest in _NESTS if isinstance(state.get(nest), Mapping)), None)
+        if inner is None:
+            break
+        state = inner
+    flat = {str(key).replace(_COMPILED, ""): value for key, value in state.items()}
+    yield flat
+    while prefix := next((head for head in _PREFIXES if flat and all(key.startswith(head) for key in flat)), None):
+        flat = {key.removeprefix(prefix): value for key, value in flat.items()}
+        yield flat
+
+
+def _check_members(path: Path) -> None:
+    """Compare the check sum of every member of a torch zip, which torch itself does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception as error:  # zipfile and zlib answer damaged bytes with many exception types
+        raise _damaged(path, "torch file", str(error)) from None
+    if damaged is not None:
+        raise _damaged(path, "torch file", f"the check sum of {damaged[:80]} does not fit")
+    if is_script:
+        raise _whole_model(path, "TorchScript", "torch.jit.load(FILE)")
+
+
+def check_listed_hash(path: Path) -> None:
+    """Compare a file with the list of hashes that an export wrote beside it, where there is one that names it.
+
+    Raises:
+        MissingError: the hash is another one, or the list is damaged.
+    """
+    listed = path.with_name(HASHES_FILE)
+    try:
+        with listed.open("rb") as stream:
+            entries = json.loads(stream.read(_HASHES_BYTES_LIMIT))
+        expected = {str(entry["file"]): str(entry["sha256"]) for entry in entries.values()}
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise MissingError(f"{listed}: damaged; run `dps export` again, or copy the folder again") from None
+    if path.name not in expected:
+        return
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    if sha256 != expected[path.name]:
+        raise MissingError(
+            f"{path}: SHA-256 {sha256}, but {listed.name} beside it says {expected[path.name]}; it is damaged or from "
+            "another export: run `dps export` again, or copy the folder again"
+        )
+
+
+def _damaged(path: Path, kind: str, reason: str) -> MissingError:
+    reason = reason.split("\n", 1)[0][:160] or "unreadable"
+    return MissingError(
+        f"{path}: a {kind} that is damaged ({reason}); get it again, then run `dps weights import FILE`"
+    )
+
+
 def _read_torch(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     import torch
 
+    if zipfile.is_zipfile(path):
+        _check_members(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler answers damaged bytes with almost any exception type
-        reason = str(error).split("\n", 1)[0][:160] or type(error).__name__
-        raise MissingError(
-            f"{path}: a torch file that is damaged or holds more than tensors ({reason}); get it again, "
-            "then run `dps weights import FILE`"
-        ) from None
+        held = _UNKNOWN_CLASS.search(str(error))
+        raise (_whole_model(path, held[1]) if held else _damaged(path, "torch file", str(error))) from None
     if not isinstance(loaded, Mapping):
         raise UnrecognisedError(
             f"{path}: a torch file with a {type(loaded).__name__} where a state dict was expected; "
             "save `network.state_dict()`, then run `dps weights import FILE`"
         )
     return loaded, {}
+
+
+def _whole_model(path: Path, name: str, opened: str = "torch.load(FILE, weights_only=False)") -> MissingError:
+    return MissingError(
+        f"{path}: it holds Python objects ({name}), which could run code when opened, so it is not read; where the "
+        f"code that wrote it is installed and trusted, run torch.save({opened}.state_dict(), NEW), or for a "
+        'dictionary ["state_dict"] in the place of .state_dict(); then pass NEW, or run `dps weights import NEW`'
+    )
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
@@ -142,8 +234,5 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
             metadata = archive.metadata() or {}
         card = json.loads(metadata.get("card", "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise MissingError(
-            f"{path}: a safetensors file that is damaged ({str(error)[:160]}); get it again, "
-            "then run `dps weights import FILE`"
-        ) from None
+        raise _damaged(path, "safetensors file", str(error)) from None
     return tensors, card if isinstance(card, dict) else {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.weights.reading import read_state
+from dpsdata.weights.reading import find_form, read_state
 from models.baselines.tensorflow.bundle import find_bundle_prefix, index_path, list_bundle, read_bundle
 
 WeightSource = str | os.PathLike[str] | Mapping[str, Any]
@@ -90,7 +90,7 @@ def open_weights(source: WeightSource) -> OpenWeights:
         )
     path = Path(source)
     if find_bundle_prefix(path) == path and path.is_file() and not index_path(path).is_file():
-        return _mapping(str(path), read_state(path)[0])
+        return _mapping(str(path), find_form(read_state(path)[0]))
     prefix = find_bundle_prefix(path)
     if not index_path(prefix).is_file():
         raise MissingError(

@@ -10,10 +10,10 @@ import torch
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.files import write_failure, write_text_atomic
-from dpsdata.weights.reading import read_state
+from dpsdata.weights.reading import HASHES_FILE, read_state
 from dpsdata.weights.store import sha256_file, write_safetensors
 from models.training.engine.state import WEIGHTS_FOLDER, count_images
-from models.weights.bundled import HASHES_FILE, bundled_name, bundled_rival_name
+from models.weights.bundled import bundled_name, bundled_rival_name
 from models.weights.checkpoints import read_checkpoint, write_checkpoint
 
 CARD_FILE = "card.json"

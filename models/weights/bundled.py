@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dpsdata.contracts import MissingError
 from dpsdata.weights import WeightFile, register, weights_path
+from dpsdata.weights.reading import HASHES_FILE
 
 if TYPE_CHECKING:
     from models.networks.config import Task
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
-HASHES_FILE = "bundled.json"
 _TASKS: tuple[Task, ...] = ("edit", "synthesis")
 _RIVALS = {"deepfillv2": "DeepFillv2", "deepfillv2-guided": "DeepFillv2, guided by a sketch", "scfegan": "SC-FEGAN"}
 _LICENCE = "research use only: trained in part on photos of people under licences that forbid commercial use"

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
-from dpsdata.weights.reading import UnrecognisedError, read_state
+from dpsdata.weights.reading import UnrecognisedError, find_form, read_state
 from dpsdata.weights.store import write_safetensors
 from models.networks.config import Task
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.inpainter import Inpainter, InpainterConfig
 from models.networks.refiner import RefinerConfig, RefinerScale
 from models.weights import official_keys
-from models.weights.recognition import NETWORK_NAME, Layout, find_network, network_config
+from models.weights.recognition import NETWORK_NAME, Layout, find_network, is_known, network_config
 
 SCHEMA_VERSION = 1
 NetworkConfig = RefinerConfig | InpainterConfig | DiscriminatorConfig
@@ -119,7 +119,8 @@ def recognise(
     """Recognise the state dict of one network, check every tensor, and return it by our names.
 
     Args:
-        state: tensors or arrays by key, official or ours; `module.` prefixes are taken off.
+        state: tensors or arrays by key, official or ours; what training programs wrap it in
+            (`state_dict`, `module.`, `_orig_mod.`, ...) is taken off.
         source: what to call it in errors.
         network: which network it must be, such as `G128`; None to tell from the keys (G128 and G256 look the same).
         card: what a file of ours says of itself.
@@ -128,9 +129,7 @@ def recognise(
         UnrecognisedError: the keys belong to something else.
         MissingError: another network than asked for; a tensor missing, extra, of a wrong shape or kind, or not finite.
     """
-    flat = {str(key): value for key, value in state.items()}
-    if flat and all(key.startswith("module.") for key in flat):
-        flat = {key.removeprefix("module."): value for key, value in flat.items()}
+    flat = find_form(state, is_known)
     card = card or {}
     if network is not None and card.get("network", network) != network:
         _fail(source, f"it holds a {str(card['network'])[:80]}, not a {network}")

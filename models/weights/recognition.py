@@ -97,6 +97,15 @@ def _find_part(flat: Mapping[str, Any]) -> tuple[Layout, str, str]:
     raise UnrecognisedError(f"no network of Deep Plastic Surgery: {len(flat)} entries such as {seen}")
 
 
+def is_known(flat: Mapping[str, Any]) -> bool:
+    """Whether the keys are those of a G, an F or a D."""
+    try:
+        _find_part(flat)
+    except UnrecognisedError:
+        return False
+    return True
+
+
 def _official_sizes(part: str, flat: Mapping[str, Any]) -> tuple[str, ...]:
     if part == "G":
         return ("G64",) if any(key.startswith(("rcb3.", "rdcb3.")) for key in flat) else ("G128", "G256")

@@ -19,10 +19,10 @@ def import_vgg19(path: Path) -> Imported | None:
     """The importer of torchvision's VGG19; None for another network. The deeper layers are left out."""
     import torch
 
-    from dpsdata.weights.reading import read_state
+    from dpsdata.weights.reading import find_form, read_state
 
     try:
-        state, _ = read_state(path)
+        state = find_form(read_state(path)[0], lambda keys: _LAST_CONVOLUTION in keys)
     except UnrecognisedError:
         return None
     if _LAST_CONVOLUTION not in state or "features.0.weight" not in state:

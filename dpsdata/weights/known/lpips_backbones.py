@@ -88,10 +88,10 @@ def import_backbone(path: Path) -> Imported | None:
 
     The layers that LPIPS does not look through are left out.
     """
-    from dpsdata.weights.reading import read_state
+    from dpsdata.weights.reading import find_form, read_state
 
     try:
-        state, _ = read_state(path)
+        state = find_form(read_state(path)[0], lambda keys: "features.0.weight" in keys)
     except UnrecognisedError:
         return None
     for net, (key, shape) in _MARKS.items():
