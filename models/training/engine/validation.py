@@ -70,10 +70,10 @@ def sharpness_ratio(photos: Tensor, truth: Tensor, hole: Tensor) -> Tensor:
     return spreads[0] / spreads[1].clamp_min(1e-6)
 
 
-def grid_power(photos: Tensor, hole: Tensor) -> Tensor:
-    """Power of each photo's hole at a period of 2, 4 or 8 px over its neighbouring frequencies, (N,).
+def grid_power(photos: Tensor, hole: Tensor, periods_px: tuple[int, ...] = _GRID_PERIODS_PX) -> Tensor:
+    """Power of each photo's hole at a few periods over its neighbouring frequencies, (N,).
 
-    The largest of the three counts; about 1 without a grid. The photo is taken in the box around its hole, along rows
+    The largest of them counts; about 1 without a grid. The photo is taken in the box around its hole, along rows
     and along columns.
     """
     found = []
@@ -86,7 +86,7 @@ def grid_power(photos: Tensor, hole: Tensor) -> Tensor:
             if length < 32:
                 continue
             power = torch.fft.rfft(lines[:, :length] * torch.hann_window(length), dim=1).abs().square().mean(0)
-            ratios.append(torch.stack([_peak(power, length // period) for period in _GRID_PERIODS_PX]))
+            ratios.append(torch.stack([_peak(power, length // period) for period in periods_px]))
         found.append(torch.stack(ratios).mean(0).max() if ratios else photos.new_ones(()))
     return torch.stack(found)
 
