@@ -19,7 +19,6 @@ class Recipe:
         hole: areas that may change.
         lines: what is drawn into the hole.
         erased: where the photo's own thin sketch is kept, the lines taken out of it; None where all is drawn by hand.
-        feather_px: soft transition inside of the hole, px.
     """
 
     name: str
@@ -28,7 +27,6 @@ class Recipe:
     hole: tuple[Curve, ...] = ()
     lines: tuple[Curve, ...] = ()
     erased: tuple[Curve, ...] | None = None
-    feather_px: float = 0.0
 
     @property
     def command(self) -> str:
@@ -61,7 +59,6 @@ _REJUVENATION = Recipe(
         line((111, 156), (100, 170), (94, 190), (92, 206)),
         line((151, 156), (159, 170), (162, 186), (162, 200)),
     ),
-    feather_px=8.0,
 )
 
 # The hole reaches past the head on all sides, or there is no room for hair on it.
@@ -90,7 +87,6 @@ _HAIR_IMPLANT = Recipe(
         line((150, 57), (170, 46), (186, 46)),
         line((172, 67), (190, 66), (200, 72)),
     ),
-    feather_px=4.0,
 )
 
 # The hole covers the old jaw line too, or it would stay beside the new one.
@@ -112,7 +108,6 @@ _CHIN_SURGERY = Recipe(
         ),
         line((110, 213), (124, 210), (138, 212)),
     ),
-    feather_px=4.0,
 )
 
 _NOSE_SURGERY = Recipe(
@@ -125,7 +120,6 @@ _NOSE_SURGERY = Recipe(
         line((121, 159), (126, 163), (131, 159)),
         line((120, 120), (121, 134), (118, 146)),
     ),
-    feather_px=6.0,
 )
 
 _FACE_FROM_A_SKETCH = Recipe(

@@ -17,7 +17,7 @@ from pathlib import Path
 from dpsdata.contracts import RUN_FILE, MissingError
 from dpsdata.images.codec import encode_jpeg, read_mask
 from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
-from models.editing.request import Blend, EditRequest, InputFile
+from models.editing.request import EditRequest, InputFile
 from models.editing.run import hash_weights, make_run, write_run
 from models.recipes.catalogue import Recipe
 from models.recipes.drawing import draw_inputs
@@ -44,8 +44,10 @@ class MadeRecipes:
 
 def make_request(recipe: Recipe, levels: tuple[float, ...], weights: str) -> EditRequest:
     """What `dps edit` or `dps synthesize` is asked for; a recipe's photo is an aligned crop already."""
-    blend: Blend = "feather" if recipe.feather_px else "none"
-    return EditRequest(recipe.command, levels, weights, "none", feather_px=recipe.feather_px, blend=blend)
+    is_pasted = recipe.command == "edit"
+    return EditRequest(
+        recipe.command, levels, weights, "none", blend="poisson" if is_pasted else "none", grain=is_pasted
+    )
 
 
 def make_command(request: EditRequest) -> str:
@@ -53,7 +55,7 @@ def make_command(request: EditRequest) -> str:
     words = ["dps", request.command]
     if request.command == "edit":
         words += ["photo.png", "--mask", "mask.png", "--sketch", "sketch.png", "--align", request.align]
-        words += ["--feather", f"{request.feather_px:g}"] if request.feather_px else []
+        words += ["--blend", request.blend, "--grain"]
     else:
         words.append("sketch.png")
     levels = ",".join(repr(level).removesuffix(".0") for level in request.levels)
