@@ -14,7 +14,7 @@ from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.method_notes import NOTHING_FILLED, add_methods
 from dpseval.scoring.score import Scores, score
 from models.editing.run import hash_weights
-from models.methods.predictor import MethodPredictor, say_method
+from models.methods.predictor import MethodPredictor, name_method
 from models.methods.registry import TIME_LIMIT_S, default_weights, find_method
 from models.methods.weights import check_method_weights, find_method_weights
 from models.prediction.folder import FolderPrediction, PredictCounts, open_predictor
@@ -227,7 +227,7 @@ def _job_config(config: SweepConfig, name: str) -> PredictConfig:
 
 def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say) -> PredictCounts:
     job = FolderPrediction(config, predictor)
-    say(say_method(predictor))
+    say(name_method(predictor))
     counts = job.run()
     method = predictor.method.name
     say(f"{method}: {counts.done_count} photos predicted, {counts.kept_count} were there")

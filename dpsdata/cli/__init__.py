@@ -115,8 +115,8 @@ def build(
         return
     result = run_plan(plan)
     typer.echo(
-        f"{result.count:,} samples in {out} ({result.reused_count:,} were there already), "
-        f"{result.seconds:.0f} s, root hash {result.root_hash}"
+        f"{result.count:,} samples in {out} ({result.reused_count:,} were there already), {result.seconds:.0f} s\n"
+        f"root hash {result.root_hash}"
     )
     typer.echo(f"next: dpsdata preview {out}")
     for item in result.warnings:

@@ -102,7 +102,8 @@ def run_command(
         options.list_findings(error.findings)
         raise
     for warning in result.scores.run["warnings"]:
-        typer.echo(f"note: {warning}", err=True)
+        if warning.partition(": ")[0] not in result.scores.results["methods"]:  # those were named as they ran
+            typer.echo(f"note: {warning}", err=True)
     typer.echo(f"open {(report / 'index.html').resolve()}")
     if result.failures:
         method_name, photo, reason = result.failures[0]

@@ -90,12 +90,12 @@ def predict_command(
 
 def _predict(config: PredictConfig, dry_run: bool) -> str:
     """Run one method; the advice where photos failed, else ""."""
-    from models.methods.predictor import say_method
+    from models.methods.predictor import name_method
     from models.prediction.folder import FolderPrediction
 
     job = FolderPrediction(config)
     method = job.predictor.method
-    typer.echo(say_method(job.predictor))
+    typer.echo(name_method(job.predictor))
     level_words = f"{len(config.levels)} levels" if method.has_level else "no level"
     counts = f"{len(job.ids)} photos of {config.split} x {level_words}"
     if dry_run:

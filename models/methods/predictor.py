@@ -158,8 +158,20 @@ def describe_method(predictor: MethodPredictor) -> dict[str, Any]:
     }
 
 
+def name_method(predictor: MethodPredictor) -> str:
+    """A method and its weights in a few words, for the console; the rest stands in `run.json` and the report."""
+    method, facts = predictor.method, predictor.facts
+    parts = [f"{facts.origin} weights" if method.needs_weights else facts.origin]
+    if facts.parameter_count:
+        parts.append(f"{facts.parameter_count / 1e6:.1f} M parameters")
+    if predictor.resolution:
+        parts.append(f"{predictor.resolution} px")
+    terms = f"; licence: {(facts.licence or 'unknown').partition(':')[0]}" if method.needs_weights else ""
+    return f"{method.title}: {', '.join(parts)}{terms}"
+
+
 def say_method(predictor: MethodPredictor) -> str:
-    """The same in one sentence for people, the licence among it."""
+    """Everything that `describe_method` tells, in one sentence for people."""
     method, facts = predictor.method, predictor.facts
     parts = [f"{facts.origin} weights" if method.needs_weights else facts.origin]
     if facts.parameter_count:
