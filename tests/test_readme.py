@@ -56,3 +56,15 @@ def test_every_block_runs(tmp_path: Path) -> None:
         "report/index.html",
     ):
         assert (tmp_path / made).is_file(), made
+
+
+@pytest.mark.parametrize("room", ["dpsdata.cli", "models.cli", "dpseval.cli"])
+def test_no_line_of_help_is_cut(room: str) -> None:
+    from importlib import import_module
+
+    from typer.testing import CliRunner
+
+    said = CliRunner().invoke(import_module(room).app, ["-h"], env={"COLUMNS": "80"}).output
+    commands = said.partition("Commands:")[2].splitlines()
+    assert len(commands) > 4
+    assert not [line for line in commands if line.endswith("...")]

@@ -34,7 +34,7 @@ def sample(
     count: Annotated[int, typer.Option(help="Number of faces: 24 as they are, then other views of them.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of their order and of the views; 0 keeps the order.")] = 0,
 ) -> None:
-    """Write aligned sample faces of 512 px: generated photographs of people who do not exist."""
+    """Write sample faces: photographs of nobody, 512 px."""
     from dpsdata.samples import write_sample_faces
 
     paths = write_sample_faces(out, count, seed)
@@ -75,7 +75,10 @@ def build(
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 where there are warnings.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do; write nothing.")] = False,
 ) -> None:
-    """Build a dataset: photos, HED edge maps, thin sketches, levels, masks, splits and a manifest."""
+    """Build a dataset from a folder of faces.
+
+    Photos, HED edge maps, thin sketches, levels, masks, splits and a manifest.
+    """
     from dpsdata.dataset import BuildConfig, describe_plan, estimate_build, plan_build, run_plan, worker_count
 
     config = BuildConfig(
@@ -137,7 +140,10 @@ def verify(
     out: Built,
     pairs: Annotated[int, typer.Option(help="Sketches to compute again from their edge maps.")] = 50,
 ) -> None:
-    """Hash every file, find what is missing, extra or misaligned; exit 3 when something is."""
+    """Check every file of a built folder.
+
+    Exit 3 where something is missing, extra, damaged or misaligned.
+    """
     from dpsdata.dataset.verify import verify_dataset
 
     result = verify_dataset(out, pairs)
@@ -156,7 +162,10 @@ def export(
     to: Annotated[str, typer.Option(help="webdataset, parquet or imagefolder.")],
     shard_size: Annotated[int, typer.Option(help="Samples in a tar shard or a parquet file.")] = 1000,
 ) -> None:
-    """Write a built folder as WebDataset shards, Parquet or an image folder, with a dataset card."""
+    """Export a built folder for other libraries.
+
+    As WebDataset shards, Parquet or an image folder, with a dataset card.
+    """
     from dpsdata.dataset.export import export_dataset
 
     result = export_dataset(built, out, to, shard_size)
@@ -172,7 +181,10 @@ def preview(
         Path | None, typer.Option(help="Write a contact sheet (.png or .jpg) of a few samples too.")
     ] = None,
 ) -> None:
-    """Write one HTML page: photo, edges, sketch, five levels, masks, counts and plots."""
+    """Write one page that shows a built folder.
+
+    Photo, edges, sketch, five levels, masks, counts and plots.
+    """
     from dpsdata.dataset.preview import write_preview, write_sheet
 
     if sheet is not None:

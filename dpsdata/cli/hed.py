@@ -23,7 +23,10 @@ def train_command(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Compute threads on a CPU; 0 for one a core.")] = 0,
 ) -> None:
-    """Train a compact HED on BSDS500 train and val, and export it as fp16 safetensors."""
+    """Train a compact HED on BSDS500, and export it.
+
+    On its train and val; exported as fp16 safetensors.
+    """
     import torch
 
     from dpsdata.contracts import UsageError
@@ -58,7 +61,10 @@ def eval_command(
     canny: Annotated[bool, typer.Option("--canny/--no-canny", help="Score Canny beside it.")] = True,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON too.")] = None,
 ) -> None:
-    """Score an edge detector on BSDS500: NMS, thinning, one-to-one matching, ODS and OIS."""
+    """Score an edge detector on BSDS500.
+
+    NMS, thinning, one-to-one matching, ODS and OIS.
+    """
     import json
     from dataclasses import asdict
 

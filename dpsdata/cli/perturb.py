@@ -30,7 +30,7 @@ def disturb_command(
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "all",
     seed: Annotated[int, typer.Option(help="Of the draws, which are keyed by the photo's id.")] = 0,
 ) -> None:
-    """Make the sketches of a dataset poor in one stated way, to see what methods do with poor sketches."""
+    """Make the sketches of a dataset poor in one stated way."""
     from dpsdata.dataset.perturb import disturb_folder
     from dpsdata.sketch.perturb import Disturbance, Fault
 

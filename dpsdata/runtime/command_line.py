@@ -28,7 +28,8 @@ def describe_room(app: typer.Typer, version: str, words: str) -> None:
     def room(version: bool = option) -> None:
         pass
 
-    app.callback(help=f"{words} Any command takes {DEBUG_FLAG}.")(room)
+    names = {"help_option_names": ["-h", "--help"]}
+    app.callback(help=f"{words} Any command takes {DEBUG_FLAG}.", context_settings=names)(room)
 
 
 def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:

@@ -16,7 +16,10 @@ def register_report(app: typer.Typer) -> None:
 def report_command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="A folder that `dpseval score` wrote.")],
 ) -> None:
-    """Draw tables, charts and page again from the CSV files of a report; needs no outputs and no dataset."""
+    """Draw a report again from its CSV files.
+
+    Needs no outputs and no dataset.
+    """
     from dpseval.report.page import draw_report
 
     path = draw_report(report)

@@ -61,7 +61,7 @@ def run_command(
     cache: options.Cache = None,
     no_cache: options.NoCache = False,
 ) -> None:
-    """Make the outputs of several methods and levels, and score all in one report.
+    """Run methods and score their outputs in one report.
 
     A method without weights is named in the report with the reason; the others are compared. The same command goes on
     where an interrupted one stopped.

@@ -53,7 +53,7 @@ def score_command(
     no_cache: options.NoCache = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Pair and check all files; write nothing.")] = False,
 ) -> None:
-    """Score outputs of any methods and levels in one pass, and write tables, plots and one HTML page.
+    """Score outputs of any methods, and write one page.
 
     Everything is paired by id. What does not fit is listed, and ends with exit 3.
     """

@@ -37,7 +37,9 @@ def study_command(
     cache: options.Cache = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
 ) -> None:
-    """Compare methods over mask families and over good and poor sketches, and test the claims of the field.
+    """Compare methods over masks and poor sketches.
+
+    The claims of the field are tested.
 
     Levels are chosen on one split and scored on another. What is done is kept; the same command goes on.
     """

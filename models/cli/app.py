@@ -23,7 +23,10 @@ def app_command(
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
-    """Edit photos in the browser, on this machine alone (needs the extra `app`)."""
+    """Edit photos in the browser; nothing leaves this machine.
+
+    Needs the extra `app`.
+    """
     from models.app.serving import serve
 
     serve(port, weights, browser)

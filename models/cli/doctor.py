@@ -22,7 +22,9 @@ def doctor_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check Python, libraries, processor, GPU, Ray, disk, weights and data; exit 5 where something stops work.
+    """Check what works here and what is missing.
+
+    Python, libraries, processor, GPU, Ray, disk, weights and data; exit 5 where something stops work.
 
     Each finding comes with the command that mends it. Nothing is changed or downloaded.
     """

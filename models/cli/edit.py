@@ -80,7 +80,7 @@ def edit_command(
     precision: _Precision = "fp32",
     from_run: _From = None,
 ) -> None:
-    """Edit a photo by a mask and a rough sketch, at one or several refinement levels.
+    """Edit a photo by a mask and a rough sketch.
 
     No pixel outside of the mask changes.
     """
@@ -126,7 +126,7 @@ def synthesize_command(
     provenance: _Provenance = True,
     from_run: _From = None,
 ) -> None:
-    """Draw a face from a sketch alone, at one or several refinement levels."""
+    """Draw a face from a sketch alone."""
     if from_run is not None:
         if sketch is not None:
             raise UsageError("--from reads the sketch of its run; pass no SKETCH beside it")

@@ -19,7 +19,10 @@ def export_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; `--weights` reads it.")],
     licence: Annotated[str, typer.Option(help="Terms of the weights, for their cards.")] = "",
 ) -> None:
-    """Write the networks of a run in half precision with hashes and facts, small enough to hand on."""
+    """Write the networks of a run in half precision.
+
+    With their hashes and what the run says of itself, small enough to hand on.
+    """
     from models.methods.registry import METHODS
     from models.training.export import RESULTS_FILE, export_run
 

@@ -18,7 +18,9 @@ def register_inspect(app: typer.Typer) -> None:
 def inspect_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A PNG or JPEG that may have been edited.")],
 ) -> None:
-    """Show the mark of an edited picture; hole, level and weights too where its run.json lies beside it.
+    """Show the mark of an edited picture.
+
+    Hole, level and weights too where its run.json lies beside it.
 
     Exit code 3 where there is no mark.
     """

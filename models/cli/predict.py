@@ -63,7 +63,7 @@ def predict_command(
         float, typer.Option(metavar="SECONDS", help="That an exec: method may take a photo.")
     ] = TIME_LIMIT_S,
 ) -> None:
-    """Fill the hole of every photo of a built folder, by a method and at one or several refinement levels.
+    """Fill the hole of every photo of a built folder.
 
     No pixel outside of a mask changes. The same command goes on where an interrupted one stopped, and other methods
     may write into the same OUT.

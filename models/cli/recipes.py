@@ -37,7 +37,9 @@ def recipes_command(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")] = False,
 ) -> None:
-    """Make five edits to learn from: photo, hole, lines, results, and the command that repeats each by hand.
+    """Make five edits to learn from.
+
+    Each has its photo, hole, lines, results, and the command that repeats it by hand.
 
     A recipe without weights is left out by name, and the others go on; asked for by --only, it ends with exit code 5.
     """

@@ -57,7 +57,9 @@ def train_command(
     tensorboard: Annotated[bool, typer.Option(help="Also write event files for TensorBoard.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
 ) -> None:
-    """Train Deep Plastic Surgery (F, then G from coarse to fine) or one of its baselines, and export weights.
+    """Train the networks or a baseline, and export weights.
+
+    Deep Plastic Surgery trains F, then G from coarse to fine.
 
     All trainings share data, masks, checkpoints and reports.
     """
