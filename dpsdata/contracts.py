@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"  # what a run says of itself, beside its outputs
 NO_LEVEL = "none"  # folder of a method without a level
+SCHEMA_VERSION = 1  # of every JSON file that is read again: what a later version cannot read gets another number
+DEFAULT_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Names that are taken for images; the content decides.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
+     ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".hif"}
+)  # fmt: skip
 EYE_CENTRES = ((94.8, 120.1), (157.3, 120.3))  # (x, y) in px of the CelebA-HQ frame of 256 px, left in the photo first
 
 

@@ -156,6 +156,7 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
         sketches=config.sketches,
         split=config.split,
         allow=allow,
+        draw=False,  # `add_methods` draws
     )
     scores = score(config.outputs_folder, config.built, wanted, announce=say)
     notes = {find_method(name).name: _without_places(config, name, reason) for name, reason in absent.items()}

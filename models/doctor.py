@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from models.networks.config import Task
 
 State = Literal["ok", "note", "problem"]
-SCHEMA_VERSION = 2
 _INSTALL = "pip install --force-reinstall deep-plastic-surgery"
 _OLDEST, _NEWEST = (3, 11), (3, 13)
 _MODULES = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors", "skimage")
@@ -116,7 +115,7 @@ def run_check(name: str, command: str, check: Callable[[], Iterator[Finding]]) -
 def to_dict(findings: list[Finding], weights: list[WeightStatus]) -> dict[str, Any]:
     """What `--json` prints; keys are only ever added while `schema_version` stays the same."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 2,
         "version": __version__,
         "findings": [asdict(finding) for finding in findings],
         "weights": [{**asdict(status), "path": str(status.path)} for status in weights],

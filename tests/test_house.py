@@ -182,6 +182,12 @@ HOMES = {
     r"os\.sched_getaffinity": "how many cores there are",
     r"cpu\.max": "quota of a container",
     r"def hash_ids\b": "hash of ids",
+    r"^_?SCHEMA_VERSION = ": "version of JSON files",
+    r"0\.25, ?0\.5, ?0\.75, ?1": "default levels",
+    r"\.jpeg.*\.tiff?\b|^IMAGE_SUFFIXES = ": "names of images",
+    r"def read_varint\b|& 0x7F": "varints",
+    r"def default_weights\b": "default weights of a method",
+    r"def serve_parent\b": "start-up of worker processes",
 }
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import SCHEMA_VERSION, MissingError
 from dpsdata.runtime.files import atomic_path, write_text_atomic
 
-SCHEMA_VERSION = 1
 COLUMNS = (
     "id",
     "split",

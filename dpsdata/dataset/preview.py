@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import DEFAULT_LEVELS, MissingError, UsageError
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.dataset.statistics import sample_statistics, summarise
@@ -23,7 +23,6 @@ from dpsdata.runtime.device import keyed_generator
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.sketch import dilate_sketch_array, smooth_sketch
 
-SHOWN_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _BIN_COUNT = 24
 
 
@@ -59,7 +58,7 @@ def write_preview(folder: Path, count: int = 24) -> Path:
         edges=stages["edges"],
         splits={name: facts["count"] for name, facts in description["splits"].items()},
         failed=[row for row in rows if row.status != "ok"],
-        levels=[f"{level:g}" for level in SHOWN_LEVELS],
+        levels=[f"{level:g}" for level in DEFAULT_LEVELS],
         families=sorted(good[0].masks) if good else [],
         samples=[_cells(files, good[index]) for index in chosen],
         plots=_plots(table) if good else [],
@@ -112,7 +111,7 @@ def _cells(files: StoredFiles, row: ManifestRow) -> dict[str, Any]:
         "photo": _jpeg(photo),
         "edges": _png(255 - (edges >> 8).astype(np.uint8)),
         "sketch": _png(255 - 255 * sketch),
-        "levels": [_png(drawn) for drawn in _drawn(sketch, SHOWN_LEVELS)],
+        "levels": [_png(drawn) for drawn in _drawn(sketch, DEFAULT_LEVELS)],
         "masks": [
             _jpeg(_cut(photo, read_mask(files.source(f"masks/{family}/{name}")))) for family in sorted(row.masks)
         ],

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from dpsdata.weights.reading import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError, read_varint
 
 # Field numbers of caffe.proto: NetParameter, V1LayerParameter (before 2014), LayerParameter, BlobProto, BlobShape.
 _NET_V1_LAYERS, _NET_LAYER = 2, 100
@@ -45,18 +45,10 @@ class _Wire:
         )
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
-        value, shift = 0, 0
-        while True:
-            if shift >= 70:
-                self.fail("a number is longer than ten bytes")
-            if position >= end:
-                self.fail("it ends inside a number")
-            byte = self.data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, position
-            shift += 7
+        try:
+            return read_varint(self.data, position, end)
+        except ValueError as error:
+            self.fail(str(error))
 
     def fields(self, start: int, end: int) -> Iterator[tuple[int, int, Any]]:
         """Yield (field number, wire type, value); the value is an int, or the (start, end) of its bytes."""

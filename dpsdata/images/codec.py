@@ -177,7 +177,12 @@ def _decode_8(image: Image.Image, background: int) -> Pixels:
 
 
 def _decode(source: Source, max_pixels: int, background: int = 1) -> Pixels:
-    """Upright pixels, (H, W) or (H, W, 3) RGB, uint8 or uint16."""
+    """Upright pixels, (H, W) or (H, W, 3) RGB, uint8 or uint16, over black (0) or white (1)."""
+    return _decode_over(source, max_pixels, (background,))[0]
+
+
+def _decode_over(source: Source, max_pixels: int, grounds: tuple[int, ...]) -> list[Pixels]:
+    """As `_decode`, over several grounds; only pixels of 16 bits are decoded again for each."""
     with open_source(source) as opened:
         data = opened.read(MAX_FILE_BYTES)
     stream = io.BytesIO(data)
@@ -188,14 +193,18 @@ def _decode(source: Source, max_pixels: int, background: int = 1) -> Pixels:
             deep = is_beyond_pillow(image, data)
             # Pillow turns a TIFF by itself.
             orientation = 1 if image.format == "TIFF" and not deep else read_orientation(image, stream)
-            pixels = _decode_16(image, data, background) if deep else _decode_8(image, background)
+            if deep:  # its check sums can be looked at but once
+                again = (open_header(io.BytesIO(data), max_pixels) for _ in grounds[1:])
+                found = [_decode_16(each, data, ground) for each, ground in zip((image, *again), grounds, strict=True)]
+            else:
+                found = [_decode_8(image, ground) for ground in grounds]
     except BrokenImageError:
         raise
     except MemoryError:
         raise BrokenImageError("the image does not fit into memory") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise BrokenImageError(f"the image is cut off or damaged: {one_line(error)}") from None
-    return turn_upright(pixels, orientation)
+    return [turn_upright(pixels, orientation) for pixels in found]
 
 
 def _to_8_bits(pixels: Pixels) -> Pixels:
@@ -243,7 +252,7 @@ def read_grey(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
 def read_alpha(source: Source, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Read how opaque an image is as uint8 (H, W), 255 = opaque; see `read_photo` for the arguments and errors."""
     # Laid over white and over black, a pixel differs by what shines through; so every format has one way to here.
-    light, dark = (_to_8_bits(_decode(source, max_pixels, ground)).astype(np.int16) for ground in (1, 0))
+    light, dark = (_to_8_bits(each).astype(np.int16) for each in _decode_over(source, max_pixels, (1, 0)))
     through = light - dark
     return (255 - (through if through.ndim == 2 else through[..., 0])).astype(np.uint8)
 
@@ -261,7 +270,7 @@ def read_layer(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, np
     Raises:
         BrokenImageError: see `read_photo`.
     """
-    light, dark = (_decode(source, max_pixels, ground) for ground in (1, 0))
+    light, dark = _decode_over(source, max_pixels, (1, 0))
     if dark.dtype == np.uint16 and dark.max() < 256 and np.array_equal(light, dark):
         # Numbers of 8 bits in 16: masks of 0 and 1 or of 0 and 255, as NumPy users save them.
         return dark.astype(np.uint8), np.full(dark.shape[:2], 255, np.uint8)

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dpsdata.contracts import BrokenImageError, UsageError, sample_id
+from dpsdata.contracts import IMAGE_SUFFIXES, BrokenImageError, UsageError, sample_id
 from dpsdata.images.codec import crop_square, resize_nearest
 from dpsdata.masks.canvas import Mask
 from dpsdata.masks.reading import MASK_ERROR, looks_inverted, read_mask_file
 
 FILES, POOL = "files:", "pool:"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _SEPARATOR = "__"
 
 
@@ -129,7 +128,7 @@ def open_mask_folder(family: str) -> MaskFolder:
         raise UsageError(f"masks: {family}: expected a folder of mask images, and there is none")
     listed = _list_masks(root, _folder_times(root))
     if not listed.paths:
-        raise UsageError(f"masks: {word}:{folder}: no image file there; expected {', '.join(_SUFFIXES)}")
+        raise UsageError(f"masks: {word}:{folder}: no image file there; expected PNG or another kind of image")
     return listed
 
 
@@ -208,7 +207,7 @@ def _list_masks(root: Path, times: tuple[tuple[str, int], ...]) -> MaskFolder:
     for folder, names, files in os.walk(root):
         names[:] = [name for name in names if not name.startswith(".") and name != "__MACOSX"]
         for name in files:
-            if Path(name).suffix.lower() in _SUFFIXES and not name.startswith("."):
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
                 path = Path(folder, name)
                 found.append((path.relative_to(root).as_posix(), path))
     found.sort()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dpsdata.contracts import UsageError, check_levels
+from dpsdata.contracts import DEFAULT_LEVELS, UsageError, check_levels
+
+LEVELS_TEXT = ",".join(f"{level:g}" for level in DEFAULT_LEVELS)
 
 
 def split_words(text: str) -> tuple[str, ...]:

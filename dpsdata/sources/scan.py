@@ -16,14 +16,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.contracts import IMAGE_SUFFIXES, BrokenImageError, UsageError
 from dpsdata.images.header import image_kind
 from dpsdata.sources.read import MAX_SAMPLE_BYTES, open_zip, read_start
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib",
-     ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".hif"}
-)  # fmt: skip
 # Pictures that nothing here decodes: each is named with its reason, as it may be what the user meant to build from.
 UNREAD_SUFFIXES = frozenset(
     {".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".tga", ".psd", ".svg", ".exr", ".hdr", ".pfm", ".dng", ".cr2", ".cr3",

@@ -13,15 +13,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import IMAGE_SUFFIXES, MissingError
 from dpsdata.runtime.files import write_failure
 
 MEMBER_BYTES_LIMIT = 1024**3
 ARCHIVE_BYTES_LIMIT = 2 * 1024**3
 FILE_COUNT_LIMIT = 1_000
-_PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".mp4")
-_TEXTS = (".txt", ".lst", ".md", ".html", ".py", ".ipynb", ".csv", ".json", ".yml", ".yaml", ".mat")
-NEVER_WEIGHTS = frozenset(_PICTURES + _TEXTS)
+_OTHERS = (".mp4", ".txt", ".lst", ".md", ".html", ".py", ".ipynb", ".csv", ".json", ".yml", ".yaml", ".mat")
+NEVER_WEIGHTS = IMAGE_SUFFIXES.union(_OTHERS)
 
 
 class _Member(NamedTuple):

@@ -236,3 +236,25 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise _damaged(path, "safetensors file", str(error)) from None
     return tensors, card if isinstance(card, dict) else {}
+
+
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Read an unsigned varint of protobuf, of at most 64 bits, as two kinds of weight files hold them.
+
+    Args:
+        data: the bytes that hold it.
+        at: where it starts.
+        end: one past the last byte that it may use.
+
+    Returns:
+        The value, and where the next thing starts.
+
+    Raises:
+        ValueError: it is cut off or longer than 64 bits, which are ten bytes.
+    """
+    value = 0
+    for shift, place in zip(range(0, 70, 7), range(at, end), strict=False):
+        value |= (data[place] & 0x7F) << shift
+        if data[place] < 0x80 and value < 1 << 64:
+            return value, place + 1
+    raise ValueError("a number in it is cut off or too long for ten bytes")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CARD_BYTES_LIMIT = 1_000_000
+_SETTLED_NS = 2_000_000_000
+_hashed: dict[tuple[int, ...], str] = {}
 
 
 def home_folder() -> Path:
@@ -57,10 +60,18 @@ def card_path(name: str) -> Path:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits."""
+    """SHA-256 of a file as 64 hex digits; this process hashes a file once, as long as nobody writes to it."""
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            about = os.fstat(stream.fileno())
+            key = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+            if key in _hashed:
+                return _hashed[key]
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            # A file of just now may be written again within the same tick of the clock.
+            if time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > _SETTLED_NS:
+                _hashed[key] = found
+            return found
     except OSError as error:
         raise EnvironmentFailure(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 

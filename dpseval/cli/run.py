@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dpsdata.contracts import FindingsError, UsageError
-from dpsdata.runtime.arguments import parse_levels, split_words
+from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, split_words
 from dpseval.cli import options as options
 
 
@@ -34,7 +34,7 @@ def run_command(
     ] = None,
     levels: Annotated[
         str, typer.Option(help="Refinement levels in [0, 1], of the methods that have them.")
-    ] = "0,0.25,0.5,0.75,1",
+    ] = LEVELS_TEXT,
     sketches: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
     ] = None,

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from dpsdata.images.header import FilePart
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-
-
 # A file of its own, or a part of a shard.
 StoredFile = Path | FilePart
 

@@ -6,8 +6,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dpsdata.contracts import NO_LEVEL, MissingError, UsageError, level_folder, parse_level_folder
-from dpseval.pairing.files import IMAGE_SUFFIXES, SetKey
+from dpsdata.contracts import IMAGE_SUFFIXES, NO_LEVEL, MissingError, UsageError, level_folder, parse_level_folder
+from dpseval.pairing.files import SetKey
 from dpseval.pairing.findings import Finding, is_text
 
 REFINED = "refined"

@@ -41,6 +41,7 @@ class ScoreConfig:
         address: of a running Ray cluster; None to start one here.
         batch_size: photos in one forward; 0 for one at a time on a CPU, so that no value depends on its neighbours,
             and 16 elsewhere.
+        draw: whether tables and page are drawn at the end; False where `draw_report` follows.
     """
 
     out: Path | None = None
@@ -61,6 +62,7 @@ class ScoreConfig:
     batch_size: int = 0
     engine: str = "local"
     address: str | None = None
+    draw: bool = True
 
     def __post_init__(self) -> None:
         for name in ("out", "sketches", "cache"):

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from dpsdata import __version__
-from dpsdata.contracts import hash_ids
+from dpsdata.contracts import SCHEMA_VERSION, hash_ids
 from dpsdata.runtime.files import write_failure, write_text_atomic
 from dpseval.pairing.findings import Finding, count_kinds
 from dpseval.pairing.pairs import Pairing
@@ -24,7 +24,6 @@ from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.networks import MAP_BYTES, VALUE_BYTES, Readers
 from dpseval.scoring.one_pass import PassResult
 
-SCHEMA_VERSION = 1
 _MOST_FINDINGS = 1000
 _LIBRARIES = ("numpy", "opencv-python", "pandas", "pillow", "scipy", "torch", "torchvision")
 
@@ -134,6 +133,7 @@ def write_report(
     results: dict[str, Any],
     run: dict[str, Any],
     gallery: Sequence[GalleryItem],
+    draw: bool = True,
 ) -> None:
     """Write all files of a report, the page last.
 
@@ -145,6 +145,7 @@ def write_report(
         results: of `scores.json`.
         run: of `run.json`.
         gallery: pictures.
+        draw: whether tables and page are written too.
 
     Raises:
         EnvironmentFailure: a file cannot be written.
@@ -161,8 +162,9 @@ def write_report(
     write_text_atomic(folder / "scores.json", to_json(results))
     write_text_atomic(folder / "run.json", to_json(run))
     save_gallery(folder, gallery)
-    write_tables(folder, summary, tests)
-    write_page(folder)
+    if draw:
+        write_tables(folder, summary, tests)
+        write_page(folder)
 
 
 def to_json(value: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ NOTHING_FILLED = "no photo was filled"
 def add_methods(
     report: Path, scores: Scores, about: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]
 ) -> Scores:
-    """Write the facts of all methods and the rows of missing ones into a report, and draw its page again.
+    """Write the facts of all methods and the rows of missing ones into a report, and draw its tables and page.
 
     Args:
         report: REPORT folder that `score` has just written.

@@ -152,7 +152,7 @@ def score(
     results = describe_results(pairing, config, readers, found, findings, summary, tests)
     run = describe_run(pairing, config, readers, found, findings, time.time() - begun)
     if config.out is not None:
-        write_report(config.out, per_image, summary, tests, results, run, picker.items())
+        write_report(config.out, per_image, summary, tests, results, run, picker.items(), config.draw)
     return Scores(summary, per_image, tests, results, run)
 
 

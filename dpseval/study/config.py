@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import MissingError, UsageError, check_levels
+from dpsdata.contracts import DEFAULT_LEVELS, MissingError, UsageError, check_levels
 from dpsdata.masks import MASK_FAMILIES
 from dpsdata.sketch.perturb import FAULTS, Disturbance, Fault
 from dpseval.metrics.names import METRICS
@@ -111,7 +111,7 @@ class StudyConfig:
     cells: tuple[Cell, ...]
     questions: tuple[Question, ...] = ()
     title: str = "Methods over masks and sketches"
-    levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    levels: tuple[float, ...] = DEFAULT_LEVELS
     split: str = "test"
     choose_split: str = "val"
     weights: Mapping[str, str] = field(default_factory=dict)

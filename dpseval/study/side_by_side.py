@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children
 from threading import RLock
 from typing import NamedTuple
 
-from dpsdata.runtime.processes import core_count, serve_parent
+from dpsdata.runtime.processes import core_count, serve_parent, spawn_context
 from dpseval.study.conditions import run_cell
 from dpseval.study.config import Cell, StudyConfig
 
@@ -47,7 +47,7 @@ def run_side_by_side(config: StudyConfig, jobs: Sequence[CellJob], announce: Say
     # Pixels are measured in the same process: as many again would only wait for each other.
     alone = replace(config, score=replace(config.score, workers=1))
     announce(f"{len(jobs)} cells, {count} at a time with {threads} threads each")
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_start, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(count, spawn_context(), initializer=_start, initargs=(threads,)) as pool:
         running = [pool.submit(_run, alone, job) for job in jobs]
         try:
             for future in as_completed(running):

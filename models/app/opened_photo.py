@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.contracts import IMAGE_SUFFIXES, BrokenImageError, UsageError
 from dpsdata.images.faces import find_face
 from dpsdata.images.photo_file import PhotoFile, read_photo_file
 from models.app.engine import Placement
 from models.editing.photo_frame import NoFaceError, find_frame
 from models.editing.request import INPUTS_FOLDER, InputFile
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _SEARCH_PX, _SMALLEST_FACE_PX = 400, 40
 # Smaller faces than this share of the largest are people behind, or what the cascade takes for a face.
 _SECOND_FACE = 0.5
@@ -80,7 +79,7 @@ def _sentence(reason: str) -> str:
 def named_file(role: str, data: bytes, name: str) -> InputFile:
     """A file under the name that an edit folder gives it."""
     suffix = PurePath(name).suffix.lower()
-    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in _SUFFIXES else '.img'}", data)
+    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in IMAGE_SUFFIXES else '.img'}", data)
 
 
 def clean_stem(name: str) -> str:

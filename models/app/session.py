@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.contracts import BrokenImageError, UsageError, check_level
+from dpsdata.contracts import DEFAULT_LEVELS, BrokenImageError, UsageError, check_level
 from dpsdata.images.codec import encode_png
 from dpsdata.images.photo_file import PhotoFile
 from models.app.baselines import AnyEngine
@@ -31,7 +31,7 @@ from models.editing.request import EditRequest, InputFile
 from models.editing.run import make_run
 from models.editing.user_inputs import find_lines, read_edit_inputs
 
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+LEVELS = DEFAULT_LEVELS
 _CACHE_BYTES = 384 * 2**20
 _MAX_FILES = 200
 _MAX_JPEG_XMP = 60_000

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import SCHEMA_VERSION, UsageError
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.weights.store import write_safetensors
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
@@ -19,7 +19,6 @@ from models.baselines.scfegan import ScFegan, ScFeganConfig
 from models.baselines.tensorflow.names import count_weights, from_tensorflow, tf_tensors
 from models.baselines.weight_sources import OpenWeights, WeightSource, open_weights
 
-SCHEMA_VERSION = 1
 _WIDTH_LIMIT = 1024
 # {network: (a name that only it has, in TensorFlow's names and in ours)}; its shape tells the sizes.
 _FIRST_KERNELS = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dpsdata.contracts import UsageError
-from dpsdata.runtime.arguments import parse_levels, parse_numbers
+from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, parse_numbers
 from models.editing.request import (
     FEATHER_PX,
     EditRequest,
@@ -19,8 +19,6 @@ from models.editing.request import (
     read_stored_run,
 )
 from models.weights.typed import choose_weights
-
-_LEVELS = "0,0.25,0.5,0.75,1"
 
 _Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="OUT", help="Folder for the results; with --from its own folder.")
@@ -56,7 +54,7 @@ def edit_command(
         Path | None, typer.Option(help="White = edit; or painted on, or cut out of, a transparent layer.")
     ] = None,
     sketch: Annotated[Path | None, typer.Option(help="Lines on white, on black or on a transparent layer.")] = None,
-    levels: _Levels = _LEVELS,
+    levels: _Levels = LEVELS_TEXT,
     out: _Out = None,
     weights: _Weights = None,
     align: Annotated[str, typer.Option(help="auto finds the face; none takes the whole photo as a crop.")] = "auto",
@@ -118,7 +116,7 @@ def synthesize_command(
     sketch: Annotated[
         Path | None, typer.Argument(metavar="SKETCH", help="Lines on white, on black or on a transparent layer.")
     ] = None,
-    levels: _Levels = _LEVELS,
+    levels: _Levels = LEVELS_TEXT,
     out: _Out = None,
     weights: _Weights = None,
     device: _Device = "cpu",

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dpsdata.contracts import FindingsError, UsageError
-from dpsdata.runtime.arguments import parse_levels
+from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels
 from models.methods.registry import METHODS, TIME_LIMIT_S, default_weights, find_method
 from models.weights.typed import typed_weights
 
 if TYPE_CHECKING:
     from models.prediction.settings import PredictConfig
 
-_LEVELS = "0,0.25,0.5,0.75,1"
 _MOST_REASONS = 20
 
 
@@ -42,7 +41,7 @@ def predict_command(
     ] = None,
     levels: Annotated[
         str, typer.Option(help="Refinement levels in [0, 1], for methods that have them: 1 corrects the drawing most.")
-    ] = _LEVELS,
+    ] = LEVELS_TEXT,
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "test",
     weights: Annotated[
         str | None,

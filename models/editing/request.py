@@ -12,17 +12,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
-from dpsdata.contracts import RUN_FILE, MissingError, UsageError, check_levels
+from dpsdata.contracts import IMAGE_SUFFIXES, RUN_FILE, SCHEMA_VERSION, MissingError, UsageError, check_levels
 
 Blend = Literal["none", "feather", "poisson"]
 
 INPUTS_FOLDER = "inputs"
 FEATHER_PX = 8.0
-SCHEMA_VERSION = 1
 _MOST_BYTES = 2**20
 _MOST_LEVELS = 100
 _TASKS = {"edit": "edit", "synthesize": "synthesis"}
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def check_blend(blend: str, feather_px: float) -> Blend:
@@ -142,7 +140,7 @@ def read_input(role: str, path: Path) -> InputFile:
     except BrokenImageError as error:
         raise UsageError(f"{path}: {error}; pass the {role} as an image file") from None
     suffix = path.suffix.lower()
-    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in _SUFFIXES else '.img'}", data)
+    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in IMAGE_SUFFIXES else '.img'}", data)
 
 
 def read_stored_run(path: Path) -> StoredRun:
@@ -209,7 +207,7 @@ def _request(path: Path, config: Mapping[str, Any]) -> EditRequest:
 
 def _stored_input(path: Path, role: str, entry: Any) -> InputFile:
     name = entry.get("file") if isinstance(entry, dict) else None
-    names = [f"{INPUTS_FOLDER}/{role}{suffix}" for suffix in (*_SUFFIXES, ".img")]
+    names = [f"{INPUTS_FOLDER}/{role}{suffix}" for suffix in (*IMAGE_SUFFIXES, ".img")]
     if role not in ("photo", "sketch", "mask") or name not in names:
         _fail(path, f"its inputs name {str(name)[:80]!r}")
     try:

@@ -21,7 +21,15 @@ import torch
 from numpy.typing import NDArray
 
 import dpsdata
-from dpsdata.contracts import RUN_FILE, FindingsError, MissingError, UsageError, level_folder, parse_level_folder
+from dpsdata.contracts import (
+    RUN_FILE,
+    SCHEMA_VERSION,
+    FindingsError,
+    MissingError,
+    UsageError,
+    level_folder,
+    parse_level_folder,
+)
 from dpsdata.images.codec import encode_png
 from dpsdata.images.photo_file import PhotoFile, PhotoMetadata
 from dpsdata.runtime.files import write_bytes_atomic, write_failure
@@ -31,7 +39,7 @@ from models.editing.compositing import find_target
 from models.editing.editor import Editor, EditResult, load_editor
 from models.editing.loading import find_sources
 from models.editing.provenance import COMPOSITE, GENERATED, hash_request, write_mark
-from models.editing.request import SCHEMA_VERSION, EditRequest, InputFile
+from models.editing.request import EditRequest, InputFile
 from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs
 from models.networks.config import check_task
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import RUN_FILE, MissingError, UsageError, level_folder
+from dpsdata.contracts import RUN_FILE, SCHEMA_VERSION, MissingError, UsageError, level_folder
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.engines import check_engine
 from dpsdata.masks import check_family
@@ -16,7 +16,6 @@ from models.methods.registry import METHODS, TIME_LIMIT_S, Method, find_method
 
 # What a method is, in words; the pixels depend on none of it.
 ABOUT = "about"
-_SCHEMA_VERSION = 1
 _MOST_BYTES = 2**20
 
 
@@ -115,7 +114,7 @@ def describe_run(
         for method in written_methods(find_method(config.method))
     }
     return {
-        "schema_version": _SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "dataset_root_hash": dataset.root_hash,
         "size": dataset.size,
         "split": config.split,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import SCHEMA_VERSION, MissingError, UsageError
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from dpsdata.weights.reading import UnrecognisedError, find_form, read_state
@@ -28,7 +28,6 @@ from models.networks.refiner import RefinerConfig, RefinerScale
 from models.weights import official_keys
 from models.weights.recognition import NETWORK_NAME, Layout, find_network, is_known, network_config
 
-SCHEMA_VERSION = 1
 NetworkConfig = RefinerConfig | InpainterConfig | DiscriminatorConfig
 _NEXT = "get the official file again, or pass another one; `dps weights list` says where they are"
 _CARD_LIMIT = 4096

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ import typer
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.command_line import run_app
 from dpseval.cli.run import register_run
+from dpseval.report import page
 from dpseval.report.page import draw_report
 from dpseval.scoring.compare import compare_reports
 from dpseval.scoring.config import ScoreConfig
@@ -207,3 +209,17 @@ def test_outputs_of_other_weights_are_refused_and_made_again_once_they_are_delet
     run_sweep(new, lines.append)
     assert "telea: 0 photos predicted, 2 were there" in lines
     assert (outputs / "dps/l1" / name).read_bytes() != before
+
+
+def test_the_report_is_drawn_once(config: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Path] = []
+    write = page._write
+
+    def count(folder: Path, *rest: Any) -> Path:
+        drawn.append(folder)
+        return write(folder, *rest)
+
+    monkeypatch.setattr(page, "_write", count)
+    run_sweep(replace(config, report=tmp_path / "report", methods=("telea",), weights={}))
+    assert drawn == [tmp_path / "report"]
+    assert (tmp_path / "report/table.md").is_file()

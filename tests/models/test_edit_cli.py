@@ -5,10 +5,12 @@ import io
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +19,11 @@ from PIL import Image
 
 import models
 from dpsdata.contracts import UsageError
+from dpsdata.images import codec
 from dpsdata.images.codec import encode_png, read_grey, read_photo
 from dpsdata.runtime.arguments import parse_levels, parse_numbers
 from dpsdata.runtime.command_line import run_app
+from dpsdata.weights import store
 from models.cli import app
 from models.editing.request import read_stored_run
 
@@ -127,6 +131,30 @@ def test_what_a_run_leaves(files: Path, weights: Path, tmp_path: Path) -> None:
     assert not (out / "l0.5.png").exists(), "no levels of two runs in one folder"
     assert (out / "l0.25.png").exists()
     assert (out / "notes.txt").exists()
+
+
+def test_each_weight_file_is_hashed_once_and_each_input_decoded_once(
+    files: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    decoded: list[int] = []
+    copies = shutil.copytree(weights, tmp_path / "weights", copy_function=shutil.copyfile)
+    digest, decode = hashlib.file_digest, codec._decode_over
+
+    def count_hash(stream: Any, name: str) -> Any:
+        hashed.append(Path(stream.name).name)
+        return digest(stream, name)
+
+    def count_decode(source: Any, *rest: Any) -> Any:
+        decoded.append(len(source))
+        return decode(source, *rest)
+
+    monkeypatch.setattr(store, "_SETTLED_NS", 0)  # the files are of just now
+    monkeypatch.setattr(hashlib, "file_digest", count_hash)
+    monkeypatch.setattr(codec, "_decode_over", count_decode)
+    assert run_app(app, edit_words(files, copies, tmp_path / "out", "--levels", "0,1")) == 0
+    assert sorted(hashed) == sorted(path.name for path in copies.glob("edit-*.safetensors"))
+    assert sorted(decoded) == sorted((files / f"{role}.png").stat().st_size for role in ("photo", "mask", "sketch"))
 
 
 def test_a_run_is_repeated_where_it_lies_and_with_moved_weights(files: Path, weights: Path, tmp_path: Path) -> None:

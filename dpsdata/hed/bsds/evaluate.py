@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Iterator, Sized
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.contracts import UsageError
+from dpsdata.engines import Job, open_engine
 from dpsdata.hed.bsds.matching import BoundaryMatcher
 from dpsdata.runtime.device import use_one_thread
 from dpsdata.sketch.simplify import SimplifyConfig, fade_weights, find_ridges
@@ -102,7 +99,7 @@ def evaluate_edges(pairs: Iterable[Pair], config: EvalConfig | None = None, work
         pairs: edge map (H, W) float32 in [0, 1], edge = 1, and boundaries (A, H, W) bool, one pair per image.
             Read one by one: a generator that runs the detector is fine.
         config: how to score.
-        workers: number of processes. From 2 on they are spawned, so a script needs `if __name__ == "__main__":`.
+        workers: number of processes.
 
     Returns:
         The scores, the same for any number of workers.
@@ -118,7 +115,10 @@ def evaluate_edges(pairs: Iterable[Pair], config: EvalConfig | None = None, work
     config = config or EvalConfig()
     if workers < 1:
         raise UsageError(f"workers: expected 1 or more, got {workers}")
-    counted = _count_here(pairs, config) if workers == 1 else _count_in_processes(pairs, config, workers)
+    counted: Iterator[Counts] = map(partial(_count, config), pairs)
+    if workers > 1:  # few ahead, so that a fast detector does not fill the memory with maps
+        job = Job(prepare=partial(_counter, config), is_ordered=True, tasks_ahead=2)
+        counted = open_engine("local", workers).run(job, pairs)
     total = len(pairs) if isinstance(pairs, Sized) else None
     counts = list(tqdm(counted, total=total, desc="scoring edges", unit="image", disable=None))
     if not counts:
@@ -199,31 +199,13 @@ def _smooth(strength: Curve, radius_px: int) -> Curve:
     return np.minimum(np.asarray(smooth, np.float64), 1.0)  # the weights may add up to a little more than 1
 
 
-def _count_here(pairs: Iterable[Pair], config: EvalConfig) -> Iterator[Counts]:
-    for edge_map, boundaries in pairs:
-        yield count_matches(edge_map, boundaries, config)
+def _counter(config: EvalConfig) -> Callable[[Pair], Counts]:
+    use_one_thread()
+    return partial(_count, config)
 
 
-def _count_in_processes(pairs: Iterable[Pair], config: EvalConfig, workers: int) -> Iterator[Counts]:
-    # Spawned: forking a process in which torch has started threads can hang.
-    context = multiprocessing.get_context("spawn")
-    waiting: deque[Future[Counts]] = deque()
-    supply = iter(pairs)
-    with ProcessPoolExecutor(workers, context, use_one_thread) as pool:
-        try:
-            # A short queue, so that a fast detector does not fill the memory with maps.
-            while True:
-                for edge_map, boundaries in islice(supply, 2 * workers - len(waiting)):
-                    waiting.append(pool.submit(count_matches, edge_map, boundaries, config))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise EnvironmentFailure(
-                "a worker that scores edges was killed, often for lack of memory; use fewer workers"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _count(config: EvalConfig, pair: Pair) -> Counts:
+    return count_matches(*pair, config)
 
 
 def _scores(counts: Counts, config: EvalConfig) -> EdgeScores:

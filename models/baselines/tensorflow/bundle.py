@@ -145,7 +145,7 @@ def _read_index(prefix: Path) -> _Index:
         return _parse_index(data)
     except OSError as error:
         raise _unreadable(path, error) from None
-    except BundleError as error:
+    except ValueError as error:  # also of a number that is cut off
         raise _damaged(path, str(error)) from None
 
 

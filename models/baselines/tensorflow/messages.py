@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from models.baselines.tensorflow.table import BundleError, read_varint
+from dpsdata.weights.reading import read_varint
+from models.baselines.tensorflow.table import BundleError
 
 SHARD_COUNT_LIMIT = 1_000
 RANK_LIMIT = 32

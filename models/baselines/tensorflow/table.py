@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import google_crc32c
 
+from dpsdata.weights.reading import read_varint
+
 INDEX_BYTES_LIMIT = 8 * 1024**2
 ENTRY_COUNT_LIMIT = 100_000
 KEY_BYTES_LIMIT = 4_096
@@ -38,35 +40,6 @@ class BlockHandle(NamedTuple):
 def mask_crc32c(crc: int) -> int:
     """The form in which a table stores a CRC32C: rotated right by 15 bits, plus a constant."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
-
-
-def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Read an unsigned varint of at most 64 bits.
-
-    Args:
-        data: the bytes that hold it.
-        at: where it starts.
-        end: one past the last byte that it may use.
-
-    Returns:
-        The value, and where the next thing starts.
-
-    Raises:
-        BundleError: it is cut off or longer than 64 bits.
-    """
-    value = shift = 0
-    while at < end:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value >= 1 << 64:
-                break
-            return value, at
-        shift += 7
-        if shift > 63:
-            break
-    raise BundleError("a number in it is cut off or too long")
 
 
 def has_table_footer(tail: bytes) -> bool:

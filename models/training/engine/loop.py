@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import SCHEMA_VERSION, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.runtime.lock_file import lock_folder
 from models.training.engine import state as run_state
@@ -332,7 +332,7 @@ class Trainer:
 
     def _describe_state(self, average: nn.Module | None) -> dict[str, Any]:
         return {
-            "schema_version": run_state.SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION,
             "config": run_state.describe_config(self.config),
             "root_hash": self.store.root_hash,
             "perceptual": self.algorithm.perceptual_name,

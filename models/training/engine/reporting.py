@@ -17,7 +17,8 @@ from dpsdata.runtime.files import write_text_atomic
 from models.training.engine.config import LoopConfig
 from models.training.engine.state import Position, describe_config
 
-CARD_FILE, STATS_FILE, SHEETS_FOLDER = "card.json", "stats.jsonl", "samples"
+CARD_FILE = "card.json"
+STATS_FILE, SHEETS_FOLDER = "stats.jsonl", "samples"
 
 
 class RunReport:

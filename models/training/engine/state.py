@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import SCHEMA_VERSION, MissingError, UsageError
 from dpsdata.runtime.files import write_bytes_atomic
 from dpsdata.weights.reading import read_state
 from dpsdata.weights.store import write_safetensors
@@ -27,7 +27,6 @@ STATE_FILE = "state.pt"
 LIGHT_FILE = "light.safetensors"
 BEST_FILE = "best.safetensors"
 WEIGHTS_FOLDER = "weights"
-SCHEMA_VERSION = 1
 _AGAIN = "give another --out, or delete this folder to begin anew"
 
 
