@@ -75,6 +75,7 @@ class PhotoFiles:
         truth: the stored photo.
         mask: its mask.
         sketch: the drawn sketch; None where there is none.
+        is_drawn: whether a person or another program drew it, so that it may have any form; else a build wrote it.
         outputs: one for each set that has it, in the order of the sets.
     """
 
@@ -83,4 +84,5 @@ class PhotoFiles:
     truth: StoredFile
     mask: MaskSource
     sketch: StoredFile | None
+    is_drawn: bool
     outputs: tuple[OutputFile, ...]

@@ -268,6 +268,7 @@ def _gather(
         files.source(f"images/{name}"),
         mask,
         files.source(f"sketches/{name}") if sketches is None else sketches / name,
+        sketches is not None,
         tuple(
             OutputFile(item.key, item.files[identifier], (item.refined or {}).get(identifier))
             for item in sets

@@ -20,6 +20,7 @@ from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import read_mask, read_photo, read_sketch
 from dpsdata.masks import make_mask
 from dpsdata.runtime.processes import core_count
+from dpsdata.sketch.reading import read_sketch_file
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.regions import composite, hole_ratio
 from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey, StoredFile
@@ -189,7 +190,7 @@ class _Reader:
         if path is None:
             return None
         try:
-            lines = read_sketch(path)
+            lines = (read_sketch_file(path).pixels < 128).astype(np.uint8) if self.files.is_drawn else read_sketch(path)
         except BrokenImageError as error:
             self.add("unreadable", path, str(error))
             return None

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import level_folder
 from dpsdata.dataset.torch_dataset import EditDataset
-from dpsdata.images.codec import encode_jpeg, read_photo, read_sketch, tensor_to_photo
+from dpsdata.images.codec import encode_jpeg, read_photo, tensor_to_photo
+from dpsdata.sketch.reading import read_sketch_file
 
 _SIDE_PX = 160
 _GAP_PX = 4
@@ -41,8 +42,8 @@ def draw_figure(
     for name in ids:
         sample = dataset[dataset.ids.index(name)]
         photo, hole = tensor_to_photo(sample["photo"][None])[0], sample["mask"][0].numpy() > 0
-        stored = sample["sketch"][0].numpy()
-        lines = (stored if sketches is None else read_sketch(sketches / f"{name}.png")) > 0
+        stored = sample["sketch"][0].numpy() > 0
+        lines = stored if sketches is None else read_sketch_file(sketches / f"{name}.png").pixels < 128
         drawn = photo.copy()
         drawn[hole] = _HOLE_RGB
         drawn[hole & lines] = 0

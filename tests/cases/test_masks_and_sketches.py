@@ -24,6 +24,8 @@ from dpsdata.masks.reading import read_mask_file
 from dpsdata.runtime.command_line import run_app
 from dpsdata.samples import write_sample_faces
 from dpsdata.sketch.reading import read_sketch_file
+from dpseval.pairing.files import MaskSource, PhotoFiles
+from dpseval.scoring.pixel_workers import measure_photo
 from models.editing.user_inputs import read_edit_inputs
 
 HERE = Path(__file__).parent
@@ -397,3 +399,16 @@ def test_levels_that_a_name_cannot_tell() -> None:
     assert str(check_levels((-0.0, 0.0, 1))) == "(0.0, 1.0)"
     with pytest.raises(UsageError, match=r"would both be written as l0\.123457"):
         check_levels((0.1234567, 0.12345671))
+
+
+@pytest.mark.parametrize("form", ["white_on_black", "pencil_200_on_white", "blue_on_transparent", "paper_side_light"])
+def test_scores_read_a_drawn_sketch_as_predictions_do(case: Callable[[str], Path], tmp_path: Path, form: str) -> None:
+    source = next(case("sketch_forms").glob(f"{form}.*"))
+    drawn = tmp_path / "a.png"
+    Image.open(source).save(drawn)
+    truth = save(tmp_path / "truth.png", np.full((SIZE, SIZE, 3), 90, np.uint8))
+    mask = MaskSource("x", 0, packed=np.packbits(BOX))
+    read = measure_photo(PhotoFiles("a", SIZE, truth, mask, drawn, True, ())).sketch
+    assert read is not None
+    assert np.array_equal(read == 1, read_sketch_file(drawn).pixels == 0)
+    assert min(agreement(read == 1, np.load(case("sketch_forms") / "ink.npy"))) > 0.95
