@@ -11,9 +11,7 @@ from models.baselines.deepfillv2 import DeepFillv2Config
 from models.baselines.scfegan import SIZE_MULTIPLE_PX as SCFEGAN_MULTIPLE_PX
 from models.baselines.scfegan import ScFeganConfig
 from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
-from models.training.engine.config import check_counts, check_loop_config, scale_counts
-from models.training.engine.losses import PerceptualName
-from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig
+from models.training.engine.config import LoopConfig, check_counts
 
 Method = Literal["deepfillv2", "deepfillv2-guided", "scfegan"]
 METHODS: tuple[Method, ...] = ("deepfillv2", "deepfillv2-guided", "scfegan")
@@ -67,67 +65,38 @@ class ScFeganLosses:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineTrainConfig:
-    """One training of DeepFillv2 or SC-FEGAN.
+class BaselineTrainConfig(LoopConfig):
+    """One training of DeepFillv2 or SC-FEGAN, which enlarges smaller photos than those of 128 px.
 
     Attributes:
-        name: written into the card.
         method: what is trained.
-        resolution: of the built folder, in px. SC-FEGAN enlarges smaller photos to 128 px.
         images: seen in all.
         batch_size: images per step.
         width: of the network: filters of DeepFillv2's first layer, channels of SC-FEGAN's.
         critic_width: channels of the critic's first layer.
-        mask_family: which kind of masks.
         mask_count: how many masks.
         color_share: in how many of the samples SC-FEGAN gets colour strokes; it should work without them too.
-        learning_rate: of Adam, for network and critic.
-        betas: of Adam.
         deepfill_losses: used by both kinds of DeepFillv2.
         scfegan_losses: used by SC-FEGAN.
-        ema_halflife_images: the averaged weights forget half of the past in so many images.
-        warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
-        cooldown_images: the learning rate falls towards 0 over the last so many images.
-        log_images: one line of `stats.jsonl` for about so many images.
-        validation_images: validate after about so many images.
-        validation_count: photos of the fixed validation set.
-        seed: of everything that is drawn.
-        features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
-            otherwise the bundled compact HED.
-        sampling: which photos come how often, and whether mirrored.
     """
 
-    name: str
     method: Method
-    resolution: int
     images: int
     batch_size: int
     width: int
     critic_width: int = 64
-    mask_family: str = "dps"
     mask_count: int = 4096
     color_share: float = 0.5
-    learning_rate: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.999)
     deepfill_losses: DeepFillLosses = field(default_factory=DeepFillLosses)
     scfegan_losses: ScFeganLosses = field(default_factory=ScFeganLosses)
-    ema_halflife_images: int = 10_000
-    warmup_images: int = 4_000
-    cooldown_images: int = 0
-    log_images: int = 4_000
-    validation_images: int = 100_000
-    validation_count: int = 64
-    seed: int = 0
-    features: PerceptualName | None = None
-    sampling: SamplingConfig = AS_PUBLISHED
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.method not in METHODS:
             raise UsageError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
         check_counts(
             {name: getattr(self, name) for name in ("images", "batch_size", "width", "critic_width", "mask_count")}
         )
-        check_loop_config(self)
         if not 0 <= self.color_share <= 1:
             raise UsageError(f"color_share: expected a number in [0, 1], got {self.color_share}")
         multiple = SCFEGAN_MULTIPLE_PX if self.method == "scfegan" else DEEPFILL_MULTIPLE_PX
@@ -155,12 +124,3 @@ class BaselineTrainConfig:
         if self.method == "scfegan":
             return scfegan_critic_config(self.critic_width)
         return PatchCriticConfig(self.critic_width, sketch=self.method == "deepfillv2-guided")
-
-    def scaled(self, images_scale: float) -> BaselineTrainConfig:
-        """The same training with all counts of images multiplied, for trials.
-
-        Raises:
-            UsageError: `images_scale` is not above 0.
-        """
-        names = ("images", "validation_images", "log_images", "ema_halflife_images")
-        return scale_counts(self, images_scale, names, ("warmup_images", "cooldown_images"))

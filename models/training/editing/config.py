@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from dpsdata.contracts import UsageError
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.networks.config import ModelConfig, PresetName, Task, find_config
-from models.training.engine.config import check_counts, check_loop_config, check_scale, scale_counts
-from models.training.engine.losses import PerceptualName
-from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig
+from models.training.engine.config import LoopConfig, check_counts
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
@@ -97,60 +95,33 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """One training of F and G.
+class TrainConfig(LoopConfig):
+    """One training of F and G; `resolution` is that of the model too.
 
     Attributes:
-        name: written into the card.
         model: sizes of G, F and D, see `models.networks.config`.
         task: `edit` or `synthesis`.
-        resolution: of the model and of the built folder, in px.
         stage: its stages in their order; F before G, which needs it.
-        mask_family: which kind of masks; several with `+` between come in turn.
         max_deformation: how far the lines of rough sketches move, as a multiple of the published moves.
         dilation_diameter: of the pen that G's sketches are dilated with at level 1, px of 256; lines move as far with
             any.
-        learning_rate: of Adam, for all networks.
-        betas: of Adam.
         losses: weights of the losses.
-        ema_halflife_images: the averaged weights forget half of the past in so many images.
-        warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
-        cooldown_images: the learning rate falls towards 0 over the last so many images of each stage.
-        log_images: one line of `stats.jsonl` for about so many images.
-        validation_images: validate after about so many images.
-        validation_count: photos of the fixed validation set.
-        seed: of everything that is drawn.
-        features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
-            otherwise the bundled compact HED.
-        sampling: which photos come how often, and whether mirrored.
         discriminator: `published` sees all of G's or F's photo; `highpass` sees the composite, and what is fine in it.
         level_per_sample: draw a level for each sample of G's batches, not one for the batch.
     """
 
-    name: str
     model: PresetName
     task: Task
-    resolution: int
     stage: tuple[StageConfig, ...]
-    mask_family: str = "dps"
     max_deformation: float = 1.0
     dilation_diameter: int = PUBLISHED_DIAMETER_PX
     learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
     losses: LossConfig = field(default_factory=LossConfig)
-    ema_halflife_images: int = 10_000
-    warmup_images: int = 4_000
-    cooldown_images: int = 0
-    log_images: int = 4_000
-    validation_images: int = 100_000
-    validation_count: int = 64
-    seed: int = 0
-    features: PerceptualName | None = None
-    sampling: SamplingConfig = AS_PUBLISHED
     discriminator: DiscriminatorName = "published"
     level_per_sample: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = [stage.network for stage in self.stage]
         known = ("F", "G", *(f"G{size}" for size in self.networks.refiner.resolutions))
         if not names or len(set(names)) < len(names) or not set(names) <= set(known) or "F" in names[1:]:
@@ -165,7 +136,6 @@ class TrainConfig:
             raise UsageError(
                 f"{self.name}: the high-pass discriminator goes with a G of one resolution, not {known[2:]}"
             )
-        check_loop_config(self)
 
     @property
     def networks(self) -> ModelConfig:
@@ -173,13 +143,7 @@ class TrainConfig:
         config = find_config(self.model, self.task, self.resolution)
         return replace(config, refiner=replace(config.refiner, pen_diameter=self.dilation_diameter))
 
-    def scaled(self, images_scale: float) -> TrainConfig:
-        """The same training with all counts of images multiplied, for trials.
-
-        Raises:
-            UsageError: `images_scale` is not above 0.
-        """
-        check_scale(images_scale)
-        stages = tuple(stage.scaled(images_scale) for stage in self.stage)
-        names = ("validation_images", "log_images", "ema_halflife_images")
-        return scale_counts(replace(self, stage=stages), images_scale, names, ("warmup_images", "cooldown_images"))
+    def scaled(self, images_scale: float) -> Self:
+        """See `LoopConfig`; the stages are scaled too."""
+        found = super().scaled(images_scale)
+        return replace(found, stage=tuple(stage.scaled(images_scale) for stage in found.stage))

@@ -2,100 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 from dpsdata.contracts import UsageError
 from dpsdata.masks import MASK_FAMILIES
-
-if TYPE_CHECKING:
-    from models.training.engine.losses import PerceptualName
-    from models.training.engine.sampling import SamplingConfig
+from models.training.engine.losses import PerceptualName
+from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig
 
 
-class LoopConfig(Protocol):
-    """A frozen dataclass that names a training and says how the loop runs it."""
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """A training as the loop runs it; the trainings of editing and of baselines add their own fields.
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    Attributes:
+        name: written into the card.
+        resolution: of the built folder, in px.
+        mask_family: which kind of masks; several with `+` between come in turn.
+        learning_rate: of Adam, for all networks.
+        betas: of Adam.
+        ema_halflife_images: the averaged weights forget half of the past in so many images.
+        warmup_images: the learning rate rises over so many images where a trained network gets a new optimiser.
+        cooldown_images: the learning rate falls towards 0 over the last so many images of each stage.
+        log_images: one line of `stats.jsonl` for about so many images.
+        validation_images: validate after about so many images.
+        validation_count: photos of the fixed validation set.
+        seed: of everything that is drawn.
+        features: of the perceptual loss, where its weights are made for them; None for VGG19 where it is installed,
+            otherwise the bundled compact HED.
+        sampling: which photos come how often, and whether mirrored.
+    """
 
-    @property
-    def name(self) -> str:
-        """Of the training, such as the name of its file."""
+    name: str
+    resolution: int
+    mask_family: str = "dps"
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    ema_halflife_images: int = 10_000
+    warmup_images: int = 4_000
+    cooldown_images: int = 0
+    log_images: int = 4_000
+    validation_images: int = 100_000
+    validation_count: int = 64
+    seed: int = 0
+    features: PerceptualName | None = None
+    sampling: SamplingConfig = AS_PUBLISHED
 
-    @property
-    def resolution(self) -> int:
-        """Of the built folder, in px."""
-
-    @property
-    def mask_family(self) -> str:
-        """Which kind of masks; several with `+` between come in turn."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Of Adam, for all networks."""
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Of Adam."""
-
-    @property
-    def ema_halflife_images(self) -> int:
-        """The averaged weights forget half of the past in so many images."""
-
-    @property
-    def warmup_images(self) -> int:
-        """The learning rate rises over so many images where a trained network gets a new optimiser."""
-
-    @property
-    def cooldown_images(self) -> int:
-        """The learning rate falls towards 0 over the last so many images of each stage."""
-
-    @property
-    def log_images(self) -> int:
-        """One line of `stats.jsonl` for about so many images."""
-
-    @property
-    def validation_images(self) -> int:
-        """Validate after about so many images."""
-
-    @property
-    def validation_count(self) -> int:
-        """Photos of the fixed validation set."""
-
-    @property
-    def seed(self) -> int:
-        """Of everything that is drawn."""
-
-    @property
-    def features(self) -> PerceptualName | None:
-        """Of the perceptual loss, where its weights are made for them; None for those that are installed."""
-
-    @property
-    def sampling(self) -> SamplingConfig:
-        """Which photos come how often, and whether mirrored."""
+    def __post_init__(self) -> None:
+        names = ("ema_halflife_images", "log_images", "validation_images", "validation_count")
+        check_counts({name: getattr(self, name) for name in names})
+        for name in ("warmup_images", "cooldown_images"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < 1:
+            raise UsageError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
+        if not set(self.mask_family.split("+")) <= set(MASK_FAMILIES):
+            raise UsageError(
+                f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, or several with + between, got "
+                f"{self.mask_family!r}"
+            )
 
     def scaled(self, images_scale: float) -> Self:
-        """The same training with all counts of images multiplied."""
+        """The same training with all counts of images multiplied, for trials; those that must be 1 or more stay so.
 
-
-_C = TypeVar("_C", bound=LoopConfig)
-
-
-def check_loop_config(config: LoopConfig) -> None:
-    """Raise UsageError where a value that the loop reads makes no sense."""
-    names = ("ema_halflife_images", "log_images", "validation_images", "validation_count")
-    check_counts({name: getattr(config, name) for name in names})
-    for name in ("warmup_images", "cooldown_images"):
-        if getattr(config, name) < 0:
-            raise UsageError(f"{name}: expected 0 or more, got {getattr(config, name)}")
-    if not 0 < config.learning_rate < 1:
-        raise UsageError(f"learning_rate: expected a number between 0 and 1, got {config.learning_rate}")
-    if not set(config.mask_family.split("+")) <= set(MASK_FAMILIES):
-        raise UsageError(
-            f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, or several with + between, got "
-            f"{config.mask_family!r}"
-        )
+        Raises:
+            UsageError: `images_scale` is not above 0.
+        """
+        if not 0 < images_scale < float("inf"):
+            raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
+        least = {"images": 1, "validation_images": 1, "log_images": 1, "ema_halflife_images": 1}
+        least |= {"warmup_images": 0, "cooldown_images": 0}
+        own = {item.name for item in fields(self)} & set(least)
+        return replace(self, **{name: max(least[name], round(getattr(self, name) * images_scale)) for name in own})
 
 
 def check_counts(counts: Mapping[str, int]) -> None:
@@ -103,21 +82,6 @@ def check_counts(counts: Mapping[str, int]) -> None:
     for name, count in counts.items():
         if count < 1:
             raise UsageError(f"{name}: expected at least 1, got {count}")
-
-
-def check_scale(images_scale: float) -> None:
-    """Raise UsageError unless counts of images can be multiplied by this."""
-    if not 0 < images_scale < float("inf"):
-        raise UsageError(f"images-scale: expected a number above 0, got {images_scale}")
-
-
-def scale_counts(config: _C, images_scale: float, names: Sequence[str], may_be_0: Sequence[str]) -> _C:
-    """A config with counts of images multiplied, those of `names` to at least 1; raise UsageError for a scale of 0."""
-    check_scale(images_scale)
-    if images_scale == 1:
-        return config
-    counts = {name: max(1, round(getattr(config, name) * images_scale)) for name in names}
-    return replace(config, **counts, **{name: round(getattr(config, name) * images_scale) for name in may_be_0})
 
 
 def rate_differences(config: LoopConfig) -> list[str]:
