@@ -33,6 +33,7 @@ from dpsdata.dataset.shards import (
 from dpsdata.images.codec import read_edges, read_sketch
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import SimplifyConfig, simplify_edge_map
+from dpsdata.sources.scan import is_litter
 
 DESCRIPTION_FILES = frozenset({"manifest.csv", "dataset.json", "errors.csv", "preview.html", "README.md", EXPORT_STATE})
 
@@ -200,7 +201,7 @@ def _walk(folder: Path) -> Iterator[str]:
         if Path(root) == folder:
             folders[:] = [name for name in folders if name != state_folder(folder).name]
         folders.sort()
-        for name in sorted(names):
+        for name in sorted(name for name in names if not is_litter(name)):
             yield Path(root, name).relative_to(folder).as_posix()
 
 
