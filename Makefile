@@ -70,6 +70,7 @@ test: lint types unit ## Lint, check types and run all tests; the last lines nam
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: $(INSTALLED)
 	$(BIN)/mypy
