@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BLOCKS: list[tuple[str, str]] = _BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_few_blocks_are_left_out() -> None:
@@ -30,13 +37,11 @@ def test_links_lead_somewhere() -> None:
 
 def test_readme_is_short() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 160
+    assert len(lines) <= 165
     assert max(len(line) for line in lines if not line.startswith(("!", "|"))) <= 140
 
 
 def test_every_block_runs(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
     for number, (kind, text) in enumerate(_BLOCKS):
         if kind == "sh":
             command = ["bash", "-euo", "pipefail", "-c", text]
@@ -46,7 +51,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
             command = [sys.executable, script.name]
         else:
             continue
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = _run(command, tmp_path)
         if done.returncode:
             pytest.fail(f"{text}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
     for made in (
@@ -56,6 +61,20 @@ def test_every_block_runs(tmp_path: Path) -> None:
         "report/index.html",
     ):
         assert (tmp_path / made).is_file(), made
+
+
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    cells = json.loads((ROOT / "reports/examples/tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = ["import subprocess"]
+    for cell in cells:
+        assert not cell.get("outputs")
+        for line in "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else ():
+            is_shell = line.startswith("!")
+            lines.append(f"subprocess.run(['bash', '-euc', {line[1:]!r}], check=True)" if is_shell else line)
+    (tmp_path / "tour.py").write_text("\n".join(lines), encoding="utf-8")
+    done = _run([sys.executable, "tour.py"], tmp_path)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    assert (tmp_path / "report/index.html").is_file()
 
 
 @pytest.mark.parametrize("room", ["dpsdata.cli", "models.cli", "dpseval.cli"])
