@@ -63,14 +63,16 @@ def eval_command(
 ) -> None:
     """Score an edge detector on BSDS500.
 
-    NMS, thinning, one-to-one matching, ODS and OIS.
+    NMS, thinning, one-to-one matching, ODS and OIS; and how crisp the maps are.
     """
     import json
     from dataclasses import asdict
 
+    import numpy as np
+
     from dpsdata.hed.bsds.canny import canny_edge_map
     from dpsdata.hed.bsds.data import read_bsds
-    from dpsdata.hed.bsds.evaluate import EvalConfig, evaluate_edges
+    from dpsdata.hed.bsds.evaluate import EvalConfig, evaluate_edges, measure_crispness
     from dpsdata.hed.loading import load_any_hed
     from dpsdata.runtime.files import write_text_atomic
 
@@ -78,16 +80,20 @@ def eval_command(
     net = load_any_hed(weights)
     typer.echo(f"{net.origin.description} on {len(samples)} {split} photos")
     config = EvalConfig(threshold_count=thresholds)
-    pairs = ((net.detect(item.photo()[None])[0], item.boundaries()) for item in samples)
+    pairs = [(net.detect(item.photo()[None])[0], item.boundaries()) for item in samples]
     rows = {net.origin.name: evaluate_edges(pairs, config, workers)}
+    crispness = float(np.nanmean([measure_crispness(edge_map) for edge_map, _ in pairs]))
+    raw = evaluate_edges(pairs, EvalConfig(threshold_count=thresholds, nms=False, thin=False), workers)
     if canny:
         plain = ((canny_edge_map(item.photo()), item.boundaries()) for item in samples)
         rows["canny"] = evaluate_edges(plain, EvalConfig(threshold_count=thresholds, nms=False), workers)
     for name, scores in rows.items():
         at = f"threshold {scores.ods_threshold:.2f}, P {scores.ods_precision:.4f}, R {scores.ods_recall:.4f}"
         typer.echo(f"{name}: ODS {scores.ods:.4f} ({at}), OIS {scores.ois:.4f}, AP {scores.average_precision:.4f}")
+    typer.echo(f"{net.origin.name}: average crispness {crispness:.4f}, ODS without NMS and thinning {raw.ods:.4f}")
     if out is not None:
-        facts = {"split": split, "weights_sha256": net.origin.sha256}
+        facts: dict[str, object] = {"split": split, "weights_sha256": net.origin.sha256}
+        facts |= {"average_crispness": crispness, "ods_without_nms": raw.ods}
         write_text_atomic(
             out, json.dumps({**facts, **{name: asdict(row) for name, row in rows.items()}}, indent=2) + "\n"
         )

@@ -107,6 +107,12 @@ def _score(outputs: Path, data: Path, config: ScoreConfig, dry_run: bool) -> Non
     scores = score(outputs, data, config, announce=typer.echo)
     for warning in scores.run["warnings"]:
         typer.echo(f"note: {warning}", err=True)
+    from dpseval.report.answer import answer_question
+    from dpseval.report.verdicts import gather_verdicts
+
+    answer = answer_question(gather_verdicts(scores.comparisons))
+    if answer:
+        typer.echo(answer)
     forwards = ", ".join(f"{name} {count:,}" for name, count in scores.run["forwards"].items())
     typer.echo(f"{scores.run['seconds']:.1f} s; photos forwarded: {forwards}")
     if config.out is not None:

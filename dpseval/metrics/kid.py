@@ -37,6 +37,59 @@ def kid(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
     return float(_distances(a, b, np.ones((len(a), 1)), np.ones((len(b), 1)))[0])
 
 
+def kid_with_error(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[float, float]:
+    """`kid` and its standard error, by leaving out one photo at a time.
+
+    Args:
+        first: (N, D), N of at least 3, any real dtype.
+        second: (N, D), row i of the same photo, so that both go together.
+
+    Returns:
+        (the U-statistic over all pairs, the jackknife's standard error).
+
+    Raises:
+        UsageError: as `kid`, sets of unequal size, or fewer than 3 images.
+    """
+    a, b = _check(first, second)
+    count = len(a)
+    if count != len(b) or count < 3:
+        raise UsageError(f"features: expected two sets of one size of at least 3, got {count} and {len(b)}")
+    kernels = [_rows(x, y) for x, y in ((a, a), (b, b), (a, b), (b, a))]  # sums over the other set, by image
+    own = [_diagonal(x, y) for x, y in ((a, a), (b, b), (a, b))]
+    within_a, within_b = (
+        rows.sum() - diagonal.sum() - 2 * (rows - diagonal) for rows, diagonal in zip(kernels[:2], own[:2], strict=True)
+    )
+    between = kernels[2].sum() - kernels[2] - kernels[3] + own[2]
+    left = (within_a + within_b) / ((count - 1) * (count - 2)) - 2 * between / (count - 1) ** 2
+    error = np.sqrt((count - 1) / count * np.square(left - left.mean()).sum())
+    return kid(first, second), float(error)
+
+
+def cmmd(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """CMMD: 1000 times the squared MMD of unit vectors under a Gaussian kernel of sigma 10, over all pairs.
+
+    Each mean has its diagonal in it, as in the published code, so that equal sets give 0 and no value is negative.
+
+    Args:
+        first: (N, D) image embeddings of CLIP, of any length.
+        second: (M, D).
+
+    Raises:
+        UsageError: as `kid`.
+
+    Source: Jayasumana et al., Rethinking FID, CVPR 2024; google-research/google-research cmmd/distance.py.
+    """
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in _check(first, second))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise UsageError("features: an embedding is 0; check the images and the weights")
+
+    def mean(x: _Matrix, y: _Matrix) -> float:
+        # |x - y|^2 = 2 - 2 x.y; minus 1, since all three means are close to it
+        return float(np.mean([np.expm1((x[i] @ y.T - 1) / 100).mean() for i in range(len(x))]))
+
+    return max(0.0, 1000 * (mean(a, a) + mean(b, b) - 2 * mean(a, b)))
+
+
 def kid_subsets(
     first: npt.NDArray[Any], second: npt.NDArray[Any], subset_count: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
@@ -92,10 +145,20 @@ def _distances(a: _Matrix, b: _Matrix, chosen_a: _Matrix, chosen_b: _Matrix) -> 
     within = 0.0
     for features, chosen in ((a, chosen_a), (b, chosen_b)):
         count = chosen.sum(axis=0)
-        diagonal = (np.einsum("nd,nd->n", features, features) / features.shape[1] + 1) ** 3
+        diagonal = _diagonal(features, features)
         within = within + (_sums(features, features, chosen, chosen) - diagonal @ chosen) / (count * (count - 1))
     between = _sums(a, b, chosen_a, chosen_b) / (chosen_a.sum(axis=0) * chosen_b.sum(axis=0))
     return np.asarray(within - 2 * between)
+
+
+def _rows(x: _Matrix, y: _Matrix) -> _Matrix:
+    """Sum of the kernel of each row of x over all rows of y, (N,)."""
+    parts = range(0, len(x), _BLOCK_ROWS)
+    return np.concatenate([((x[i : i + _BLOCK_ROWS] @ y.T / x.shape[1] + 1) ** 3).sum(axis=1) for i in parts])
+
+
+def _diagonal(x: _Matrix, y: _Matrix) -> _Matrix:
+    return np.asarray((np.einsum("nd,nd->n", x, y) / x.shape[1] + 1) ** 3)
 
 
 def _sums(x: _Matrix, y: _Matrix, chosen_x: _Matrix, chosen_y: _Matrix) -> _Matrix:

@@ -25,7 +25,8 @@ class Metric:
         unit: "" where the value has none.
         regions: where it is measured, in the order of the tables.
         kind: `image` (one value per image, the table holds the mean), `pooled` (one value per set, from a column of
-            `per_image.csv`) or `set` (one value per set, from features; carries N and no interval).
+            `per_image.csv`) or `set` (one value per set, from features; an interval only where it has a standard
+            error).
         lowest: smallest value there can be; intervals are cut here.
         highest: largest value there can be; intervals are cut here.
     """
@@ -47,6 +48,26 @@ class Metric:
 
 _FULL, _HOLE = ("full",), ("hole",)
 
+
+def _space(ending: str, frechet: str, network: str, kernel: str = "", has_distances: bool = True) -> tuple[Metric, ...]:
+    """The metrics of a set of photos in the space of one network."""
+    of, unit = f", {network}" if network else "", {"lowest": 0.0, "highest": 1.0}
+    distances = (
+        Metric(f"fd{ending}", frechet, False, "", _FULL, "set"),
+        Metric(f"kd{ending}", kernel or f"Kernel distance of {network}", False, "", _FULL, "set"),
+    )
+    return (
+        *(distances if has_distances else ()),
+        Metric(f"fd{ending}_inf" if ending else "fid_inf", f"{frechet} at infinite N", False, "", _FULL, "set"),
+        Metric(f"precision{ending}", f"Precision{of}", True, "", _FULL, "set", **unit),
+        Metric(f"recall{ending}", f"Recall{of}", True, "", _FULL, "set", **unit),
+        Metric(f"density{ending}", f"Density{of}", True, "", _FULL, "set", lowest=0.0),
+        Metric(f"coverage{ending}", f"Coverage{of}", True, "", _FULL, "set", **unit),
+        Metric(f"p_ids{ending}", f"P-IDS{of}, cross-validated", True, "", _FULL, "set", **unit),
+        Metric(f"u_ids{ending}", f"U-IDS{of}, cross-validated", True, "", _FULL, "set", **unit),
+    )
+
+
 _TABLE = (
     Metric("psnr", "PSNR", True, "dB", REGION_NAMES, lowest=0.0),
     Metric("psnr_pooled", "PSNR, pooled", True, "dB", REGION_NAMES, "pooled", lowest=0.0),
@@ -60,12 +81,27 @@ _TABLE = (
     Metric("edge_f_drawn", "Edge F, drawn sketch", True, "", _HOLE, lowest=0.0, highest=1.0),
     Metric("edge_f_refined", "Edge F, refined sketch", True, "", _HOLE, lowest=0.0, highest=1.0),
     Metric("chamfer_px", "Chamfer distance to the drawn sketch", False, "px", _HOLE, lowest=0.0),
+    Metric("hed_ssim", "HED-SSIM to the truth's edges", True, "", ("full", "hole"), lowest=-1.0, highest=1.0),
+    Metric("lineart_ssim", "Line-art SSIM to the drawn sketch", True, "", ("full", "hole"), lowest=-1.0, highest=1.0),
     Metric("edge_density", "Edge density of the output", None, "", _HOLE, lowest=0.0, highest=1.0),
     Metric("fid", "FID", False, "", _FULL, "set"),
     Metric("kid", "KID", False, "", _FULL, "set"),
     Metric("fd_hed", "Frechet distance of HED features", False, "", _FULL, "set"),
     Metric("kd_hed", "Kernel distance of HED features", False, "", _FULL, "set"),
+    *_space("", "FID", "", kernel="KID", has_distances=False),
+    *_space("_efflite", "Frechet distance of EfficientNet-Lite0", "EfficientNet-Lite0"),
+    Metric("fd_dinov2", "Frechet distance of DINOv2", False, "", _FULL, "set"),
+    Metric("kd_dinov2", "Kernel distance of DINOv2", False, "", _FULL, "set"),
+    Metric("cmmd", "CMMD (CLIP)", False, "", _FULL, "set", lowest=0.0),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 """Every metric by name, in the order of the tables."""
+
+SPACES: dict[str, tuple[str, ...]] = {
+    "inception": ("fid", "kid", *(metric.name for metric in _space("", "", "", has_distances=False))),
+    "efflite": tuple(metric.name for metric in _space("_efflite", "", "")),
+    "dinov2": ("fd_dinov2", "kd_dinov2"),
+    "clip": ("cmmd",),
+}
+"""The metrics of sets of photos, by the network whose features they need."""

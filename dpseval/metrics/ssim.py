@@ -105,6 +105,37 @@ class SsimTruth:
         return similarity
 
 
+def plane_map(output: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Map:
+    """SSIM of every window of two planes, such as edge maps; constants and windows of `SsimTruth`.
+
+    Args:
+        output: uint8 (H, W) of at least 11 px a side.
+        truth: uint8 (H, W).
+
+    Returns:
+        float64 (H-10, W-10).
+
+    Raises:
+        UsageError: wrong type, shapes that differ, or too small.
+    """
+    if output.dtype != np.uint8 or truth.dtype != np.uint8 or output.shape != truth.shape or output.ndim != 2:
+        raise UsageError(f"SSIM: expected two uint8 (H, W), got {output.dtype} {output.shape} and {truth.shape}")
+    if min(truth.shape) < WINDOW_PX:
+        raise UsageError(f"SSIM: expected at least {WINDOW_PX} px a side, got {truth.shape}")
+    similarity = np.ones((truth.shape[0] - 2 * RADIUS_PX, truth.shape[1] - 2 * RADIUS_PX))
+    box = _changed_box(output, truth)
+    if box is None:
+        return similarity
+    pixels = tuple(slice(part.start, part.stop + 2 * RADIUS_PX) for part in box)
+    x, y = output[pixels].astype(np.float64), truth[pixels].astype(np.float64)
+    mean_x, mean_y = _filter(x), _filter(y)
+    variance_x, variance_y = _filter(x * x) - mean_x**2, _filter(y * y) - mean_y**2
+    covariance = _filter(x * y) - mean_x * mean_y
+    light = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
+    similarity[box] = light * (2 * covariance + _C2) / (variance_x + variance_y + _C2)
+    return similarity
+
+
 def ssim_over(similarity: Map, region: NDArray[np.bool_] | None = None) -> float:
     """Mean SSIM of the windows whose centre lies in a region; NaN where there is none.
 

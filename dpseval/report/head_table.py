@@ -9,25 +9,53 @@ from typing import Literal
 
 import pandas as pd
 
-from dpseval.metrics.names import METRICS, REGION_NAMES, Metric
+from dpseval.metrics.names import METRICS, REGION_NAMES, SPACES, Metric
+from dpseval.metrics.separability import SEPARABLE
 from dpseval.pairing.files import SetKey
 from dpseval.report.verdicts import Verdict, set_key
 
 Mark = Literal["best", "tied", ""]
 
 GROUPS = (
-    ("Realism of the set", ("fid", "kid", "fd_hed", "kd_hed")),
+    ("Realism of the set", ("fid", "kid", "fd_efflite", "fd_hed", "kd_hed")),
     ("Perceptual distance", ("lpips_alex", "lpips_vgg", "lpips_squeeze", "hedps")),
     ("Pixels", ("psnr", "psnr_pooled", "ssim", "l1")),
-    ("Faithful to the sketch", ("edge_f_drawn", "edge_f_refined", "chamfer_px")),
+    ("Faithful to the sketch", ("edge_f_drawn", "edge_f_refined", "chamfer_px", "hed_ssim", "lineart_ssim")),
     ("Guards", ("edge_density", "known_drift")),
 )
+# In a table of their own, as the head table is wide.
+SET_GROUPS = (
+    ("Inception", tuple(name for name in SPACES["inception"] if name not in GROUPS[0][1])),
+    ("EfficientNet-Lite0", tuple(name for name in SPACES["efflite"] if name not in GROUPS[0][1])),
+    ("DINOv2", SPACES["dinov2"]),
+    ("CLIP", SPACES["clip"]),
+)
+SETS = "sets"
 # The composite has the photo's own pixels there: every method would show the same.
 _ALWAYS_EXACT_IN_RING = ("psnr", "psnr_pooled", "l1")
 SHORT = {
     "psnr_pooled": "PSNR pooled",
     "fd_hed": "FD-HED",
     "kd_hed": "KD-HED",
+    "fid_inf": "FID∞",
+    "fd_efflite": "FD-EffLite",
+    "kd_efflite": "KD-EffLite",
+    "fd_efflite_inf": "FD∞",
+    "fd_dinov2": "FD-DINOv2",
+    "kd_dinov2": "KD-DINOv2",
+    "cmmd": "CMMD",
+    **{
+        f"{name}{ending}": title
+        for ending in ("", "_efflite")
+        for name, title in (
+            ("precision", "Precision"),
+            ("recall", "Recall"),
+            ("density", "Density"),
+            ("coverage", "Coverage"),
+            ("p_ids", "P-IDS"),
+            ("u_ids", "U-IDS"),
+        )
+    },
     "lpips_alex": "LPIPS alex",
     "lpips_vgg": "LPIPS vgg",
     "lpips_squeeze": "LPIPS squeeze",
@@ -35,6 +63,8 @@ SHORT = {
     "edge_f_drawn": "F drawn",
     "edge_f_refined": "F refined",
     "chamfer_px": "Chamfer",
+    "hed_ssim": "HED-SSIM",
+    "lineart_ssim": "Line-art SSIM",
     "edge_density": "Edge density",
     "known_drift": "Known drift",
 }
@@ -142,11 +172,14 @@ def build_head_table(scores: pd.DataFrame, verdicts: Sequence[Verdict], region: 
     Args:
         scores: the columns of `scores.csv`.
         verdicts: what the paired tests say.
-        region: `full` also holds what is measured in one region only; `hole` and `ring` hold the rest.
+        region: `full` also holds what is measured in one region only; `hole` and `ring` hold the rest; `sets` holds
+            what says how real and varied a set is.
     """
     whole = scores[scores["bin"] == "all"]
     lines = {(set_key(row.method, row.level), row.metric, row.region): row for row in whole.itertuples(index=False)}
-    grouped = {name: group for group, names in GROUPS for name in names}
+    grouped = {name: group for group, names in (SET_GROUPS if region == SETS else GROUPS) for name in names}
+    apart = {name for _, names in SET_GROUPS for name in names}
+    whole = whole[whole["metric"].isin(apart) == (region == SETS)]
     if region == "ring":
         grouped = {name: group for name, group in grouped.items() if name not in _ALWAYS_EXACT_IN_RING}
         whole = whole[~whole["metric"].isin(_ALWAYS_EXACT_IN_RING)]
@@ -155,9 +188,9 @@ def build_head_table(scores: pd.DataFrame, verdicts: Sequence[Verdict], region: 
     for name in names:
         regions = set(whole.loc[whole["metric"] == name, "region"])
         chosen = region if region in regions else None
-        if region == "full" and chosen is None and regions:
+        if region in ("full", SETS) and chosen is None and regions:
             chosen = min(regions)
-        if chosen is not None and (region == "full" or "full" in regions):
+        if chosen is not None and (region in ("full", SETS) or "full" in regions):
             values = whole.loc[(whole["metric"] == name) & (whole["region"] == chosen), "value"]
             columns.append(Column(known_metric(name), chosen, grouped.get(name, "More"), column_decimals(list(values))))
     keys = set_keys(scores)
@@ -193,6 +226,8 @@ def _cell(line: object, column: Column, mark: Mark) -> Cell:
     number = int(count) if math.isfinite(count) else 0
     if math.isnan(value):
         return Cell(math.nan, count=0, note=note, missing="weights missing" in note)
+    if SEPARABLE in note:
+        return Cell(value, "separable", count=number, note=note)
     known = math.isfinite(low) and math.isfinite(high)
     interval = f"{format_number(low, column.decimals)} to {format_number(high, column.decimals)}" if known else ""
     return Cell(value, format_number(value, column.decimals), interval, number, mark, note)

@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from dpsdata.runtime.files import write_text_atomic
+from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.chart_data import method_styles
 from dpseval.report.facts import SHOWN_ELSEWHERE, flatten_facts, list_texts
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
@@ -85,6 +86,8 @@ def _gather(stored: StoredReport) -> dict[str, Any]:
         "bin_charts": draw_bins(scores),
         "bin_tables": bin_tables(scores),
         "verdicts": verdict_rows(verdicts),
+        "answer": answer_question(verdicts),
+        "forests": draw_forests(verdicts),
         "leads": list_leads(verdicts),
         "worst": worst_cases(stored.per_image),
         "facts": [

@@ -10,13 +10,15 @@ import pandas as pd
 
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.metrics.names import REGION_NAMES
-from dpseval.report.head_table import Cell, HeadTable, Row, build_head_table, missing_notes
+from dpseval.report.answer import answer_question
+from dpseval.report.head_table import SETS, Cell, HeadTable, Row, build_head_table, missing_notes
 from dpseval.report.verdicts import Verdict, gather_verdicts
 
 REGION_TITLES = {
     "full": "Whole image",
     "hole": "Inside the hole",
     "ring": "Ring around the hole",
+    SETS: "Sets of photos: how real and how varied",
 }
 MARK_NOTE = (
     "★ best: paired tests (Wilcoxon, Holm's correction) separate it from every other set. "
@@ -47,8 +49,8 @@ _TEX = {
 
 
 def region_tables(scores: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[HeadTable]:
-    """The head table and, where there is something to say, one for the hole and one for the ring."""
-    tables = [build_head_table(scores, verdicts, region) for region in REGION_NAMES]
+    """The head table and, where there is something to say, one for the hole, the ring and the sets of photos."""
+    tables = [build_head_table(scores, verdicts, region) for region in (*REGION_NAMES, SETS)]
     return [table for table in tables if table.columns]
 
 
@@ -63,8 +65,11 @@ def write_tables(folder: Path, scores: pd.DataFrame, comparisons: pd.DataFrame) 
     Raises:
         EnvironmentFailure: a file cannot be written.
     """
-    tables = region_tables(scores, gather_verdicts(comparisons))
-    write_text_atomic(folder / "table.md", format_markdown(tables))
+    verdicts = gather_verdicts(comparisons)
+    tables = region_tables(scores, verdicts)
+    answer = answer_question(verdicts)
+    lead = f"{escape_markdown(answer)}\n\n" if answer else ""
+    write_text_atomic(folder / "table.md", lead + format_markdown(tables))
     write_text_atomic(folder / "table.tex", format_latex(tables))
 
 

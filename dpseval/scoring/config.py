@@ -7,13 +7,14 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
+from dpseval.metrics.names import SPACES
 from dpseval.metrics.prep_names import check_prep
 from dpseval.pairing.findings import check_kinds
 from dpseval.pairing.mask_sources import check_masks
 
 LPIPS_NETS = ("alex", "vgg", "squeeze")
 # What can be required, beyond what runs without downloads.
-WEIGHTED_METRICS = ("fid", "kid", *(f"lpips_{net}" for net in LPIPS_NETS))
+WEIGHTED_METRICS = (*(name for names in SPACES.values() for name in names), *(f"lpips_{net}" for net in LPIPS_NETS))
 EMBEDDED_METRICS = ("psnr", "ssim", "l1", "hedps", "fd_hed", "kd_hed")
 
 
@@ -95,7 +96,7 @@ class ScoreConfig:
             names += [f"lpips_{net}" for net in self.lpips_nets or LPIPS_NETS[:1]] if name == "lpips" else [name]
         for name in names:
             if name not in (*WEIGHTED_METRICS, *EMBEDDED_METRICS):
-                raise UsageError(f"require: expected fid, kid, lpips or lpips_NET, got {name!r}")
+                raise UsageError(f"require: expected fid, kid, fd_efflite, lpips or lpips_NET, got {name!r}")
             if name.startswith("lpips_") and name.removeprefix("lpips_") not in self.lpips_nets:
                 raise UsageError(f"require: {name} is not measured; add --lpips {name.removeprefix('lpips_')}")
         return tuple(dict.fromkeys(names))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DTYPE = "float32"
 MEMORY_BYTES = 256 * 2**20
 
+_LOOK = "look 2"  # 2: with the edges
+
 Features = dict[str, NDArray[np.generic]]
 
 
@@ -112,7 +114,7 @@ class PairReader:
                 self._keep_maps(sha256, look.maps)
             if features[sha256] is None:
                 features[sha256] = look.features
-                self.setup.features.put(self._key("look", sha256), look.features)
+                self.setup.features.put(self._key(_LOOK, sha256), look.features)
             if sha256 in distances and distances[sha256] is None and truth_maps is not None:
                 distances[sha256] = self._measure(photo, sha256, truth_maps, look.maps, regions)
         for sha256, look in held.items():
@@ -141,7 +143,7 @@ class PairReader:
             return {}
         held = self._memory.get(sha256)
         return (
-            held.features if held is not None and held.features else self.setup.features.get(self._key("look", sha256))
+            held.features if held is not None and held.features else self.setup.features.get(self._key(_LOOK, sha256))
         )
 
     def _stored_maps(self, sha256: str) -> list[Tensor] | None:

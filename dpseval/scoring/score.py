@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dpsdata.contracts import FindingsError, UsageError
 from dpseval.pairing.findings import Finding, PairingError
@@ -22,13 +20,11 @@ from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.files import describe_results, describe_run, write_report
 from dpseval.scoring.gallery import GalleryPicker
 from dpseval.scoring.networks import Readers, check_weights, load_readers
-from dpseval.scoring.one_pass import IMAGE_COLUMNS, PassResult, run_pass, stack_vectors
-from dpseval.statistics.summary import SetScore, comparisons, summarise
+from dpseval.scoring.one_pass import IMAGE_COLUMNS, PassResult, run_pass
+from dpseval.scoring.set_measures import measure_sets
+from dpseval.statistics.summary import comparisons, summarise
 
 LEAST_SIDE_PX = 32  # what LPIPS needs
-FID_COUNT = 2048  # images below which the bias of FID shows; also the dimension of its features
-
-Vectors = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,7 @@ def score(
         raise FindingsError(f"{outputs}: with what was left out, no photo remains to score; see the list of findings")
     findings = (*plan.findings, *found.findings)
     per_image = _image_table(found, readers)
-    set_scores = list(_set_scores(found, readers, config))
+    set_scores = list(measure_sets(found, readers, config))
     summary = summarise(per_image, set_scores, config.seed)
     tests = comparisons(per_image, config.seed)
     pairing = replace(pairing, keys=tuple(key for key in pairing.keys if found.hashes[key]))
@@ -172,28 +168,3 @@ def _image_table(found: PassResult, readers: Readers) -> pd.DataFrame:
     table = pd.DataFrame(found.rows, columns=[*IMAGE_COLUMNS, *sorted(extra)])
     table["level"] = table["level"].astype(np.float64)
     return table
-
-
-def _set_scores(found: PassResult, readers: Readers, config: ScoreConfig) -> Iterable[SetScore]:
-    """FID, KID and their kin by the judge, or why they are missing."""
-    from dpseval.metrics.frechet import frechet_distance
-    from dpseval.metrics.kid import kid
-
-    sources: list[tuple[str, str, Vectors]] = [("fd_hed", "kd_hed", found.judge_vectors)]
-    if readers.inception is not None:
-        sources.append(("fid", "kid", readers.inception.vectors))
-    for key, pairs in found.hashes.items():
-        count = len(pairs)
-        if not count:
-            continue
-        for metric, note in readers.missing.items():
-            yield SetScore(*key, metric, 0, math.nan, note)
-        for frechet_name, kernel_name, vectors in sources:
-            for name, measure in ((frechet_name, frechet_distance), (kernel_name, kid)):
-                notes = [f"prep {config.prep}"] if name in ("fid", "kid") else []
-                if count < 2:
-                    yield SetScore(*key, name, count, math.nan, "needs at least 2 photos")
-                    continue
-                if name == "fid" and count < FID_COUNT:
-                    notes.append(f"N < {FID_COUNT}: biased upwards, compare at equal N only")
-                yield SetScore(*key, name, count, measure(*stack_vectors(pairs, vectors)), "; ".join(notes))

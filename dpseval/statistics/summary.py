@@ -25,6 +25,7 @@ SCORE_COLUMNS = (
 ALL_BINS = "all"
 FEW_IMAGES = 30
 
+_NORMAL_95 = 1.959963984540054
 _RESAMPLE_KEY = "scores"
 # The composite has the photo's own pixels in the ring, so these three say nothing about an output there.
 _FIXED_IN_RING = ("psnr", "psnr_pooled", "l1")
@@ -42,6 +43,7 @@ class SetScore(NamedTuple):
         note: what the reader of the table must know.
         region: where it was measured.
         bin: `all`, or a bin of hole ratios.
+        error: standard error over photos, which gives the interval; NaN where there is none.
     """
 
     method: str
@@ -52,6 +54,7 @@ class SetScore(NamedTuple):
     note: str = ""
     region: str = "full"
     bin: str = ALL_BINS
+    error: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def summarise(per_image: pd.DataFrame, distribution: Iterable[SetScore | tuple[A
 
     Args:
         per_image: the columns of `per_image.csv`.
-        distribution: values of whole sets, as `SetScore` or tuples in its order; they carry N and no interval.
+        distribution: values of whole sets, as `SetScore` or tuples in its order; they carry N, and an interval
+            where they have a standard error.
         seed: seed of the run.
 
     Returns:
@@ -166,7 +170,8 @@ def _score_set(score: SetScore) -> tuple[Any, ...]:
         raise UsageError(f"distribution: expected a region of {', '.join(REGION_NAMES)}, got {score.region!r}")
     ids = (score.method, math.nan if score.level is None else float(score.level), score.region, score.metric, score.bin)
     better = METRICS[score.metric].higher_is_better
-    return (*ids, int(score.n), float(score.value), math.nan, math.nan, better, score.note)
+    reach = _NORMAL_95 * float(score.error)
+    return (*ids, int(score.n), float(score.value), score.value - reach, score.value + reach, better, score.note)
 
 
 def _sort_scores(scores: pd.DataFrame) -> pd.DataFrame:

@@ -82,7 +82,9 @@ class FakeNetwork:
         blocks = photos.reshape(count, height // 4, 4, width // 4, 4, 3).mean(axis=(2, 4)).astype(np.float32) / 255
         lines = (np.abs(np.diff(photos[..., 0].astype(int), axis=2, prepend=0)) > 60).astype(np.uint8)
         packed = np.stack([np.packbits(item) for item in lines])
-        features = {"lines": packed, "vector": blocks.reshape(count, -1)[:, :24]} if self.has_features else {}
+        features = {}
+        if self.has_features:
+            features = {"lines": packed, "vector": blocks.reshape(count, -1)[:, :24], "edges": photos[..., 0].copy()}
         return Look([torch.from_numpy(blocks.transpose(0, 3, 1, 2).copy())], features)
 
     def distances(self, truth_maps, output_maps, regions):
@@ -100,9 +102,9 @@ def fake_readers(judge: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), counti
     def load(config, missing):
         features, maps = open_caches(config)
         setup = ReaderSetup(features, maps, torch.device("cpu"), config.batch_size or 1)
-        inception = None
+        spaces = {}
         if counting_inception:
-            inception = VectorReader(
+            spaces["inception"] = VectorReader(
                 "inception-fid", "1" * 64, config.prep, lambda photos: photos[:, ::8, ::8, 0].reshape(len(photos), -1)
                 .astype(np.float32), setup
             )  # fmt: skip
@@ -110,7 +112,7 @@ def fake_readers(judge: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), counti
         if not lpips:
             kept |= {name: note for name, note in missing.items() if name.startswith("lpips")}
         return Readers(
-            PairReader(judge, setup), tuple(PairReader(item, setup) for item in lpips), inception, kept, features, maps
+            PairReader(judge, setup), tuple(PairReader(item, setup) for item in lpips), spaces, kept, features, maps
         )
 
     return load

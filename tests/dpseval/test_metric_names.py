@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from dpseval.metrics.names import METRICS, REGION_NAMES
+from dpseval.metrics.names import METRICS, REGION_NAMES, SPACES
 from dpseval.metrics.regions import REGIONS
 
 
@@ -15,7 +15,8 @@ def test_names_regions_and_ranges_agree() -> None:
         assert metric.lowest < metric.highest
         assert metric.arrow == {True: "↑", False: "↓", None: ""}[metric.higher_is_better]
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
-    assert {name for name, metric in METRICS.items() if metric.kind == "set"} == {"fid", "kid", "fd_hed", "kd_hed"}
+    of_sets = {name for name, metric in METRICS.items() if metric.kind == "set"}
+    assert of_sets == {"fd_hed", "kd_hed"} | {name for names in SPACES.values() for name in names}
     assert [name for name, metric in METRICS.items() if metric.higher_is_better is None] == ["edge_density"]
 
 

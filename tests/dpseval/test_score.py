@@ -220,7 +220,7 @@ def test_missing_weights_are_said_and_can_be_required(
     [
         ({"prep": "other"}, "expected pytorch-fid"),
         ({"lpips_nets": ("resnet",)}, "expected alex, vgg or squeeze"),
-        ({"require": ("beauty",)}, "expected fid, kid, lpips"),
+        ({"require": ("beauty",)}, "expected fid, kid, fd_efflite, lpips"),
         ({"require": ("lpips_vgg",)}, "add --lpips vgg"),
         ({"levels": (2.0,)}, r"level: expected a number in \[0, 1\]"),
         ({"workers": -1}, "workers: expected a whole number"),

@@ -192,6 +192,22 @@ def suppress_edge_map(edge_map: EdgeMap, config: EvalConfig | None = None) -> Ed
     return (strength * fade * lines).astype(np.float32)
 
 
+def measure_crispness(edge_map: EdgeMap) -> float:
+    """Share of an edge map's strength that lies on its ridges: 1 for lines of one pixel, less for blurred ones.
+
+    Args:
+        edge_map: (H, W) float in [0, 1], edge = 1.
+
+    Returns:
+        In [0, 1]; NaN for an empty map. The mean over images is the average crispness (AC).
+
+    Source: Ye et al., DiffusionEdge, AAAI 2024, section 4.1: the sum after non-maximum suppression over that before.
+    """
+    total = float(edge_map.sum(dtype=np.float64))
+    kept = edge_map[suppress_edge_map(edge_map) > 0].sum(dtype=np.float64)
+    return float(kept) / total if total else math.nan
+
+
 def _smooth(strength: Curve, radius_px: int) -> Curve:
     ramp = np.arange(1, radius_px + 2, dtype=np.float64)
     weights = np.concatenate([ramp, ramp[-2::-1]]) / (radius_px + 1) ** 2

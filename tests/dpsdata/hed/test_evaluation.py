@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpsdata.hed.bsds.evaluate import EvalConfig, count_matches, evaluate_edges, suppress_edge_map
+from dpsdata.hed.bsds.evaluate import EvalConfig, count_matches, evaluate_edges, measure_crispness, suppress_edge_map
 
 THIN = EvalConfig(threshold_count=3, nms=False)  # thresholds 0.25, 0.5, 0.75
 SHAPE = (60, 80)  # diagonal 100: a tolerance of 0.0075 is 0.75 px, of 0.03 is 3 px
@@ -175,3 +175,12 @@ def test_wrong_input_is_refused() -> None:
     for wrong in ({"threshold_count": 0}, {"tolerance": -0.1}, {"tolerance": np.nan}, {"smooth_radius_px": -1}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             EvalConfig(**wrong)
+
+
+def test_thin_lines_are_crisp_and_wide_ones_are_not():
+    thin = column(40)
+    wide = cv2.GaussianBlur(thin, (0, 0), 2)
+    assert measure_crispness(thin) == pytest.approx(1, abs=1e-6)
+    kept = wide[:, 40].sum() / wide.sum()  # the ridge is the middle column
+    assert measure_crispness(wide) == pytest.approx(kept, rel=0.05)
+    assert np.isnan(measure_crispness(np.zeros_like(thin)))

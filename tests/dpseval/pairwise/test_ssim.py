@@ -11,7 +11,7 @@ from skimage.filters import gaussian
 from skimage.metrics import structural_similarity
 
 from dpsdata.contracts import UsageError
-from dpseval.metrics.ssim import SsimTruth, ssim, ssim_over
+from dpseval.metrics.ssim import SsimTruth, plane_map, ssim, ssim_over
 
 
 def reference(output: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
@@ -103,3 +103,23 @@ def test_too_small_and_other_sizes_are_refused(face: np.ndarray) -> None:
         SsimTruth(face[:10])
     with pytest.raises(UsageError, match="size of its truth"):
         SsimTruth(face).map(face[:-1])
+
+
+@pytest.mark.parametrize("side", [11, 40])
+def test_ssim_of_planes_is_that_of_scikit_image(side):
+    generator = np.random.default_rng(side)
+    truth = generator.integers(0, 256, (side, side + 3), dtype=np.uint8)
+    output = truth.copy()
+    output[2:9, 3:8] = generator.integers(0, 256, (7, 5))
+    _, expected = structural_similarity(
+        output, truth, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, full=True
+    )
+    np.testing.assert_allclose(plane_map(output, truth), expected[5:-5, 5:-5], rtol=1e-9, atol=1e-9)
+    assert (plane_map(truth, truth) == 1).all()
+
+
+def test_planes_of_another_kind_are_refused():
+    plane = np.zeros((12, 12), np.uint8)
+    for wrong in (plane[:11], plane.astype(float), plane[None]):
+        with pytest.raises(UsageError, match="SSIM"):
+            plane_map(wrong, plane)
