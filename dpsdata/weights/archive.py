@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 import tarfile
@@ -21,6 +22,8 @@ ARCHIVE_BYTES_LIMIT = 2 * 1024**3
 FILE_COUNT_LIMIT = 1_000
 _OTHERS = (".mp4", ".txt", ".lst", ".md", ".html", ".py", ".ipynb", ".csv", ".json", ".yml", ".yaml", ".mat")
 NEVER_WEIGHTS = IMAGE_SUFFIXES.union(_OTHERS)
+# Of TensorFlow.js: without it, the file beside it cannot be read.
+_MANIFEST = "-weights_manifest.json"
 
 
 class _Member(NamedTuple):
@@ -48,7 +51,7 @@ def unpack_weights(path: Path, kind: str, folder: Path) -> list[tuple[str, str]]
     try:
         for member in _zip_members(path) if kind == "zip" else _tar_members(path):
             relative = PurePosixPath(member.name.replace("\\", "/"))
-            if relative.suffix.lower() in NEVER_WEIGHTS:
+            if relative.suffix.lower() in NEVER_WEIGHTS and not relative.name.endswith(_MANIFEST):
                 continue
             count += 1
             if count > FILE_COUNT_LIMIT:
@@ -67,6 +70,26 @@ def unpack_weights(path: Path, kind: str, folder: Path) -> list[tuple[str, str]]
             "or unpack it and run `dps weights import FOLDER`"
         ) from None
     return skipped
+
+
+def unpack_gzip(path: Path, target: Path) -> None:
+    """Write what a gzip file holds to `target`; the bytes are counted as they come.
+
+    Raises:
+        MissingError: it is damaged, or unpacks to more than any known weights.
+    """
+    size = 0
+    try:
+        with gzip.open(path) as source, target.open("xb") as copy:
+            while chunk := source.read(1 << 20):
+                size += len(chunk)
+                if size > ARCHIVE_BYTES_LIMIT:
+                    raise MissingError(f"{path}: unpacks to more than any known weights; check where it came from")
+                copy.write(chunk)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise MissingError(f"{path}: a gzip file that is damaged ({error}); get it again") from None
+    except OSError as error:
+        raise write_failure(target, error) from error
 
 
 def _zip_members(path: Path) -> Iterator[_Member]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.files import TEMPORARY_PREFIX
-from dpsdata.weights.archive import FILE_COUNT_LIMIT, NEVER_WEIGHTS, unpack_weights
+from dpsdata.weights.archive import FILE_COUNT_LIMIT, NEVER_WEIGHTS, unpack_gzip, unpack_weights
 from dpsdata.weights.reading import UnrecognisedError, sniff
 from dpsdata.weights.registry import WeightFile, find_weights, list_weights
 from dpsdata.weights.store import install, make_folder, read_card, sha256_file, tensors_path
@@ -173,13 +173,20 @@ def import_path(path: Path, name: str | None = None) -> ImportReport:
         return _import_folder(path, path, [], name)
     path = _index_beside(path) or path
     kind = sniff(path)
-    if kind not in ("zip", "tar"):
+    if kind not in ("zip", "tar", "gzip"):
         return ImportReport((import_file(path, name=name),), ())
     with tempfile.TemporaryDirectory(dir=make_folder("downloads"), prefix=TEMPORARY_PREFIX) as made:
+        whole = path
+        if kind == "gzip":
+            whole = Path(made) / "unpacked"
+            unpack_gzip(path, whole)
+            kind = sniff(whole)
+            if kind != "tar":
+                raise MissingError(f"{path}: a gzip file without an archive in it; unpack it, then run it again")
         # A folder of the archive's name, since importers may tell from names what the tensors do not.
         folder = Path(made) / (path.stem.strip(". ") or "archive")
         folder.mkdir()
-        skipped = unpack_weights(path, kind, folder)
+        skipped = unpack_weights(whole, kind, folder)
         return _import_folder(folder, path, skipped, name)
 
 

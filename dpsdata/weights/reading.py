@@ -13,7 +13,7 @@ from typing import Any, Literal
 from dpsdata.contracts import EnvironmentFailure, MissingError
 
 FILE_BYTES_LIMIT = 2 * 1024**3
-Kind = Literal["torch", "safetensors", "pickle", "zip", "tar", "web page", "git-lfs pointer", "empty", "other"]
+Kind = Literal["torch", "safetensors", "pickle", "zip", "tar", "gzip", "web page", "git-lfs pointer", "empty", "other"]
 
 # Protocol-2 pickle of the number 0x1950a86a20f9469cfc6c: how torch.save began every file before torch 1.6.
 _TORCH_LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -30,6 +30,7 @@ _REASONS: dict[str, str] = {
     "pickle": "it is a plain Python pickle, which could run code when opened, so it is not read",
     "zip": "it is an archive, not a weight file",
     "tar": "it is an archive, not a weight file",
+    "gzip": "it is a compressed archive, not a weight file",
     "web page": "it is a web page: the download saved a notice instead of the file",
     "git-lfs pointer": "it is a git-lfs pointer, not the file that it points at",
     "empty": "it is empty",
@@ -63,6 +64,8 @@ def sniff(path: Path) -> Kind:
         return "empty"
     if head.startswith(b"PK\x03\x04"):
         return _sniff_zip(path)
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
     if head[257:262] == b"ustar":
         return "tar"
     if size > FILE_BYTES_LIMIT:
@@ -119,7 +122,7 @@ def read_state(path: Path, kind: Kind | None = None) -> tuple[Mapping[str, Any],
         return _read_torch(path)
     advice = (
         "unpack it or run `dps weights import FILE`"
-        if kind in ("zip", "tar")
+        if kind in ("zip", "tar", "gzip")
         else "`dps weights list` says where to get weights"
     )
     raise UnrecognisedError(f"{path}: {_REASONS[kind]}; {advice}")

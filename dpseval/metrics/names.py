@@ -83,6 +83,11 @@ _TABLE = (
     Metric("chamfer_px", "Chamfer distance to the drawn sketch", False, "px", _HOLE, lowest=0.0),
     Metric("hed_ssim", "HED-SSIM to the truth's edges", True, "", ("full", "hole"), lowest=-1.0, highest=1.0),
     Metric("lineart_ssim", "Line-art SSIM to the drawn sketch", True, "", ("full", "hole"), lowest=-1.0, highest=1.0),
+    Metric("id_similarity", "Identity similarity to the truth", True, "", _FULL, lowest=-1.0, highest=1.0),
+    Metric("landmark_nme", "Landmark error over eye distance", False, "", ("full", "hole"), lowest=0.0),
+    Metric("id_p5", "Identity similarity, 5th percentile", True, "", _FULL, "set", lowest=-1.0, highest=1.0),
+    Metric("id_share", "Share recognised at FMR 1e-3", True, "", _FULL, "set", lowest=0.0, highest=1.0),
+    Metric("id_impostor", "Identity similarity of other people", None, "", _FULL, "set", lowest=-1.0, highest=1.0),
     Metric("edge_density", "Edge density of the output", None, "", _HOLE, lowest=0.0, highest=1.0),
     Metric("fid", "FID", False, "", _FULL, "set"),
     Metric("kid", "KID", False, "", _FULL, "set"),
@@ -97,6 +102,9 @@ _TABLE = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 """Every metric by name, in the order of the tables."""
+
+FACE_METRICS = ("id_similarity", "landmark_nme", "id_p5", "id_share", "id_impostor")
+"""The metrics that need the networks of faces."""
 
 SPACES: dict[str, tuple[str, ...]] = {
     "inception": ("fid", "kid", *(metric.name for metric in _space("", "", "", has_distances=False))),

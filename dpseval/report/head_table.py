@@ -21,6 +21,7 @@ GROUPS = (
     ("Perceptual distance", ("lpips_alex", "lpips_vgg", "lpips_squeeze", "hedps")),
     ("Pixels", ("psnr", "psnr_pooled", "ssim", "l1")),
     ("Faithful to the sketch", ("edge_f_drawn", "edge_f_refined", "chamfer_px", "hed_ssim", "lineart_ssim")),
+    ("The same person", ("id_similarity", "landmark_nme")),
     ("Guards", ("edge_density", "known_drift")),
 )
 # In a table of their own, as the head table is wide.
@@ -29,6 +30,7 @@ SET_GROUPS = (
     ("EfficientNet-Lite0", tuple(name for name in SPACES["efflite"] if name not in GROUPS[0][1])),
     ("DINOv2", SPACES["dinov2"]),
     ("CLIP", SPACES["clip"]),
+    ("Identity", ("id_p5", "id_share", "id_impostor")),
 )
 SETS = "sets"
 # The composite has the photo's own pixels there: every method would show the same.
@@ -65,6 +67,11 @@ SHORT = {
     "chamfer_px": "Chamfer",
     "hed_ssim": "HED-SSIM",
     "lineart_ssim": "Line-art SSIM",
+    "id_similarity": "ID similarity",
+    "landmark_nme": "Landmark NME",
+    "id_p5": "ID, 5th pct.",
+    "id_share": "ID recognised",
+    "id_impostor": "ID, others",
     "edge_density": "Edge density",
     "known_drift": "Known drift",
 }

@@ -23,6 +23,10 @@ CURVE_METRICS = (
     "edge_f_drawn",
     "edge_f_refined",
     "chamfer_px",
+    "hed_ssim",
+    "lineart_ssim",
+    "id_similarity",
+    "landmark_nme",
     "edge_density",
     "known_drift",
 )

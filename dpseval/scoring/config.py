@@ -7,14 +7,18 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
-from dpseval.metrics.names import SPACES
+from dpseval.metrics.names import FACE_METRICS, SPACES
 from dpseval.metrics.prep_names import check_prep
 from dpseval.pairing.findings import check_kinds
 from dpseval.pairing.mask_sources import check_masks
 
 LPIPS_NETS = ("alex", "vgg", "squeeze")
 # What can be required, beyond what runs without downloads.
-WEIGHTED_METRICS = (*(name for names in SPACES.values() for name in names), *(f"lpips_{net}" for net in LPIPS_NETS))
+WEIGHTED_METRICS = (
+    *(name for names in SPACES.values() for name in names),
+    *FACE_METRICS,
+    *(f"lpips_{net}" for net in LPIPS_NETS),
+)
 EMBEDDED_METRICS = ("psnr", "ssim", "l1", "hedps", "fd_hed", "kd_hed")
 
 

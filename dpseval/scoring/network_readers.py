@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from dpseval.scoring.pixel_workers import Photo, PhotoMeasures
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from dpseval.metrics.face_networks import FaceNetworks
 
 DTYPE = "float32"
 MEMORY_BYTES = 256 * 2**20
@@ -232,6 +234,60 @@ class VectorReader:
             return False
         self.vectors[sha256] = stored["vector"]
         return True
+
+
+@dataclass(frozen=True)
+class FaceReading:
+    """A face in an output, by the landmarks of its truth.
+
+    Attributes:
+        similarity: cosine of both descriptors.
+        nme: landmark error over all points, and over those in the hole.
+    """
+
+    similarity: float
+    nme: dict[str, float]
+
+
+class FaceReader:
+    """Runs the networks of faces; every face is cut out where its truth has it, so that no failure drops out."""
+
+    def __init__(self, networks: FaceNetworks, setup: ReaderSetup) -> None:
+        self.networks, self.setup = networks, setup
+        self.name, self.weights_id = networks.name, networks.weights_id
+        self.forward_count = 0
+        self.truths: dict[str, NDArray[np.float32]] = {}
+
+    def read(self, photo: PhotoMeasures) -> dict[str, FaceReading]:
+        """What is left of the truth's face in each composite, by its hash."""
+        from dpseval.metrics.face_networks import cosine, landmark_error
+
+        truth = self._read(photo.truth, None, photo.truth_sha256)
+        self.truths[photo.truth_sha256] = truth["descriptor"]
+        readings = {}
+        for sha256, picture in photo.composites.items():
+            is_truth = sha256 == photo.truth_sha256
+            made = truth if is_truth else self._read(picture, truth["anchor"], sha256, photo.truth_sha256)
+            nme = {
+                "full": landmark_error(made["points"], truth["points"]),
+                "hole": landmark_error(made["points"], truth["points"], photo.mask),
+            }
+            readings[sha256] = FaceReading(cosine(made["descriptor"], truth["descriptor"]), nme)
+        return readings
+
+    def _read(self, picture: Photo, anchor: NDArray[Any] | None, *hashes: str) -> dict[str, NDArray[Any]]:
+        """Descriptor and points of a picture; the points of its truth, `anchor`, say where its face is."""
+        from dpseval.metrics.face_networks import points_box
+
+        key = make_key(self.name, list(hashes), "", self.weights_id, DTYPE)
+        found = self.setup.features.get(key)
+        if found is None:
+            self.forward_count += 1
+            place = self.networks.find_points(picture) if anchor is None else anchor
+            points = self.networks.place_points(picture, points_box(place))
+            found = {"descriptor": self.networks.describe(picture, place), "points": points, "anchor": place}
+            self.setup.features.put(key, found)
+        return found
 
 
 class _Memory:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from dpsdata.contracts import MissingError
 from dpsdata.runtime.device import choose_device
 from dpseval.metrics.faithfulness import thin_output_edges
-from dpseval.metrics.names import SPACES
+from dpseval.metrics.names import FACE_METRICS, SPACES
 from dpseval.scoring.cache import FeatureCache
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.network_readers import Look, PairReader, ReaderSetup, VectorReader
+from dpseval.scoring.network_readers import FaceReader, Look, PairReader, ReaderSetup, VectorReader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,7 @@ class Readers:
         missing: for each metric that cannot be measured, the note of its cells.
         features: cache of small things.
         maps: cache of the maps of truths.
+        faces: of identity and landmarks; None where they are missing.
     """
 
     judge: PairReader
@@ -53,6 +54,7 @@ class Readers:
     missing: dict[str, str]
     features: FeatureCache
     maps: FeatureCache
+    faces: FaceReader | None = None
 
     @property
     def weights(self) -> dict[str, str]:
@@ -62,12 +64,16 @@ class Readers:
         found |= {reader.network.name: reader.network.weights_id for reader in self.lpips}
         for space, reader in self.spaces.items():
             found |= dict.fromkeys(SPACES[space], reader.weights_id)
+        if self.faces is not None:
+            found |= dict.fromkeys(FACE_METRICS, self.faces.weights_id)
         return dict(sorted(found.items()))
 
     @property
     def forwards(self) -> dict[str, int]:
         """Photos that went through each network."""
         counts = {reader.network.name: reader.forward_count for reader in (self.judge, *self.lpips)}
+        if self.faces is not None:
+            counts[self.faces.name] = self.faces.forward_count
         return counts | {reader.name: reader.forward_count for reader in self.spaces.values()}
 
 
@@ -123,10 +129,9 @@ def check_weights(config: ScoreConfig) -> dict[str, str]:
         MissingError: one of them is required.
     """
     from dpsdata import weights
-    from dpsdata.weights import known
+    from dpsdata.weights.known import face_api
     from dpsdata.weights.known.lpips_backbones import BACKBONES
 
-    assert known.__name__  # registers the names  # noqa: S101
     needs = {metric: name for space, name in _SPACE_WEIGHTS.items() for metric in SPACES[space]}
     needs |= {f"lpips_{net}": BACKBONES[net].weights for net in config.lpips_nets}
     missing = {
@@ -136,10 +141,13 @@ def check_weights(config: ScoreConfig) -> dict[str, str]:
     }
     if not all(importlib.util.find_spec(name) for name in _EFFLITE_PACKAGES):
         missing |= dict.fromkeys(SPACES["efflite"], f"weights missing: `{_EFFLITE_COMMAND}`")
+    if not all(weights.installed(name) for name in (face_api.DESCRIPTOR, face_api.LANDMARKS)):
+        missing |= dict.fromkeys(FACE_METRICS, f"weights missing: {face_api.COMMANDS}")
     lacking = [metric for metric in config.require if metric in missing]
     if lacking:
         commands = dict.fromkeys(
-            f"`dps weights get {needs[metric]}`" if metric in needs else f"`{_EFFLITE_COMMAND}`" for metric in lacking
+            f"`dps weights get {needs[metric]}`" if metric in needs else missing[metric].partition(": ")[2]
+            for metric in lacking
         )
         raise MissingError(f"{', '.join(lacking)}: required, but the weights are missing; run {' and '.join(commands)}")
     return missing
@@ -169,7 +177,12 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
 
             lpips.append(PairReader(LpipsNetwork(load_lpips(net, device=str(device))), setup))
     spaces = {space: _load_space(space, config, setup) for space, names in SPACES.items() if names[0] not in missing}
-    return Readers(judge, tuple(lpips), spaces, dict(missing), features, maps)
+    faces = None
+    if FACE_METRICS[0] not in missing:
+        from dpseval.metrics.face_networks import FaceNetworks
+
+        faces = FaceReader(FaceNetworks(str(device)), setup)
+    return Readers(judge, tuple(lpips), spaces, dict(missing), features, maps, faces)
 
 
 def open_caches(config: ScoreConfig) -> tuple[FeatureCache, FeatureCache]:

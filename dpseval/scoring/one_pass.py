@@ -28,6 +28,7 @@ Row = dict[str, str | float | None]
 IMAGE_COLUMNS = (
     "id", "method", "level", "region", "hole_ratio", "psnr", "ssim", "l1", "lpips_alex", "hedps", "known_drift",
     "edge_f_drawn", "edge_f_refined", "chamfer_px", "mse", "edge_density", "hed_ssim", "lineart_ssim",
+    "id_similarity", "landmark_nme",
 )  # fmt: skip
 
 
@@ -98,6 +99,7 @@ def _score_photo(
         reader.read(photo)
     for sha256, features in seen.features.items():
         result.judge_vectors.setdefault(sha256, np.asarray(features["vector"], np.float32))
+    faces = {} if readers.faces is None else readers.faces.read(photo)
     is_thin = pairing.sketches is None
     drawn = photo.sketch if photo.sketch is None or is_thin else thin_lines(photo.sketch)
     edges = _EdgeScorer(photo, seen, drawn)
@@ -111,7 +113,11 @@ def _score_photo(
             row |= {name: found.distances[output.composite_sha256][region] for name, found in distances.items()}
             if region in ("full", "hole"):
                 row |= edges.compare(output.composite_sha256, region)
+                if faces:
+                    row["landmark_nme"] = faces[output.composite_sha256].nme[region]
             if region == "full":
+                if faces:
+                    row["id_similarity"] = faces[output.composite_sha256].similarity
                 row["known_drift"] = output.pixels.known_drift
             if region == "hole":
                 row |= edges.score(output.composite_sha256, output.refined)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpseval.metrics.names import SPACES
+from dpseval.pairing.files import SetKey
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.networks import Readers
 from dpseval.scoring.one_pass import PassResult
 from dpseval.statistics.summary import SetScore
 
+IMPOSTOR_LEAST = 1000  # pairs of people that a false match rate of 1e-3 takes
 FID_COUNT = 2048  # images below which the bias of FID shows; also the dimension of its features
 
 Vectors = Mapping[str, NDArray[np.float32]]
@@ -30,6 +33,10 @@ def measure_sets(found: PassResult, readers: Readers, config: ScoreConfig) -> It
         readers: the networks, with the vectors that they kept.
         config: the seed and the preprocessing.
     """
+    similarities: dict[SetKey, list[float]] = defaultdict(list)
+    for row in found.rows:
+        if row["region"] == "full":
+            similarities[SetKey(str(row["method"]), row["level"])].append(float(row["id_similarity"]))  # type: ignore[arg-type]
     for key, pairs in found.hashes.items():
         if not pairs:
             continue
@@ -39,6 +46,8 @@ def measure_sets(found: PassResult, readers: Readers, config: ScoreConfig) -> It
         measured = _distances("fd_hed", "kd_hed", *sides)
         for space, reader in readers.spaces.items():
             measured |= _measure_space(SPACES[space], *_stack(pairs, reader.vectors), config)
+        if readers.faces is not None:
+            measured |= _measure_identity(pairs, similarities[key], readers.faces.truths)
         for metric, (value, note, error) in measured.items():
             yield SetScore(*key, metric, len(pairs), value, note, error=error)
 
@@ -91,6 +100,24 @@ def _distances(frechet: str, kernel: str, made: NDArray[np.float32], real: NDArr
     value, error = kid_with_error(made, real) if len(made) > 2 else (kid(made, real), math.nan)
     note = "" if math.isnan(error) else f"standard error {error:.3g}"
     return {frechet: (frechet_distance(made, real), "", math.nan), kernel: (value, note, error)}
+
+
+def _measure_identity(
+    pairs: Sequence[tuple[str, str]], similarities: Sequence[float], truths: Vectors
+) -> dict[str, _Found]:
+    """The low end of identity, the share that would be recognised, and what other people of the set look like."""
+    from dpseval.metrics.face_networks import measure_identity
+
+    distinct = dict.fromkeys(truth for _, truth in pairs)
+    found = measure_identity(similarities, np.stack([truths[truth] for truth in distinct]))
+    at = f"threshold {found.threshold:.4f}" if found.threshold == found.threshold else "needs 2 people"
+    if 0 < found.pair_count < IMPOSTOR_LEAST:
+        at += f": the most alike of only {found.pair_count} pairs of people"
+    return {
+        "id_p5": (found.low, "", math.nan),
+        "id_share": (found.share, at, math.nan),
+        "id_impostor": (found.impostor, f"mean of {found.pair_count} pairs; 95th pct. {found.high:.4f}", math.nan),
+    }
 
 
 def _few(least: int) -> _Found:
