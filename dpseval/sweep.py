@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from dpsdata.contracts import FindingsError, MissingError, UsageError
 from dpsdata.dataset.manifest import read_dataset
+from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.weights.store import home_folder
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.method_notes import NOTHING_FILLED, add_methods
@@ -17,6 +19,7 @@ from models.editing.run import hash_weights
 from models.methods.predictor import MethodPredictor, name_method
 from models.methods.registry import TIME_LIMIT_S, default_weights, find_method
 from models.methods.weights import check_method_weights, find_method_weights
+from models.prediction.cost import measure_cost
 from models.prediction.folder import FolderPrediction, PredictCounts, open_predictor
 from models.prediction.settings import ABOUT, PredictConfig, read_run
 from models.weights.typed import typed_weights
@@ -42,6 +45,7 @@ class SweepConfig:
         seed: of noise that a method reads.
         time_limit_s: seconds that a method which is run as a command may take a photo.
         require_methods: end with MissingError where any method has no weights.
+        cost: whether the cost of each method is measured on one photo; it stands in run.json and on the page.
         score: how to score; its `out`, `methods`, `masks`, `sketches`, `split` and `levels` are those of the sweep.
     """
 
@@ -58,6 +62,7 @@ class SweepConfig:
     seed: int = 0
     time_limit_s: float = TIME_LIMIT_S
     require_methods: bool = False
+    cost: bool = False
     score: ScoreConfig = field(default_factory=ScoreConfig)
 
     def __post_init__(self) -> None:
@@ -124,6 +129,7 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
     if missing and (config.require_methods or len(missing) == len(config.makers)):
         raise MissingError("; ".join(missing.values()))
     failures: list[tuple[str, str, str]] = []
+    costs: dict[str, dict[str, Any]] = {}
     for name in config.makers:
         if name in missing:
             continue
@@ -133,7 +139,11 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
         except MissingError as error:
             missing[name] = str(error)
             continue
+        begun = time.perf_counter()
         counts = _predict(job_config, predictor, say)
+        if config.cost:
+            seconds = (time.perf_counter() - begun) / counts.done_count if counts.done_count else None
+            costs[predictor.method.name] = _find_cost(job_config, predictor, seconds)
         failures += [(find_method(name).name, photo, reason) for photo, reason in counts.failures]
         if counts.failures and not counts.done_count + counts.kept_count:
             missing[name] = f"{NOTHING_FILLED}; of {counts.failures[0][0]}: {counts.failures[0][1]}"
@@ -160,7 +170,16 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
     )
     scores = score(config.outputs_folder, config.built, wanted, announce=say)
     notes = {find_method(name).name: _without_places(config, name, reason) for name, reason in absent.items()}
-    return SweepResult(add_methods(config.report, scores, dict(_about(config, made)), notes), absent, tuple(failures))
+    whole = add_methods(config.report, scores, dict(_about(config, made)), notes, costs)
+    return SweepResult(whole, absent, tuple(failures))
+
+
+def _find_cost(config: PredictConfig, predictor: MethodPredictor, seconds: float | None) -> dict[str, Any]:
+    """The cost of a photo; of a foreign method the seconds alone, as the folder took them at all its levels."""
+    if predictor.method.is_external:
+        return {"seconds": seconds}
+    sample = EditDataset(config.built, config.split, config.masks)[0]
+    return measure_cost(predictor, sample)
 
 
 def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:

@@ -84,6 +84,7 @@ def run_command(
         seed=seed,
         time_limit_s=time_limit,
         require_methods=require_methods,
+        cost=True,
         score=ScoreConfig(
             prep=prep,
             require=split_words(require),

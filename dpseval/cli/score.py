@@ -51,6 +51,12 @@ def score_command(
     seed: Annotated[int, typer.Option(help="Of intervals and samples.")] = 0,
     cache: options.Cache = None,
     no_cache: options.NoCache = False,
+    group_by: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Columns besides id group the photos: scores of each group.")
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(metavar="BUILT", help="Look for the scored photos in this training set.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Pair and check all files; write nothing.")] = False,
 ) -> None:
     """Score outputs of any methods, and write one page.
@@ -77,6 +83,8 @@ def score_command(
         cache=cache,
         use_cache=not no_cache,
         allow=options.split_kinds(allow),
+        group_by=group_by,
+        train=train,
     )
     from dpseval.pairing.findings import PairingError
 

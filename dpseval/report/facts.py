@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 # What other sections of the page show.
-SHOWN_ELSEWHERE = ("scores", "comparisons", "warnings", "findings", "missing_weights")
+SHOWN_ELSEWHERE = ("scores", "comparisons", "warnings", "findings", "missing_weights", "groups", "leaks", "cost")
 _MAX_ROWS = 400
 _MAX_TEXT = 600
 _MAX_LINES = 50

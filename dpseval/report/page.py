@@ -17,6 +17,7 @@ from markupsafe import Markup
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.chart_data import method_styles
+from dpseval.report.extras import cost_rows, group_tables, leak_lines
 from dpseval.report.facts import SHOWN_ELSEWHERE, flatten_facts, list_texts
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
 from dpseval.report.head_table import SHORT, known_metric, missing_notes
@@ -89,6 +90,9 @@ def _gather(stored: StoredReport) -> dict[str, Any]:
         "answer": answer_question(verdicts),
         "forests": draw_forests(verdicts),
         "leads": list_leads(verdicts),
+        "groups": group_tables(stored.results),
+        "leaks": leak_lines(stored.results),
+        "costs": cost_rows(stored.run),
         "worst": worst_cases(stored.per_image),
         "facts": [
             ("What was scored, from scores.json", flatten_facts(stored.results, SHOWN_ELSEWHERE)),

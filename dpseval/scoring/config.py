@@ -42,6 +42,8 @@ class ScoreConfig:
         cache: folder of features; None for the one beside the installed weights.
         use_cache: read and write features of earlier runs.
         allow: kinds of findings to tolerate; such items are left out, or named in the notes.
+        group_by: CSV with a column `id`; every other column groups the photos, and each group gets every metric.
+        train: built folder of a training set, whose photos are searched for near-copies of the scored ones.
         engine: where pixels are measured: `local`, processes of this machine, or `ray`, actors of a cluster.
         address: of a running Ray cluster; None to start one here.
         batch_size: photos in one forward; 0 for one at a time on a CPU, so that no value depends on its neighbours,
@@ -65,12 +67,14 @@ class ScoreConfig:
     use_cache: bool = True
     allow: tuple[str, ...] = ()
     batch_size: int = 0
+    group_by: Path | None = None
+    train: Path | None = None
     engine: str = "local"
     address: str | None = None
     draw: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("out", "sketches", "cache"):
+        for name in ("out", "sketches", "cache", "group_by", "train"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         for name in ("methods", "levels", "require", "lpips_nets", "allow"):

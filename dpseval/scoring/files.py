@@ -134,6 +134,7 @@ def write_report(
     run: dict[str, Any],
     gallery: Sequence[GalleryItem],
     draw: bool = True,
+    groups: pd.DataFrame | None = None,
 ) -> None:
     """Write all files of a report, the page last.
 
@@ -146,6 +147,7 @@ def write_report(
         run: of `run.json`.
         gallery: pictures.
         draw: whether tables and page are written too.
+        groups: the columns of `groups.csv`; None for no such file.
 
     Raises:
         EnvironmentFailure: a file cannot be written.
@@ -159,6 +161,10 @@ def write_report(
         raise write_failure(folder, error) from error
     write_text_atomic(folder / "per_image.csv", per_image.to_csv(index=False, lineterminator="\n"))
     write_text_atomic(folder / "scores.csv", summary.to_csv(index=False, lineterminator="\n"))
+    if groups is None:
+        (folder / "groups.csv").unlink(missing_ok=True)
+    else:
+        write_text_atomic(folder / "groups.csv", groups.to_csv(index=False, lineterminator="\n"))
     write_text_atomic(folder / "scores.json", to_json(results))
     write_text_atomic(folder / "run.json", to_json(run))
     save_gallery(folder, gallery)

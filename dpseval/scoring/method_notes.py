@@ -20,7 +20,11 @@ NOTHING_FILLED = "no photo was filled"
 
 
 def add_methods(
-    report: Path, scores: Scores, about: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]
+    report: Path,
+    scores: Scores,
+    about: Mapping[str, Mapping[str, Any]],
+    missing: Mapping[str, str],
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Scores:
     """Write the facts of all methods and the rows of missing ones into a report, and draw its tables and page.
 
@@ -29,6 +33,7 @@ def add_methods(
         scores: what it returned.
         about: facts by method; a `sentence` among them is shown at the head of the page.
         missing: the reason by method.
+        costs: what a photo costs, by method, for `run.json`.
 
     Returns:
         The scores with a row without a value for each missing method, metric and region.
@@ -48,6 +53,8 @@ def add_methods(
         f"{name}: {facts['sentence']}" for name, facts in about.items() if facts.get("weights") and "sentence" in facts
     ]
     run = {**scores.run, "warnings": [*scores.run["warnings"], *sentences]}
+    if costs:
+        run["cost"] = {name: dict(cost) for name, cost in costs.items()}
     write_text_atomic(report / "scores.csv", summary.to_csv(index=False, lineterminator="\n"))
     write_text_atomic(report / "scores.json", to_json(results))
     write_text_atomic(report / "run.json", to_json(run))

@@ -275,6 +275,10 @@ class FaceReader:
             readings[sha256] = FaceReading(cosine(made["descriptor"], truth["descriptor"]), nme)
         return readings
 
+    def describe_truth(self, picture: Photo, sha256: str) -> NDArray[np.float32]:
+        """The descriptor, (128,), of a photo that is a reference itself, such as one of a training set."""
+        return np.asarray(self._read(picture, None, sha256)["descriptor"], np.float32)
+
     def _read(self, picture: Photo, anchor: NDArray[Any] | None, *hashes: str) -> dict[str, NDArray[Any]]:
         """Descriptor and points of a picture; the points of its truth, `anchor`, say where its face is."""
         from dpseval.metrics.face_networks import points_box

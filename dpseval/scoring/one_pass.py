@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsdata.dataset.looks import hash_look
 from dpsdata.sketch.thin import thin_lines
 from dpseval.metrics.faithfulness import EdgeScores, score_edges
 from dpseval.metrics.regions import REGIONS
@@ -42,6 +43,7 @@ class PassResult:
         judge_vectors: of every distinct picture.
         findings: those that only pixels show.
         photo_hashes: id, then hashes of truth, mask and drawn sketch, of every photo that is scored.
+        looks: perceptual hashes of each photo by id, as it is and mirrored.
         decode_count: files decoded.
     """
 
@@ -50,6 +52,7 @@ class PassResult:
     judge_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     photo_hashes: list[tuple[str, str, str, str]] = field(default_factory=list)
+    looks: dict[str, tuple[str, str]] = field(default_factory=dict)
     decode_count: int = 0
 
     def digest(self, part: int) -> str:
@@ -125,6 +128,7 @@ def _score_photo(
             if region == WORST_REGION:
                 in_hole[key] = {name: float(row[name]) for name in ("psnr", "hedps")}  # type: ignore[arg-type]
     picker.see(photo, in_hole)
+    result.looks[photo.id] = (hash_look(photo.truth), hash_look(np.ascontiguousarray(photo.truth[:, ::-1])))
     sketch_sha256 = "" if drawn is None else hash_pixels(drawn)
     result.photo_hashes.append((photo.id, photo.truth_sha256, photo.mask_sha256, sketch_sha256))
 

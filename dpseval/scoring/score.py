@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 
 from dpsdata.contracts import FindingsError, UsageError
+from dpsdata.dataset.manifest import read_dataset
 from dpseval.pairing.findings import Finding, PairingError
 from dpseval.pairing.inspection import inspect_pairs
 from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
 from dpseval.report.gallery import FOLDER
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.files import describe_results, describe_run, write_report
+from dpseval.scoring.files import describe_results, describe_run, to_records, write_report
 from dpseval.scoring.gallery import GalleryPicker
+from dpseval.scoring.groups import find_leaks, read_groups, score_groups
 from dpseval.scoring.networks import Readers, check_weights, load_readers
 from dpseval.scoring.one_pass import IMAGE_COLUMNS, PassResult, run_pass
 from dpseval.scoring.set_measures import measure_sets
@@ -76,6 +78,10 @@ def plan_score(outputs: Path, dataset: Path, config: ScoreConfig) -> ScorePlan:
         UsageError: an option does not fit.
     """
     _check_places(outputs, dataset, config)
+    if config.group_by is not None:
+        read_groups(config.group_by)
+    if config.train is not None:
+        read_dataset(config.train)
     missing = check_weights(config)
     listed = pair_outputs(
         outputs,
@@ -144,11 +150,17 @@ def score(
     set_scores = list(measure_sets(found, readers, config))
     summary = summarise(per_image, set_scores, config.seed)
     tests = comparisons(per_image, config.seed)
+    groups = None if config.group_by is None else score_groups(per_image, read_groups(config.group_by), config.seed)
+    leaks = None if config.train is None else find_leaks(found, config.train, readers.faces, say)
     pairing = replace(pairing, keys=tuple(key for key in pairing.keys if found.hashes[key]))
     results = describe_results(pairing, config, readers, found, findings, summary, tests)
+    if groups is not None:
+        results["groups"] = to_records(groups)
+    if leaks is not None:
+        results["leaks"] = leaks
     run = describe_run(pairing, config, readers, found, findings, time.time() - begun)
     if config.out is not None:
-        write_report(config.out, per_image, summary, tests, results, run, picker.items(), config.draw)
+        write_report(config.out, per_image, summary, tests, results, run, picker.items(), config.draw, groups)
     return Scores(summary, per_image, tests, results, run)
 
 
