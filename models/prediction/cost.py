@@ -52,12 +52,12 @@ def measure_cost(predictor: MethodPredictor, sample: EditSample) -> dict[str, An
         The fields of `MethodCost`; times differ from run to run.
     """
     method, device = predictor.method, predictor.device
-    inputs = [sample[name][None].to(device) for name in ("photo", "sketch", "mask")]  # type: ignore[literal-required]
+    photo, sketch, mask = (item[None].to(device) for item in (sample["photo"], sample["sketch"], sample["mask"]))
     level = _LEVEL if method.has_level else None
 
     def run() -> float:
         begun = time.perf_counter()
-        predictor.predict(*inputs, [sample["id"]], level)
+        predictor.predict(photo, sketch, mask, [sample["id"]], level)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - begun
