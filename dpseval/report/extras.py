@@ -95,7 +95,7 @@ def cost_rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
     costs = run.get("cost")
     if not isinstance(costs, Mapping):
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for method, cost in costs.items():
         try:
             size = cost.get("size_px")
