@@ -51,6 +51,7 @@ def score_command(
     seed: Annotated[int, typer.Option(help="Of intervals and samples.")] = 0,
     cache: options.Cache = None,
     no_cache: options.NoCache = False,
+    as_: Annotated[str, typer.Option("--as", metavar="PAPERS", help="Also as these compute it: zits, lama, mat.")] = "",
     group_by: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Columns besides id group the photos: scores of each group.")
     ] = None,
@@ -83,6 +84,7 @@ def score_command(
         cache=cache,
         use_cache=not no_cache,
         allow=options.split_kinds(allow),
+        protocols=split_words(as_),
         group_by=group_by,
         train=train,
     )

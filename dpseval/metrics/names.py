@@ -88,6 +88,12 @@ _TABLE = (
     Metric("id_p5", "Identity similarity, 5th percentile", True, "", _FULL, "set", lowest=-1.0, highest=1.0),
     Metric("id_share", "Share recognised at FMR 1e-3", True, "", _FULL, "set", lowest=0.0, highest=1.0),
     Metric("id_impostor", "Identity similarity of other people", None, "", _FULL, "set", lowest=-1.0, highest=1.0),
+    Metric("psnr_as_zits", "PSNR as ZITS computes it, 1 dB too high", True, "dB", _FULL),
+    Metric("ssim_as_zits", "SSIM as ZITS computes it, grey 7x7", True, "", _FULL, lowest=-1.0, highest=1.0),
+    Metric("ssim_as_lama", "SSIM as LaMa computes it, zero-padded", True, "", _FULL, lowest=-1.0, highest=1.0),
+    Metric("psnr_as_mat", "PSNR as MAT computes it", True, "dB", _FULL, lowest=0.0),
+    Metric("ssim_as_mat", "SSIM as MAT computes it", True, "", _FULL, lowest=-1.0, highest=1.0),
+    Metric("l1_as_mat", "L1 as MAT computes it", False, "", _FULL, lowest=0.0, highest=1.0),
     Metric("edge_density", "Edge density of the output", None, "", _HOLE, lowest=0.0, highest=1.0),
     Metric("fid", "FID", False, "", _FULL, "set"),
     Metric("kid", "KID", False, "", _FULL, "set"),
@@ -102,6 +108,13 @@ _TABLE = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 """Every metric by name, in the order of the tables."""
+
+PROTOCOLS = {
+    "zits": ("psnr_as_zits", "ssim_as_zits"),
+    "lama": ("ssim_as_lama",),
+    "mat": ("psnr_as_mat", "ssim_as_mat", "l1_as_mat"),
+}
+"""The scores of published protocols, which `--as` adds."""
 
 FACE_METRICS = ("id_similarity", "landmark_nme", "id_p5", "id_share", "id_impostor")
 """The metrics that need the networks of faces."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from dpseval.metrics.names import METRICS, REGION_NAMES, SPACES, Metric
+from dpseval.metrics.names import METRICS, PROTOCOLS, REGION_NAMES, SPACES, Metric
 from dpseval.metrics.separability import SEPARABLE
 from dpseval.pairing.files import SetKey
 from dpseval.report.verdicts import Verdict, set_key
@@ -21,6 +21,7 @@ GROUPS = (
     ("Perceptual distance", ("lpips_alex", "lpips_vgg", "lpips_squeeze", "hedps")),
     ("Pixels", ("psnr", "psnr_pooled", "ssim", "l1")),
     ("Faithful to the sketch", ("edge_f_drawn", "edge_f_refined", "chamfer_px", "hed_ssim", "lineart_ssim")),
+    ("As published elsewhere", tuple(name for names in PROTOCOLS.values() for name in names)),
     ("The same person", ("id_similarity", "landmark_nme")),
     ("Guards", ("edge_density", "known_drift")),
 )
@@ -65,6 +66,11 @@ SHORT = {
     "edge_f_drawn": "F drawn",
     "edge_f_refined": "F refined",
     "chamfer_px": "Chamfer",
+    **{
+        f"{name}_as_{paper.lower()}": f"{title} as {paper}"
+        for name, title in (("psnr", "PSNR"), ("ssim", "SSIM"), ("l1", "L1"))
+        for paper in ("ZITS", "LaMa", "MAT")
+    },
     "hed_ssim": "HED-SSIM",
     "lineart_ssim": "Line-art SSIM",
     "id_similarity": "ID similarity",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
-from dpseval.metrics.names import FACE_METRICS, SPACES
+from dpseval.metrics.names import FACE_METRICS, PROTOCOLS, SPACES
 from dpseval.metrics.prep_names import check_prep
 from dpseval.pairing.findings import check_kinds
 from dpseval.pairing.mask_sources import check_masks
@@ -42,6 +42,7 @@ class ScoreConfig:
         cache: folder of features; None for the one beside the installed weights.
         use_cache: read and write features of earlier runs.
         allow: kinds of findings to tolerate; such items are left out, or named in the notes.
+        protocols: also score as these publish it: `zits`, `lama`, `mat`.
         group_by: CSV with a column `id`; every other column groups the photos, and each group gets every metric.
         train: built folder of a training set, whose photos are searched for near-copies of the scored ones.
         engine: where pixels are measured: `local`, processes of this machine, or `ray`, actors of a cluster.
@@ -67,6 +68,7 @@ class ScoreConfig:
     use_cache: bool = True
     allow: tuple[str, ...] = ()
     batch_size: int = 0
+    protocols: tuple[str, ...] = ()
     group_by: Path | None = None
     train: Path | None = None
     engine: str = "local"
@@ -77,7 +79,7 @@ class ScoreConfig:
         for name in ("out", "sketches", "cache", "group_by", "train"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
-        for name in ("methods", "levels", "require", "lpips_nets", "allow"):
+        for name in ("methods", "levels", "require", "lpips_nets", "allow", "protocols"):
             if not isinstance(getattr(self, name), (tuple, list)):
                 raise UsageError(f"{name.replace('_', '-')}: expected a tuple, got {getattr(self, name)!r}")
             if name != "levels" and not all(isinstance(item, str) for item in getattr(self, name)):
@@ -90,6 +92,9 @@ class ScoreConfig:
         for net in self.lpips_nets:
             if net not in LPIPS_NETS:
                 raise UsageError(f"lpips: expected {', '.join(LPIPS_NETS[:-1])} or {LPIPS_NETS[-1]}, got {net!r}")
+        for name in self.protocols:
+            if name not in PROTOCOLS:
+                raise UsageError(f"as: expected zits, lama or mat, got {name!r}")
         check_prep(self.prep)
         check_engine(self.engine, self.address)
         for name in ("workers", "batch_size", "seed"):

@@ -78,7 +78,7 @@ def run_pass(pairing: Pairing, config: ScoreConfig, readers: Readers, picker: Ga
     result = PassResult(hashes={key: [] for key in pairing.keys})
     is_refused = False
     own_ids = "unequal-ids" in config.allow
-    for photo in measure_photos(pairing.photos, config.workers, config.engine, config.address):
+    for photo in measure_photos(pairing.photos, config.workers, config.engine, config.address, config.protocols):
         result.findings += photo.findings
         result.decode_count += photo.decode_count
         if photo.findings:

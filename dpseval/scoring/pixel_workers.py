@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from dpsdata.masks import make_mask
 from dpsdata.runtime.processes import core_count
 from dpsdata.sketch.reading import read_sketch_file
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
+from dpseval.metrics.published import score_as
 from dpseval.metrics.regions import composite, hole_ratio
 from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey, StoredFile
 from dpseval.pairing.findings import Finding
@@ -80,11 +82,12 @@ class PhotoMeasures:
     decode_count: int = 0
 
 
-def measure_photo(files: PhotoFiles) -> PhotoMeasures:
+def measure_photo(files: PhotoFiles, protocols: Sequence[str] = ()) -> PhotoMeasures:
     """Decode, check and measure everything of one photo; equal files are decoded and measured once.
 
     Args:
         files: that passed the checks of their headers.
+        protocols: published ways to score that are added to the rows of the whole photo.
 
     Raises:
         MissingError: the photo of the dataset is damaged.
@@ -114,7 +117,10 @@ def measure_photo(files: PhotoFiles) -> PhotoMeasures:
             whole = composite(raw, truth, mask)
             sha256 = hash_pixels(whole)
             composites.setdefault(sha256, whole)
-            measured[content] = (sha256, shared.measure(raw))
+            pixels = shared.measure(raw)
+            for protocol in protocols:
+                pixels.rows["full"].update(score_as(protocol, whole, truth))
+            measured[content] = (sha256, pixels)
         refined = reader.refined(output)
         if output.refined is None or refined is not None:
             outputs[output.key] = OutputMeasures(*measured[content], refined)
@@ -226,15 +232,19 @@ class _Reader:
         return lines
 
 
-def _start_worker() -> Callable[[PhotoFiles], PhotoMeasures]:
+def _start_worker(protocols: Sequence[str] = ()) -> Callable[[PhotoFiles], PhotoMeasures]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     cv2.setNumThreads(1)
-    return measure_photo
+    return partial(measure_photo, protocols=protocols)
 
 
 def measure_photos(
-    photos: Sequence[PhotoFiles], workers: int, engine: str = "local", address: str | None = None
+    photos: Sequence[PhotoFiles],
+    workers: int,
+    engine: str = "local",
+    address: str | None = None,
+    protocols: Sequence[str] = (),
 ) -> Iterator[PhotoMeasures]:
     """Measure all photos and yield them in their order, whatever the number of workers.
 
@@ -243,6 +253,7 @@ def measure_photos(
         workers: processes; 0 for one a core, 1 for this process alone; or actors of the cluster, 0 for all.
         engine: `local` or `ray`.
         address: of a running Ray cluster.
+        protocols: of `measure_photo`.
 
     Raises:
         EnvironmentFailure: workers were killed again and again.
@@ -250,8 +261,8 @@ def measure_photos(
     """
     count = workers if engine == "ray" else min(workers or core_count(), max(1, len(photos)))
     if engine == "local" and count == 1:
-        yield from map(measure_photo, photos)
+        yield from map(partial(measure_photo, protocols=protocols), photos)
         return
     # Few ahead, as each holds the pictures of a photo.
-    job = Job(prepare=_start_worker, is_ordered=True, tasks_ahead=3)
+    job = Job(prepare=partial(_start_worker, protocols), is_ordered=True, tasks_ahead=3)
     yield from open_engine(engine, count, address).run(job, photos)

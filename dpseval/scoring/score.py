@@ -13,6 +13,7 @@ import pandas as pd
 
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.dataset.manifest import read_dataset
+from dpseval.metrics.names import PROTOCOLS
 from dpseval.pairing.findings import Finding, PairingError
 from dpseval.pairing.inspection import inspect_pairs
 from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
@@ -146,7 +147,7 @@ def score(
     if not found.rows:
         raise FindingsError(f"{outputs}: with what was left out, no photo remains to score; see the list of findings")
     findings = (*plan.findings, *found.findings)
-    per_image = _image_table(found, readers)
+    per_image = _image_table(found, readers, config)
     set_scores = list(measure_sets(found, readers, config))
     summary = summarise(per_image, set_scores, config.seed)
     tests = comparisons(per_image, config.seed)
@@ -174,9 +175,10 @@ def _check_places(outputs: Path, dataset: Path, config: ScoreConfig) -> None:
                 raise UsageError(f"{place}: {name} cannot lie in {source}, where nothing is ever written")
 
 
-def _image_table(found: PassResult, readers: Readers) -> pd.DataFrame:
+def _image_table(found: PassResult, readers: Readers, config: ScoreConfig) -> pd.DataFrame:
     measured = [reader.network.name for reader in readers.lpips]
     extra = [name for name in (*measured, *readers.missing) if name.startswith("lpips_") and name not in IMAGE_COLUMNS]
+    extra += [name for protocol in config.protocols for name in PROTOCOLS[protocol]]
     table = pd.DataFrame(found.rows, columns=[*IMAGE_COLUMNS, *sorted(extra)])
     table["level"] = table["level"].astype(np.float64)
     return table

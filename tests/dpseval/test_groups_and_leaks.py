@@ -94,6 +94,19 @@ def test_near_copies_in_the_training_set_are_listed(place: Path) -> None:
         run(place, train=place / "nowhere")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_scores_as_papers_compute_them_are_columns_of_their_own(place: Path, workers: int) -> None:
+    before = run(place)
+    scores = run(place, protocols=("zits", "lama", "mat"), workers=workers)
+    whole = scores.per_image[scores.per_image["region"] == "full"]
+    np.testing.assert_allclose(whole["ssim_as_mat"], whole["ssim"], rtol=1e-12)
+    np.testing.assert_allclose(whole["psnr_as_zits"], whole["psnr"] + 1, atol=0.01)
+    assert whole["ssim_as_lama"].notna().all()
+    assert scores.per_image.loc[scores.per_image["region"] != "full", "ssim_as_lama"].isna().all()
+    pd.testing.assert_frame_equal(scores.per_image[before.per_image.columns], before.per_image)
+    assert "PSNR as ZITS" in (place / "report" / "index.html").read_text()
+
+
 def test_without_these_options_the_results_are_as_before(place: Path) -> None:
     assert {"groups", "leaks"} & set(run(place).results) == set()
     assert not (place / "report" / "groups.csv").exists()
