@@ -67,6 +67,7 @@ LARGER = {
     "dpsdata/dataset": 20,  # every step of a build
     "dpsdata/masks": 16,  # one file a family
     "dpseval/metrics": 30,  # one file a metric
+    "dpseval/report": 15,  # every part of the page
     "dpseval/scoring": 18,  # every part of a report
     "models/training/engine": 14,
     "models/app": 16,
