@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dpsdata.runtime.lazy_names import lazy_names
 from models.baselines import official as _official_baselines  # noqa: F401
+from models.baselines.sketchrefiner import official as _sketchrefiner  # noqa: F401
 
 # Registers names of files only; without it `dps weights list` would not know those of this room.
 from models.weights import bundled as _bundled_weights  # noqa: F401

@@ -264,7 +264,7 @@ def check_tasks(whole: set[str]) -> Iterator[Finding]:
             yield Finding(task, "ok", f"{'bundled' if lacking else 'official'} weights are there")
     able = {
         method.name: not method.needs_weights
-        or bool(whole & set(method.weight_names))
+        or bool(whole & set(method.weight_names) and whole >= set(method.beside))
         or _is_there(partial(find_method_weights, method, "bundled"))
         for method in METHODS.values()
         if method.stem != "dps" and method.made_by is None

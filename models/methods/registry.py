@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from dpsdata.contracts import UsageError
 from models.baselines.official import DEEPFILLV2_NAMES, LICENCE, SCFEGAN
+from models.baselines.sketchrefiner import official as sketchrefiner
 
 ENTRY_POINT_GROUP: Final = "dps.methods"
 TIME_LIMIT_S: Final = 600.0  # that a command may take a photo
@@ -36,6 +37,7 @@ class Method:
         has_level: whether it follows the refinement level; one without is written once, into METHOD/none.
         refines: whether it writes refined sketches.
         weight_names: registered official weights, the preferred first; empty where none exist.
+        beside: registered files that each of these needs.
         stem: name of its file in a folder of weights; empty where it has none.
         resolution: side in px that its official weights run at; None for any.
         paper: where it is published.
@@ -53,6 +55,7 @@ class Method:
     has_level: bool = False
     refines: bool = False
     weight_names: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     stem: str = ""
     resolution: int | None = None
     paper: str = ""
@@ -161,6 +164,19 @@ METHODS: Final[dict[str, Method]] = {
             sketch_from="dps",
         ),
         Method(
+            "sketchrefiner",
+            "SketchRefiner",
+            "models.methods.sketchrefiner:load_sketchrefiner_method",
+            ("photo", "mask", "sketch"),
+            weight_names=sketchrefiner.PAINTER_NAMES,
+            beside=(sketchrefiner.REGISTRATION, sketchrefiner.ENHANCEMENT),
+            stem="sketchrefiner",
+            resolution=256,
+            paper="Liu et al., Towards Interactive Image Inpainting via Robust Sketch Refinement, TMM 2024",
+            licence=sketchrefiner.LICENCE,
+            missing=_IMPORT.format(what="registrator.pth, connector.pth and celebahq.pth"),
+        ),
+        Method(
             "mean-color",
             "Mean colour of the known pixels",
             "models.methods.classical:load_mean_color",
@@ -260,12 +276,13 @@ def _read_command(name: str, command: str) -> Method:
 def default_weights(method: Method) -> str:
     """`official` where official weights of a method are installed, else `bundled`.
 
-    Of Deep Plastic Surgery all files must be there, of a rival any one.
+    Of Deep Plastic Surgery all files must be there, of a rival any one with those that it needs beside it.
     """
     from dpsdata.weights import installed
 
     wanted = all if method.name == "dps" else any
-    return "official" if method.weight_names and wanted(map(installed, method.weight_names)) else "bundled"
+    is_there = wanted(map(installed, method.weight_names)) and all(map(installed, method.beside))
+    return "official" if method.weight_names and is_there else "bundled"
 
 
 def find_entry_point(name: str) -> EntryPoint:

@@ -102,10 +102,13 @@ def _official(method: Method) -> FoundWeights:
     there = [name for name in method.weight_names if installed(name)]
     if not there:
         raise MissingError(f"{method.name}: no official weights are installed; {method.missing}")
-    path = weights_path(there[0])
-    card = read_card(there[0]) or {}
+    lacking = [name for name in method.beside if not installed(name)]
+    if lacking:
+        raise MissingError(f"{method.name}: {there[0]} is installed, but not {' and '.join(lacking)}; {method.missing}")
+    cards = {name: read_card(name) or {} for name in (there[0], *method.beside)}
+    hashes = {name: str(card.get("sha256", "")) for name, card in cards.items()}
     licence = find_weights(there[0]).licence
-    return FoundWeights(path, "official", there[0], {there[0]: str(card.get("sha256", ""))}, licence, card)
+    return FoundWeights(weights_path(there[0]), "official", there[0], hashes, licence, cards[there[0]])
 
 
 def _bundled(method: Method) -> FoundWeights:

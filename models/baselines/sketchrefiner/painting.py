@@ -116,7 +116,8 @@ class _FourierUnit(nn.Module):
         # Real and imaginary part of a channel lie side by side.
         planes = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)
         planes = F.relu(self.bn(self.conv_layer(planes)))
-        pairs = planes.unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
+        count, channels, *sides = planes.shape
+        pairs = planes.reshape(count, channels // 2, 2, *sides).permute(0, 1, 3, 4, 2).contiguous()
         found: Tensor = torch.fft.irfft2(torch.view_as_complex(pairs), s=x.shape[2:], norm="ortho")
         return found
 

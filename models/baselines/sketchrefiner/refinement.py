@@ -100,7 +100,7 @@ class RegistrationModule(nn.Module):
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
     padding = kernel_size // 2
-    mode = "reflect" if kernel_size == 7 else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if kernel_size == 7 else "zeros"
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, padding_mode=mode), nn.ReLU()
     )

@@ -12,8 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dpsdata.contracts import UsageError
+import models  # noqa: F401 (registers the files)
+from dpsdata import weights
+from dpsdata.contracts import MissingError, UsageError
+from dpsdata.weights.importing import import_path
+from dpsdata.weights.store import read_card
 from models.baselines.sketchrefiner.pipeline import SketchRefiner, load_sketchrefiner
+from models.methods.predictor import LoadOptions, load_method
+from models.methods.registry import METHODS, default_weights
 
 TESTS = Path(__file__).resolve().parents[2]
 SHARED = TESTS.parents[1] / "shared" / "parity" / "sketchrefiner"
@@ -130,3 +136,70 @@ def test_sizes_that_it_cannot_take_are_told(net: SketchRefiner, size: tuple[int,
     plane = torch.zeros(1, 1, *size)
     with pytest.raises(UsageError, match=told):
         net(torch.zeros(1, 3, *size), plane, plane, plane)
+
+
+def parts_of(net: SketchRefiner, *parts: str) -> list[dict[str, Tensor]]:
+    return [dict(net.get_submodule(part).state_dict()) for part in parts]
+
+
+def write_official(net: SketchRefiner, folder: Path) -> None:
+    """The three files as their authors write them, with what optimisers leave beside the networks."""
+    folder.mkdir()
+    registration, enhancement, encoder, painter = parts_of(net, *OFFSETS)
+    torch.save({"iteration": 7, "model": "RM", "parameters": registration}, folder / "registrator.pth")
+    torch.save({f"module.{key}": value for key, value in enhancement.items()}, folder / "connector.pth")
+    whole = {"iteration": 7, "optimizer": {"state": {}}, "str_opt": {}, "str_encoder": encoder, "generator": painter}
+    torch.save(whole, folder / "celebahq.pth")
+
+
+@torch.no_grad()
+def test_official_files_are_imported_and_run_as_a_method(
+    net: SketchRefiner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
+    method = METHODS["sketchrefiner"]
+    assert default_weights(method) == "bundled"
+    with pytest.raises(MissingError, match=r"sketchrefiner: no .*registrator\.pth, connector\.pth and celebahq\.pth"):
+        load_method("sketchrefiner")
+    write_official(net, tmp_path / "files")
+    import_path(tmp_path / "files" / "celebahq.pth")
+    with pytest.raises(
+        MissingError, match="installed, but not sketchrefiner-registration and sketchrefiner-enhancement"
+    ):
+        load_method("sketchrefiner", LoadOptions("official"))
+    report = import_path(tmp_path / "files")
+    assert sorted(item.name for item in report.installed) == [
+        "sketchrefiner-celebahq", "sketchrefiner-enhancement", "sketchrefiner-registration"
+    ]  # fmt: skip
+    assert (read_card("sketchrefiner-celebahq") or {})["parts"] == ["encoder", "painter"]
+    assert default_weights(method) == "official"
+    predictor = load_method("sketchrefiner")
+    for key, value in net.state_dict().items():
+        assert torch.equal(predictor.net.state_dict()[key], value) or not value.is_floating_point(), key  # type: ignore[attr-defined]
+    assert predictor.facts.parameter_count == 1_818_804 + 6_087_681 + 22_577_284 + 33_244_227
+    photo = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, 64, mode="bilinear")
+    sketch, mask = torch.zeros(2, 1, 1, 64, 64)
+    mask[..., 20:50, 10:40] = 1
+    sketch[..., 30, 12:38] = 1
+    other = torch.where(mask > 0, -photo, photo)  # what lies in the hole does not count
+    painted = predictor.predict(photo, sketch, mask, ["a"], None).photo
+    assert painted.shape == photo.shape
+    assert torch.equal(predictor.predict(other, sketch, mask, ["a"], None).photo, painted)
+    assert not torch.equal(predictor.predict(photo, 0 * sketch, mask, ["a"], None).photo, painted)
+
+
+def test_files_that_are_damaged_are_told(net: SketchRefiner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
+    (registration,) = parts_of(net, "registration")
+    path = tmp_path / "registrator.pth"
+    for change, told in (
+        ({"conv_2.conv2d.bias": None}, "lacks registration.conv_2.conv2d.bias"),
+        ({"conv_2.conv2d.bias": torch.zeros(3)}, "has another shape than the published one"),
+        ({"conv_2.conv2d.bias": torch.full((64,), torch.nan)}, "holds NaN or infinity"),
+        ({"more": torch.zeros(1)}, "besides what is known, registration.more"),
+    ):
+        state = {key: value for key, value in {**registration, **change}.items() if value is not None}
+        torch.save({"parameters": state}, path)
+        with pytest.raises(MissingError, match=told):
+            import_path(path)
+    assert not weights.installed("sketchrefiner-registration")
