@@ -19,6 +19,7 @@ import pytest
 
 from dpsdata import BuildConfig, build_dataset
 from dpsdata.contracts import EnvironmentFailure, MissingError
+from dpsdata.dataset import stages
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.verify import verify_dataset
 from dpsdata.engines import Job, open_engine
@@ -131,6 +132,21 @@ def test_shards_survive_the_death_of_the_driver(cluster: str, config: BuildConfi
     }
     assert read_dataset(out)["root_hash"] == whole.root_hash
     assert verify_dataset(out).findings == ()
+
+
+def test_batches_of_hed_are_those_of_one_process(
+    cluster: str, config: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "batch_size", lambda device: 4)
+    wanted = build_dataset(config)
+    result = build_dataset(replace(config, out=tmp_path / "ray", engine="ray", workers=2))
+    assert (result.count, result.root_hash) == (6, wanted.root_hash)
+    assert read_dataset(result.out)["stages"][1]["options"]["batch"] == 4
+
+
+def test_a_cluster_without_a_gpu_is_told(cluster: str) -> None:
+    with pytest.raises(EnvironmentFailure, match="the Ray cluster has no GPU; use --device cpu"):
+        list(open_engine("ray", 1, cluster).run(Job(prepare=prepare_square, gpus=1), range(2)))
 
 
 def test_predict_and_score_are_those_of_one_process(cluster: str, config: BuildConfig, tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ def register_disturb(app: typer.Typer) -> None:
 def disturb_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of ID.png to write; a run there goes on.")],
-    fault: Annotated[str, typer.Option(metavar="NAME", help="displaced, deformed or dropped.")],
+    fault: Annotated[str, typer.Option(metavar="NAME", help="displaced, deformed, dropped or sketchrefiner.")],
     amount: Annotated[
         float,
         typer.Option(
             metavar="NUMBER",
-            help="px of these sketches that they are moved by (deformed: root mean square), or the share of the ink "
-            "that is dropped.",
+            help="px of these sketches that they are moved by (deformed: root mean square; sketchrefiner: its "
+            "max_move), or the share of the ink that is dropped.",
         ),
     ],
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "all",

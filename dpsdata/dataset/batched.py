@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError
 from dpsdata.dataset.stages import BegunSample, SampleBuilder, SampleRecord, quantise_edges
-from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup, broken_record, load_net
+from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup, broken_record, load_net, run_task
 from dpsdata.engines import Job, open_engine
 from dpsdata.hed import HED
 from dpsdata.hed.network import detect_stream
 from dpsdata.runtime.device import use_one_thread
+from dpsdata.runtime.processes import core_count
 from dpsdata.sources.layouts import read_sample
 
 
@@ -54,6 +55,22 @@ def build_in_batches(setup: WorkerSetup, tasks: Iterable[Task], workers: int, ba
     ahead = 4 + 2 * batch // workers
     begun = readers.run(Job(prepare=partial(_reader, setup), tasks_ahead=ahead), tasks)
     return finishers.run(Job(prepare=partial(_finisher, setup), tasks_ahead=ahead), _detect(net, begun, batch))
+
+
+def file_worker(setup: WorkerSetup) -> Callable[[tuple[Task, ...]], tuple[SampleRecord, ...]]:
+    """A worker that builds at most a batch of samples after the other into files of their own."""
+    builder, batch = SampleBuilder(setup.options, load_net(setup), FolderFiles(setup.out)), setup.options.batch
+    pool = ThreadPoolExecutor(core_count()) if batch > 1 else None
+
+    def work(tasks: tuple[Task, ...]) -> tuple[SampleRecord, ...]:
+        if pool is None or builder.net is None:
+            records: Iterable[SampleRecord] = [run_task(builder, task) for task in tasks]
+        else:
+            records = run_batch(builder, builder.net, list(tasks), batch, pool)
+        pairs = zip(records, tasks, strict=True)
+        return tuple(record if record.error else record.keep_others(task.record) for record, task in pairs)
+
+    return work
 
 
 def run_batch(

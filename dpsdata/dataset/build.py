@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dpsdata.contracts import EnvironmentFailure, FindingsError, MissingError, UsageError, hash_ids, level_folder
-from dpsdata.dataset.batched import build_in_batches
+from dpsdata.dataset.batched import build_in_batches, file_worker
 from dpsdata.dataset.config import BuildConfig
 from dpsdata.dataset.journal import UNFINISHED, Journal, build_lock, remove_temporaries, state_folder
 from dpsdata.dataset.manifest import ManifestRow, read_dataset, write_dataset, write_errors
@@ -21,7 +22,7 @@ from dpsdata.dataset.plausibility import SeenPhoto, find_implausible
 from dpsdata.dataset.shard_build import ShardState, ShardTask, ShardWorker
 from dpsdata.dataset.shards import SHARD_FOLDER, escape_id, write_shard_list
 from dpsdata.dataset.stages import SampleRecord, manifest_row
-from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup, file_worker
+from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup
 from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks.reading import MASK_ERROR
 from dpsdata.runtime.files import write_failure
@@ -184,14 +185,15 @@ def _build_files(plan: BuildPlan, stock: _Stock, journal: Journal) -> Iterator[S
     if not count:
         return
     tasks = (_task(journal, sample) for sample in stock.stale)  # made as workers become free
-    batch = plan.options.hed.get("batch", 1)
+    batch = plan.options.batch
     if batch > 1 and plan.config.engine == "local":
         for record in build_in_batches(_setup(plan), tasks, min(worker_count(plan.config), count), batch):
             yield (record,)
         return
-    engine = _open_engine(plan.config, count)
-    for record in engine.run(Job(prepare=partial(file_worker, _setup(plan))), tasks):
-        yield (record,)
+    # On other machines a task is a batch, so that HED computes as it does here.
+    batches = (tuple(islice(tasks, batch)) for _ in range(0, count, batch))
+    engine = _open_engine(plan.config, -(-count // batch))
+    yield from engine.run(Job(prepare=partial(file_worker, _setup(plan)), gpus=plan.options.gpus), batches)
 
 
 def _build_shards(
@@ -211,10 +213,11 @@ def _build_shards(
         config = plan.config
         if not shards:
             return
-        if plan.options.hed.get("batch", 1) > 1 and config.engine == "local" and not config.workers:
+        if plan.options.batch > 1 and config.engine == "local" and not config.workers:
             config = replace(config, workers=1)  # one process for the GPU; threads read and decode for it
         engine = _open_engine(config, len(shards))
-        for result in engine.run(Job(prepare=partial(ShardWorker, _setup(plan)), tasks_ahead=2), filled()):
+        job = Job(prepare=partial(ShardWorker, _setup(plan)), tasks_ahead=2, gpus=plan.options.gpus)
+        for result in engine.run(job, filled()):
             yield result.records
             state.record(result)  # once its samples are in the journal
 

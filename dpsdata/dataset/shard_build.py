@@ -178,7 +178,7 @@ class ShardWorker:
 
     def _run(self, builder: SampleBuilder, tasks: Sequence[Task]) -> Iterator[SampleRecord]:
         """Records in the order of the tasks, with HED in batches where the build has any."""
-        batch = self._setup.options.hed.get("batch", 1)
+        batch = self._setup.options.batch
         if batch == 1:
             for task in tasks:
                 yield run_task(builder, task)

@@ -70,6 +70,16 @@ class StageOptions:
             seed=config.seed,
         )
 
+    @property
+    def batch(self) -> int:
+        """Photos in one pass of HED, see `batch_size`."""
+        return int(self.hed.get("batch", 1))
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that a worker needs."""
+        return int(self.hed["engine"] == "torch-cuda")
+
     @cached_property
     def key(self) -> str:
         """Hash of all options and versions: where a record has it, every one of its stage keys is the wanted one."""

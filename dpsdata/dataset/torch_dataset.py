@@ -204,7 +204,7 @@ class EditIterableDataset(IterableDataset[EditSample]):
     def __init__(
         self,
         folder: str | Path,
-        split: str = "all",
+        split: str = "train",
         masks: str | None = None,
         transform: Transform | None = None,
         *,

@@ -28,11 +28,13 @@ class Job(Generic[Task, Result]):
             so it is a function of a module, or a `functools.partial` of one.
         is_ordered: whether results come in the order of the tasks; otherwise as they finish.
         tasks_ahead: tasks that are handed out or whose results wait, for each worker; few where results are large.
+        gpus: that a worker on a cluster is given; one without sees none.
     """
 
     prepare: Callable[[], Callable[[Task], Result]]
     is_ordered: bool = False
     tasks_ahead: int = 4
+    gpus: int = 0
 
 
 class Engine(Protocol):

@@ -73,8 +73,13 @@ class RayEngine:
 
     def run(self, job: Job[Task, Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """See `Engine`."""
-        crew = _RayCrew(self._ray, job, self.workers)
-        return schedule(crew, tasks, job.tasks_ahead * self.workers, job.is_ordered, _ADVICE)
+        workers = self.workers
+        if job.gpus:  # an actor that no GPU is left for would wait for ever
+            workers = min(workers, int(self._ray.cluster_resources().get("GPU", 0)) // job.gpus)
+        if not workers:
+            raise EnvironmentFailure("engine: the Ray cluster has no GPU; use --device cpu, or another --address")
+        crew = _RayCrew(self._ray, job, workers)
+        return schedule(crew, tasks, job.tasks_ahead * workers, job.is_ordered, _ADVICE)
 
 
 def _check_address(address: str) -> None:
@@ -104,7 +109,7 @@ class _Actor:
 class _RayCrew:
     def __init__(self, ray: Any, job: Job[Any, Any], workers: int) -> None:
         self._ray = ray
-        self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Actor)
+        self._class = ray.remote(num_cpus=1, num_gpus=job.gpus, max_restarts=0, max_task_retries=0)(_Actor)
         self._prepare = pickle.dumps(job.prepare)
         self._actors = [self._class.remote(self._prepare) for _ in range(workers)]
         self._loads = [0] * workers

@@ -9,6 +9,7 @@ from dpsdata.sketch.rough import (
     draw_rough,
     make_rough_sketch,
     published_move_px,
+    simulate_sketch,
 )
 from dpsdata.sketch.simplify import SimplifyConfig, simplify_edge_map, simplify_edges
 from dpsdata.sketch.smooth import smooth_sketch, truth_sketches
@@ -29,6 +30,7 @@ __all__ = [
     "scaled_diameter_px",
     "simplify_edge_map",
     "simplify_edges",
+    "simulate_sketch",
     "smooth_sketch",
     "truth_sketches",
 ]

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _REFERENCE_PX = 256
 _MAX_MOVE_PX = 20.0  # at 256 px and level 1
 _GRID = 16
-_FILTER_RADIUS = 4
-_FILTER_WIDTH = 4.0  # full width at half maximum, in cells of the grid
+_FILTER_RADIUS = 4  # and full width at half maximum, in cells of the grid
 _MAX_RECTANGLES = 2
 
 
@@ -91,19 +90,50 @@ def deform_sketch(sketch: Tensor, max_move_px: float | Tensor, noise: Tensor) ->
     return F.grid_sample(sketch, field.to(sketch.dtype), mode="bilinear", padding_mode="border", align_corners=True)
 
 
+def simulate_sketch(edges: Tensor, max_move_px: float | Tensor, noise: Tensor, filter_radius: int = 5) -> Tensor:
+    """SketchRefiner's deformable sketch simulation, which turns edge maps into rough sketches.
+
+    Args:
+        edges: (N, 1, H, W) float in [0, 1], line = 1.
+        max_move_px: hard limit of the move along each axis, in px: a number, or (N,); 20 as published.
+        noise: (N, 2, g, g), standard normal: along x, then along y; g = 10 as published.
+        filter_radius: of the Gaussian that smooths the noise, in cells of it.
+
+    Returns:
+        (N, 1, H, W) in [0, 1], line = 1, grey at the rims of lines. Moves aside, the image is stretched about its
+        centre by up to half a pixel, as published.
+
+    Raises:
+        UsageError: the edges break their contract, the noise has another shape, or a move is negative.
+
+    Source: sketchrefiner.md section 9.
+    """
+    check_sketch(edges)
+    size, grid = edges.shape, noise.shape[-1]
+    field = deform_grid(size[0], size[2], size[3], max_move_px, noise, edges.device, grid, filter_radius)
+    return F.grid_sample(edges, field.to(edges.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
 def deform_grid(
-    count: int, height: int, width: int, max_move_px: float | Tensor, noise: Tensor, device: torch.device
+    count: int,
+    height: int,
+    width: int,
+    max_move_px: float | Tensor,
+    noise: Tensor,
+    device: torch.device,
+    grid: int = _GRID,
+    filter_radius: int = _FILTER_RADIUS,
 ) -> Tensor:
-    """The sampling grid of `deform_sketch`: (N, H, W, 2) float32 in [-1, 1], x first."""
-    if tuple(noise.shape) != (count, 2, _GRID, _GRID):
-        raise UsageError(f"noise: expected shape ({count}, 2, {_GRID}, {_GRID}), got {tuple(noise.shape)}")
+    """The sampling grid of `deform_sketch` and `simulate_sketch`: (N, H, W, 2) float32 in [-1, 1], x first."""
+    if tuple(noise.shape) != (count, 2, grid, grid):
+        raise UsageError(f"noise: expected shape ({count}, 2, {grid}, {grid}), got {tuple(noise.shape)}")
     moves = torch.as_tensor(max_move_px, dtype=torch.float32).to(device)
     if moves.ndim > 1 or (moves.ndim == 1 and moves.shape[0] not in (1, count)):
         raise UsageError(f"max_move_px: expected a number or shape ({count},), got shape {tuple(moves.shape)}")
     if not bool((moves >= 0).all()):  # written so that NaN fails too
         raise UsageError("max_move_px: expected moves of 0 px or more")
     limit = 2.0 * moves.reshape(-1, 1, 1, 1) / torch.tensor([width, height], device=device).reshape(1, 2, 1, 1)
-    moved = _smooth_noise(noise.detach().cpu().float().numpy()).to(device) * limit
+    moved = _smooth_noise(noise.detach().cpu().float().numpy(), filter_radius).to(device) * limit
     moved = torch.minimum(torch.maximum(moved, -limit), limit)
     moved = F.interpolate(moved, size=(height, width), mode="bilinear", align_corners=False)
     x = moved[:, 0] + _positions(width, device)
@@ -114,22 +144,24 @@ def deform_grid(
 def _positions(length: int, device: torch.device) -> Tensor:
     # Near 1 one float32 step of the grid already moves a steep line by 3e-5, so the published arithmetic is kept:
     # linspace rounds otherwise.
-    return 2.0 * torch.arange(length, device=device, dtype=torch.float32) / (length - 1) - 1.0
+    return 2.0 * torch.arange(length, device=device, dtype=torch.float32) / max(1, length - 1) - 1.0
 
 
-def _smooth_noise(noise: NDArray[np.float32]) -> Tensor:
-    """9x9 Gaussian of the small noise grids, on the CPU, rounded tap by tap as a fused multiply-add does.
+def _smooth_noise(noise: NDArray[np.float32], radius: int = _FILTER_RADIUS) -> Tensor:
+    """Gaussian of the small noise grids, as wide at half maximum as its radius, on the CPU.
 
+    It is rounded tap by tap as a fused multiply-add does.
     A convolution would add in an order that depends on the CPU or, on CUDA, round to TF32; see `_positions`.
     """
-    offsets = np.arange(-_FILTER_RADIUS, _FILTER_RADIUS + 1)
-    bell = np.exp(-4.0 * math.log(2.0) * (offsets / _FILTER_WIDTH) ** 2)
+    offsets = np.arange(-radius, radius + 1)
+    bell = np.exp(-4.0 * math.log(2.0) * (offsets / radius) ** 2)
     weights = (np.outer(bell, bell) / np.outer(bell, bell).sum()).astype(np.float32).astype(np.float64)
-    rim = (_FILTER_RADIUS, _FILTER_RADIUS)
+    rim = (radius, radius)
+    grid = noise.shape[-1]
     padded = np.pad(noise, ((0, 0), (0, 0), rim, rim), mode="edge").astype(np.float64)
     total = np.zeros(noise.shape, np.float32)
     for (row, column), weight in np.ndenumerate(weights):
-        total = (total + padded[..., row : row + _GRID, column : column + _GRID] * weight).astype(np.float32)
+        total = (total + padded[..., row : row + grid, column : column + grid] * weight).astype(np.float32)
     return torch.from_numpy(total)
 
 

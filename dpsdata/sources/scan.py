@@ -77,7 +77,7 @@ class Scan:
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is taken for an image; its content decides later."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 (a Path would be slow)
 
 
 def is_litter(name: str) -> bool:
@@ -100,7 +100,8 @@ def _is_ignored(name: str) -> bool:
 
 def _name_fault(path: str) -> str | None:
     """Why a path cannot become an ID, or None."""
-    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in path):
+    is_plain = path.isascii() and path.isprintable()
+    if not is_plain and any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in path):
         return "its name has a line break or another control character; rename it"
     try:
         size = len(path.encode("utf-8"))

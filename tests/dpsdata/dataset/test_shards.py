@@ -283,7 +283,7 @@ def test_stream_gives_every_sample_once_and_the_same_order_again(sharded: BuildC
     pytest.importorskip("webdataset")
     build_dataset(sharded)
     by_id = {sample["id"]: sample for sample in EditDataset(sharded.out, "all")}  # type: ignore[attr-defined]
-    stream = EditIterableDataset(sharded.out, shuffle=3)
+    stream = EditIterableDataset(sharded.out, "all", shuffle=3)
     first = list(stream)
     assert len(first) == len(stream) == 6
     for sample in first:
@@ -297,7 +297,7 @@ def test_stream_gives_every_sample_once_and_the_same_order_again(sharded: BuildC
     assert sorted(orders[1]) == sorted(orders[0])
     loader = DataLoader(stream, batch_size=None, num_workers=2)
     assert sorted(sample["id"] for sample in loader) == sorted(by_id)
-    drawn = next(iter(EditIterableDataset(sharded.out, shuffle=0, draw=1)))
+    drawn = next(iter(EditIterableDataset(sharded.out, "all", shuffle=0, draw=1)))
     again = EditDataset(sharded.out, "all", draw=1)
     np.testing.assert_array_equal(drawn["mask"], again[again.ids.index(drawn["id"])]["mask"])
 

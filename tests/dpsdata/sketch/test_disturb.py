@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -17,6 +18,7 @@ from dpsdata.dataset.perturb import disturb_folder
 from dpsdata.images.codec import read_sketch, write_sketch
 from dpsdata.runtime.command_line import run_app
 from dpsdata.sketch.perturb import FAULTS, Disturbance, disturb_sketch
+from dpsdata.sketch.rough import deform_grid, simulate_sketch
 from dpsdata.sketch.thin import thin_lines
 
 SIZE = 96
@@ -75,6 +77,28 @@ def test_dropped_leaves_out_whole_strokes() -> None:
         bars = [int(kept[row, 14:20].sum()) for row in range(26, 72, 6)]
         assert set(bars) <= {0, 6}
     assert not disturb_sketch(lines, Disturbance("dropped", 1.0), "a").any()
+
+
+@pytest.mark.parametrize("case", ["a", "b", "c"])
+def test_sketches_are_simulated_as_published(case: str) -> None:
+    with np.load(Path(__file__).resolve().parents[2] / "parity" / "sketchrefiner" / "deformation.npz") as archive:
+        arrays = {key[2:]: archive[key] for key in archive.files if key.startswith(f"{case}_")}
+    edges = torch.from_numpy(arrays["edges"].astype(np.float32))[None, None]
+    noise = torch.from_numpy(np.stack([arrays["noise_x"], arrays["noise_y"]]))[None]
+    move, radius = float(arrays["max_move"]), int(arrays["filter_size"])
+    size = int(arrays["size"])
+    grid = deform_grid(1, size, size, move, noise, torch.device("cpu"), noise.shape[-1], radius)
+    np.testing.assert_allclose(grid[0, ::4, ::4], arrays["grid"], atol=1e-6)
+    found = simulate_sketch(edges, move, noise, radius)[0, 0].numpy()
+    np.testing.assert_allclose(found, arrays["sketch"], atol=1e-4)
+
+
+def test_simulated_sketches_keep_their_strokes() -> None:
+    lines = face()
+    found = [disturb_sketch(lines, Disturbance("sketchrefiner", 8), name) for name in map(str, range(20))]
+    assert all(np.array_equal(moved, thin_lines(moved)) for moved in found)
+    assert 0.85 < np.mean([moved.sum() for moved in found]) / lines.sum() < 1.15
+    assert len({moved.tobytes() for moved in found}) == 20
 
 
 def test_nothing_to_do_changes_nothing() -> None:
