@@ -1,7 +1,8 @@
 """Kills a build twenty times at random moments, resumes it, and compares it with an uninterrupted one.
 
-Run: python tests/benchmarks/kill_resume.py [--kills 20]
-Writes reports/benchmarks/kill_resume.json. Exit 4 when a byte differs or a file is lost.
+Run: python tests/benchmarks/kill_resume.py [--kills 20] [--format files|webdataset] [--engine local|ray]
+Writes reports/benchmarks/kill_resume.json, or kill_resume_FORMAT_ENGINE.json for others than files by the local engine.
+Exit 4 when a byte differs or a file is lost.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from dpsdata.contracts import BrokenImageError
+from dpsdata.contracts import BrokenImageError, MissingError
 from dpsdata.dataset.manifest import read_dataset
+from dpsdata.dataset.shards import list_members
 from dpsdata.dataset.verify import verify_dataset
 from dpsdata.images.codec import read_photo
 from dpsdata.runtime.device import keyed_generator
@@ -27,21 +29,44 @@ from dpsdata.samples import write_sample_faces
 REPORT = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "kill_resume.json"
 
 
+def final_files(folder: Path) -> list[Path]:
+    """Pictures, or shards, under a final name."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".png", ".tar") and not path.name.startswith(".") and ".build" not in path.parts
+    ]
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under a final name."""
-    paths = [path for path in folder.rglob("*.png") if not path.name.startswith(".")]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in final_files(folder)
+    }
 
 
 def count(folder: Path) -> int:
     """Number of files under a final name."""
-    return sum(not path.name.startswith(".") for path in folder.rglob("*.png"))
+    return len(final_files(folder))
 
 
-def build_command(source: Path, out: Path, workers: int) -> list[str]:
-    """The same build in one process, or in two worker processes."""
+def build_command(source: Path, out: Path, workers: int, form: str, engine: str) -> list[str]:
+    """The same build by one worker, or by two."""
     words = ["build", str(source), str(out), "--workers", str(workers), "--edges", "hed-compact"]
-    return [sys.executable, "-c", "from dpsdata.cli import main; main()", *words, "--levels", "0,0.5,1"]
+    return [
+        sys.executable,
+        "-c",
+        "from dpsdata.cli import main; main()",
+        *words,
+        "--levels",
+        "0,0.5,1",
+        "--format",
+        form,
+        "--shard-size",
+        "4",
+        "--engine",
+        engine,
+    ]
 
 
 def kill_once(command: list[str], seconds: float, out: Path) -> bool:
@@ -64,29 +89,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--faces", type=int, default=120)
+    parser.add_argument("--format", default="files")
+    parser.add_argument("--engine", default="local")
     options = parser.parse_args()
+    how = (options.format, options.engine)
     generator = keyed_generator(0, "", "kill-times")
     with tempfile.TemporaryDirectory() as folder:
         source, whole, out = (Path(folder, name) for name in ("faces", "whole", "killed"))
         write_sample_faces(source, options.faces, seed=0)
-        subprocess.run(build_command(source, whole, 2), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(build_command(source, whole, 2, options.format, "local"), check=True, stdout=subprocess.DEVNULL)
         killed, broken, changed, done_before = 0, 0, 0, []
         for number in range(options.kills):
             kept = hashes(out) if out.exists() else {}
             done_before.append(len(kept))
-            command = build_command(source, out, 1 + number % 2)
+            command = build_command(source, out, 1 + number % 2, *how)
             killed += kill_once(command, float(generator.uniform(0, 0.2)), out)
             after = hashes(out)
             for path in after.keys() - kept.keys():
                 try:
-                    read_photo(out / path)
-                except BrokenImageError:
+                    for part in [out / path] if path.endswith(".png") else list_members(out / path):
+                        if path.endswith(".png") or part.name.endswith(".png"):
+                            read_photo(part)
+                except (BrokenImageError, MissingError):
                     broken += 1
             changed += sum(after.get(path) != digest for path, digest in kept.items())
-        subprocess.run(build_command(source, out, 2), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(build_command(source, out, 2, *how), check=True, stdout=subprocess.DEVNULL)
         wanted, found = hashes(whole), hashes(out)
         report = {
             "kills": killed,
+            "format": options.format,
+            "engine": options.engine,
             "files": len(wanted),
             "files_before_each_kill": done_before,
             "half_files_under_a_final_name": broken,
@@ -97,8 +129,10 @@ def main() -> int:
             "findings_of_verify": len(verify_dataset(out).findings),
             "temporary_files_left": len(list(out.rglob(".dps-*.tmp"))),
         }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    is_usual = how == ("files", "local")
+    place = REPORT if is_usual else REPORT.with_stem(f"kill_resume_{options.format}_{options.engine}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
     bad = broken + changed + report["files_that_differ_at_the_end"] + report["findings_of_verify"]
     return 0 if killed == options.kills and bad == 0 and report["same_root_hash"] else 4
