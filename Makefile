@@ -16,7 +16,7 @@ LEVELS := 0,0.25,0.5,0.75,1
 METHODS := dps,dps-g,deepfillv2,deepfillv2-guided,scfegan,mean-color,telea,navier-stokes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compare comparison test lint types unit bench figure recipes clean
+.PHONY: help install demo compare comparison test lint types unit bench figure recipes page clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -92,6 +92,9 @@ recipes: $(INSTALLED) ## Make the recipes of README.md and their pictures.
 	mkdir -p reports/figures/recipes
 	for figure in $(DEMO)/recipes/*/figure.jpg; do \
 		cp $$figure reports/figures/recipes/$$(basename $$(dirname $$figure)).jpg || exit 1; done
+
+page: $(INSTALLED) ## Write the editor as a static folder, demo/page; needs npm (Node 20).
+	$(BIN)/dps page $(DEMO)/page
 
 clean: ## Remove what the demo and the tests made; the virtual environment stays.
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache

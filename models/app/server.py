@@ -30,8 +30,9 @@ if TYPE_CHECKING:  # torch comes in with them, and the page is up before it
 _LOG = logging.getLogger(__name__)
 _MAX_TABS = 8
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-    "frame-ancestors 'none'",
+    # Pictures that the page keeps as data are handed back to a server that was started again.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; connect-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
@@ -231,9 +232,10 @@ def _open_photo(session: EditSession, request: Request, data: bytes) -> Any:
 
 
 def _open_sample(session: EditSession, request: Request, data: bytes) -> Any:
-    from models.app.sample import read_sample
+    from dpsdata.samples import sample_face_file
 
-    content, name = read_sample()
+    file = sample_face_file(1)
+    content, name = file.read_bytes(), file.name
     opened = _told(session, session.open_photo(content, name))
     return {**opened, "file": base64.b64encode(content).decode(), "name": name}
 

@@ -1,4 +1,4 @@
-"""`dps`: edit, synthesize, predict, train, export, app, inspect, recipes, doctor, weights."""
+"""`dps`: edit, synthesize, predict, train, export, app, page, inspect, recipes, doctor, weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from models.cli.doctor import register_doctor
 from models.cli.edit import register_edit_commands
 from models.cli.export import register_export
 from models.cli.inspect import register_inspect
+from models.cli.page import register_page
 from models.cli.predict import register_predict
 from models.cli.recipes import register_recipes
 from models.cli.train import register_train
@@ -25,6 +26,7 @@ register_predict(app)
 register_train(app)
 register_export(app)
 register_app(app)
+register_page(app)
 register_inspect(app)
 register_recipes(app)
 register_doctor(app)

@@ -186,7 +186,7 @@ class StemHead(nn.Module):
         """
         for up in children(self.ups, SmoothUpConv):
             x = up(F.relu(x))
-        noise = self.noise.to(x.dtype).expand(len(x), -1, -1, -1)
+        noise = self.noise.to(x.dtype).expand(x.shape[0], -1, -1, -1)
         x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels[:, 1:], noise], dim=1))
         out: Tensor = self.last(F.leaky_relu(x, LEAKY_SLOPE))
         if pixels.shape[1] == 1:

@@ -10,11 +10,11 @@
 const CANVAS_PX = 1600;
 
 export class Drawing {
-  /** @param {number} width px of the photo @param {number} height px of the photo */
-  constructor(width, height) {
+  /** @param {number} width px of the photo @param {number} height px of the photo @param {number} [most] px of the layers */
+  constructor(width, height, most = CANVAS_PX) {
     this.width = width;
     this.height = height;
-    this.scale = Math.min(1, CANVAS_PX / Math.max(width, height));
+    this.scale = Math.min(1, most / Math.max(width, height));
     /** @type {Entry[]} */ this.entries = [];
     /** @type {Entry[]} */ this.undone = [];
     /** @type {[number, number, number]|null} */ this.box = null;

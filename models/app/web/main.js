@@ -566,4 +566,5 @@ async function inverted(blob) {
 }
 
 // For tests and for the curious.
-/** @type {any} */ (window).dps = new Page(new ServerEngine());
+const isPage = document.documentElement.dataset.engine === "page";
+/** @type {any} */ (window).dps = new Page(isPage ? new (await import("./page_engine.js")).PageEngine() : new ServerEngine());

@@ -1,0 +1,218 @@
+// The engine of `dps page`: the networks run in this tab, by ONNX Runtime as WebAssembly on one thread.
+
+import { Drawing } from "./drawing.js";
+import { boxFrame, dilateSketch, paste, takeMarks, takePhoto, thinLines, wholeFrame } from "./imaging.js";
+import { markedJpeg, markedPng, sha256 } from "./mark.js";
+
+/** @typedef {import("./engine.js").Role} Role */
+/** @typedef {import("./engine.js").Opened} Opened */
+
+const ROOT = new URL("../", import.meta.url);
+const METHOD = "Deep Plastic Surgery";
+const MAX_PIXELS = 50_000_000;
+
+/** @implements {import("./engine.js").Engine} */
+export class PageEngine {
+  constructor() {
+    /** @type {{rgba: ImageData, stem: string, sha: string, box: number[]}|null} */ this.photo = null;
+    /** @type {Map<string, string>} */ this.files = new Map();
+    /** @type {Map<string, Float32Array>} */ this.painted = new Map();
+    this.loading = this.load();
+    this.loading.catch(() => {});
+  }
+
+  async load() {
+    if ("serviceWorker" in navigator) navigator.serviceWorker.register(new URL("sw.js", ROOT)).catch(() => {});
+    const runtime = await import(new URL("runtime/ort.wasm.min.mjs", ROOT).href);
+    runtime.env.wasm.numThreads = 1;
+    runtime.env.wasm.wasmPaths = new URL("runtime/", ROOT).href;
+    const about = await (await fetch(new URL("networks/edit.json", ROOT))).json();
+    const model = new Uint8Array(await (await fetch(new URL("networks/edit.onnx", ROOT))).arrayBuffer());
+    const session = await runtime.InferenceSession.create(model, { executionProviders: ["wasm"] });
+    return { runtime, about, session };
+  }
+
+  async status() {
+    const failed = await Promise.race([this.loading.then(() => null, (error) => error), new Promise((resolve) => setTimeout(() => resolve("wait"), 50))]);
+    if (failed === "wait") return /** @type {const} */ ({ state: "loading", message: "Loading the networks ..." });
+    if (failed) return /** @type {const} */ ({ state: "missing", message: `The networks could not be loaded (${failed.message || failed}). Reload the page.` });
+    return /** @type {const} */ ({ state: "ready", methods: [{ name: METHOD, hasLevel: true, limits: [] }] });
+  }
+
+  /** @param {Blob} file @param {string} name @returns {Promise<Opened>} */
+  async openPhoto(file, name) {
+    const image = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" }).catch(() => {
+      throw new Error(`${name.slice(0, 80)} cannot be opened as a photo. Choose a JPEG or PNG photo.`);
+    });
+    const { width, height } = image;
+    if (width * height > MAX_PIXELS) throw new Error("This photo is larger than a tab can hold. Make it smaller.");
+    const { canvas, pen } = sheet(width, height);
+    pen.fillStyle = "#fff";
+    pen.fillRect(0, 0, width, height);
+    pen.drawImage(image, 0, 0);
+    const side = Math.min(width, height);
+    const box = /** @type {[number, number, number]} */ ([Math.floor((width - side) / 2), Math.floor((height - side) / 2), side]);
+    const stem = name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]/gu, "-").slice(0, 60) || "photo";
+    this.photo = { rgba: pen.getImageData(0, 0, width, height), stem, sha: await sha256(await file.arrayBuffer()), box };
+    this.painted.clear();
+    const notes = width === height ? [] : ["Move the dashed square over the face, from the hair to the shoulders."];
+    return { photo: await toUrl(canvas), width, height, box, stem, level: 0.5, exact: true, marked: true, notes, layers: {} };
+  }
+
+  async openSample() {
+    const file = await (await fetch(new URL("web/sample.jpg", ROOT))).blob();
+    const opened = await this.openPhoto(file, "sample.jpg");
+    return { ...opened, file: await toBase64(file), name: "sample.jpg" };
+  }
+
+  /** @returns {Promise<Opened>} */
+  async openEdit() { throw new Error("Saved edits open in dps app; this page opens photos, holes and lines."); }
+
+  /** @param {Role} role @param {Blob} file @param {string} name */
+  async addLayer(role, file, name) {
+    const { rgba } = this.current();
+    const image = await createImageBitmap(file).catch(() => { throw new Error(`${name} cannot be opened as a ${role}.`); });
+    if (image.width !== rgba.width || image.height !== rgba.height) {
+      throw new Error(`The ${role} ${name} has ${image.width} x ${image.height} px, but the photo has ${rgba.width} x ${rgba.height} px. Save both at one size.`);
+    }
+    const { canvas, pen } = sheet(image.width, image.height);
+    pen.fillStyle = role === "mask" ? "#000" : "#fff";
+    pen.fillRect(0, 0, image.width, image.height);
+    pen.drawImage(image, 0, 0);
+    const pixels = pen.getImageData(0, 0, image.width, image.height);
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      const isLight = (299 * pixels.data[at] + 587 * pixels.data[at + 1] + 114 * pixels.data[at + 2]) / 1000 > 127.5;
+      pixels.data.fill(isLight === (role === "mask") ? 255 : 0, at, at + 3);
+    }
+    pen.putImageData(pixels, 0, 0);
+    const url = await toUrl(canvas), id = await sha256(new TextEncoder().encode(url).buffer);
+    this.files.set(id, url);
+    return { id, url, notes: [] };
+  }
+
+  /** @returns {Promise<import("./engine.js").LayerFile>} */
+  async ownLines() { throw new Error("This page has no edge detector. dps app begins with the photo's own lines."); }
+  /** @returns {Promise<{box: [number, number, number]}>} */
+  async pickFace() { throw new Error("This page does not find faces. Drag the dashed square over one."); }
+
+  current() {
+    if (!this.photo) throw new Error("Choose a photo first, or take the sample.");
+    return this.photo;
+  }
+
+  /** @param {string} text */
+  async paint(text) {
+    const { rgba: { width, height }, box } = this.current(), read = JSON.parse(text);
+    const drawing = new Drawing(width, height, Infinity);
+    for (const role of /** @type {Role[]} */ (["mask", "sketch"])) {
+      const steps = read[role].map((/** @type {any} */ step) => step.kind === "file" ? { ...step, url: this.files.get(step.id) } : step);
+      await drawing.add({ role, steps });
+    }
+    const [hole, lines] = (/** @type {Role[]} */ (["mask", "sketch"])).map((role) => {
+      const pen = /** @type {CanvasRenderingContext2D} */ (drawing.layers[role].getContext("2d"));
+      const { data } = pen.getImageData(0, 0, width, height);
+      return Uint8Array.from({ length: width * height }, (_, at) => Number(data[4 * at + 3] > 127));
+    });
+    const isWhole = !read.box && width === height;
+    return { hole, lines, box: isWhole ? null : read.box || box };
+  }
+
+  /** @param {string} text @param {number} level */
+  async edit(text, level) {
+    const { rgba } = this.current(), { about, session, runtime } = await this.loading;
+    const { hole, lines, box } = await this.paint(text);
+    const { size } = about, frame = box ? boxFrame(rgba.width, rgba.height, size, box) : wholeFrame(rgba.width, rgba.height, size);
+    const notes = [];
+    if (!hole.includes(1)) throw new Error("The hole is empty. Paint over what should change.");
+    const mask = takeMarks(hole, frame);
+    if (!mask.includes(1)) throw new Error("The hole lies outside of the dashed face square, so nothing would change.");
+    const seen = lines.map((value, at) => value & hole[at]);
+    if (!seen.includes(1)) notes.push("There is no line inside of the hole, so it is filled without one.");
+    const key = `${level}|${box}|${text}`;
+    let painted = this.painted.get(key);
+    if (!painted) {
+      const tensor = (/** @type {Float32Array} */ data, /** @type {number[]} */ shape) => new runtime.Tensor("float32", data, shape);
+      const sketch = dilateSketch(thinLines(takeMarks(seen, frame), size), size, level, about.pen_px);
+      const out = await session.run({
+        photo: tensor(takePhoto(rgba.data, frame), [1, 3, size, size]),
+        sketch: tensor(sketch, [1, 1, size, size]),
+        mask: tensor(Float32Array.from(mask), [1, 1, size, size]),
+        level: tensor(Float32Array.of(level), [1]),
+      });
+      painted = /** @type {Float32Array} */ (out.painted.data);
+      this.painted.set(key, painted);
+      if (this.painted.size > 30) this.painted.delete(/** @type {string} */ (this.painted.keys().next().value));
+    }
+    const pixels = new ImageData(paste(rgba.data, painted, hole, frame), rgba.width, rgba.height);
+    return { pixels, hole, lines, box, notes };
+  }
+
+  /** @param {string} text @param {number} level */
+  async run(text, level) {
+    const { pixels, hole, notes } = await this.edit(text, level);
+    const { width, height } = pixels;
+    let [left, top, right, bottom] = [width, height, 0, 0];
+    hole.forEach((value, at) => {
+      if (!value) return;
+      const y = Math.floor(at / width), x = at - y * width;
+      [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
+    });
+    const { canvas, pen } = sheet(right - left, bottom - top);
+    pen.putImageData(pixels, -left, -top);
+    return { level, url: await toUrl(canvas), box: [left, top, right - left, bottom - top], notes };
+  }
+
+  /** @param {string} kind @param {string} text @param {number} level @param {string} method @param {boolean} exact @param {boolean} marked */
+  async save(kind, text, level, method, exact, marked) {
+    const { stem, rgba, sha } = this.current();
+    if (kind === "mask" || kind === "sketch") {
+      const { hole, lines } = await this.paint(text);
+      return { name: `${kind}.png`, data: await layerFile(kind, kind === "mask" ? hole : lines, rgba.width, rgba.height) };
+    }
+    if (kind === "zip") throw new Error("Edits are saved as zip by dps app. Save the result, the hole and the lines here.");
+    const { pixels, hole, lines, box } = await this.edit(text, level);
+    const { canvas, pen } = sheet(pixels.width, pixels.height);
+    pen.putImageData(pixels, 0, 0);
+    const data = await toBlob(canvas, kind === "jpeg" ? "image/jpeg" : "image/png");
+    const name = `${stem}-l${level}.${kind === "jpeg" ? "jpg" : "png"}`;
+    if (!marked) return { name, data };
+    const { about } = await this.loading;
+    const inputs = { mask: await sha256(hole.buffer), photo: sha, sketch: await sha256(lines.buffer) };
+    const request = { config: { box, command: "page", level }, inputs, weights: about.weights };
+    return { name, data: await (kind === "jpeg" ? markedJpeg : markedPng)(data, request, about.version) };
+  }
+}
+
+/** @param {string} kind @param {Uint8Array} marks @param {number} width @param {number} height */
+async function layerFile(kind, marks, width, height) {
+  const { canvas, pen } = sheet(width, height), pixels = pen.createImageData(width, height);
+  marks.forEach((value, at) => {
+    pixels.data.fill((value === 1) === (kind === "mask") ? 255 : 0, 4 * at, 4 * at + 3);
+    pixels.data[4 * at + 3] = 255;
+  });
+  pen.putImageData(pixels, 0, 0);
+  return toBlob(canvas, "image/png");
+}
+
+/** @param {number} width @param {number} height */
+function sheet(width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  return { canvas, pen: /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true })) };
+}
+
+/** @param {HTMLCanvasElement} canvas @param {string} kind @returns {Promise<Blob>} */
+function toBlob(canvas, kind) {
+  return new Promise((resolve, reject) => canvas.toBlob((made) => made ? resolve(made) : reject(new Error("There is not enough memory for this photo.")), kind, 0.95));
+}
+
+/** @param {HTMLCanvasElement} canvas */
+async function toUrl(canvas) { return `data:image/png;base64,${await toBase64(await toBlob(canvas, "image/png"))}`; }
+
+/** @param {Blob} blob @returns {Promise<string>} */
+function toBase64(blob) {
+  return new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result).split(",")[1]);
+    reader.readAsDataURL(blob);
+  });
+}

@@ -1,0 +1,210 @@
+"""`dps page`: its JavaScript against Python, and the whole page in Chromium, served as plain files and offline."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.images.codec import encode_png, read_photo
+from dpsdata.runtime.command_line import run_app
+from dpsdata.samples import read_sample_face
+from dpsdata.sketch import dilate_sketch, smooth_sketch
+from dpsdata.sketch.thin import thin_lines
+from models.app.static_page import build_page
+from models.cli import app
+from models.editing.compositing import find_target, paste
+from models.editing.photo_frame import box_frame, whole_frame
+from models.editing.provenance import inspect_file
+
+WEB = Path(__file__).resolve().parents[3] / "models" / "app" / "web"
+CHROMIUM = Path("/usr/bin/chromium")
+SCRIPT = """
+import { readFileSync } from "node:fs";
+const im = await import(process.argv[1]);
+const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
+const text = (made) => Buffer.from(made.buffer, made.byteOffset, made.byteLength).toString("base64");
+const out = JSON.parse(readFileSync(0)).map((c) => {
+  const frame = c.box ? im.boxFrame(c.width, c.height, c.size, c.box) : im.wholeFrame(c.width, c.height, c.size);
+  const rgba = new Uint8ClampedArray(bytes(c.rgba)), hole = bytes(c.hole), lines = bytes(c.lines);
+  const thin = im.thinLines(im.takeMarks(lines.map((value, at) => value & hole[at]), frame), c.size);
+  return { photo: text(im.takePhoto(rgba, frame)), mask: text(im.takeMarks(hole, frame)), thin: text(thin),
+    sketch: text(im.dilateSketch(thin, c.size, c.level, c.pen)),
+    pasted: text(im.paste(rgba, new Float32Array(bytes(c.painted).buffer), hole, frame)) };
+});
+process.stdout.write(JSON.stringify(out));
+"""
+# Width and height of the photo, size of the model, box, level.
+CASES: list[tuple[int, int, int, tuple[int, int, int] | None, float]] = [
+    (512, 512, 128, None, 0.3),
+    (512, 512, 128, (40, 30, 300), 0.5),
+    (400, 300, 128, (-20, 10, 280), 1.0),
+    (128, 128, 128, None, 0.0),
+    (500, 500, 256, None, 0.25),
+    (300, 300, 128, (50, 50, 90), 0.6),
+]
+
+
+def text(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_pre_and_post_processing_in_javascript_equal_python() -> None:
+    asked, expected = [], []
+    for index, (width, height, size, box, level) in enumerate(CASES):
+        photo = cv2.resize(read_sample_face(index + 1), (width, height), interpolation=cv2.INTER_AREA)
+        hole, lines = np.zeros((2, height, width), np.uint8)
+        cv2.ellipse(hole, (width // 2, height // 2), (width // 5, height // 6), 10, 0, 360, 1, -1)
+        cv2.line(lines, (int(width * 0.35), int(height * 0.45)), (int(width * 0.7), int(height * 0.55)), 1, 5)
+        cv2.circle(lines, (width // 2, height // 2), width // 12, 1, 3)
+        noise = np.random.default_rng(index).uniform(-2, 2, (size, size, 3)).astype(np.float32)
+        painted = np.clip(cv2.GaussianBlur(noise, (0, 0), 1), -1, 1).transpose(2, 0, 1).copy()
+        pen = 11 if size == 128 else 21
+        rgba = np.dstack([photo, np.full((height, width), 255, np.uint8)])
+        asked.append(
+            {"width": width, "height": height, "size": size, "box": box, "level": level, "pen": pen, "rgba": text(rgba),
+             "hole": text(hole), "lines": text(lines), "painted": text(painted)}
+        )  # fmt: skip
+        frame = whole_frame(height, width, size)
+        if box is not None:
+            frame = box_frame(height, width, size, (*box, box[2]))
+        thin = thin_lines(frame.take_marks(lines & hole))
+        drawn = smooth_sketch(torch.from_numpy(thin[None, None].astype(np.float32)))
+        target = find_target(hole, frame, 0)
+        assert target is not None
+        expected.append(
+            {"photo": frame.take_photo(photo).transpose(2, 0, 1) / np.float32(127.5) - 1,
+             "mask": frame.take_marks(hole), "thin": thin,
+             "sketch": dilate_sketch(drawn, torch.tensor([level]), pen)[0, 0].numpy(),
+             "pasted": np.dstack([paste(photo, torch.from_numpy(painted), target, frame), rgba[..., 3]])}
+        )  # fmt: skip
+    words = ["node", "--input-type=module", "-e", SCRIPT, f"file://{WEB}/imaging.js"]
+    done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    steps = {"photo": 1.01 / 127.5, "mask": 0, "thin": 0, "sketch": 1e-6, "pasted": 1}
+    for got, wanted in zip(json.loads(done.stdout), expected, strict=True):
+        for name, most in steps.items():
+            found = np.frombuffer(base64.b64decode(got[name]), wanted[name].dtype).reshape(wanted[name].shape)
+            difference = np.abs(found.astype(np.float64) - wanted[name])
+            assert difference.max() <= most, name
+
+
+def test_the_lock_file_names_no_registry_and_the_page_no_other_host() -> None:
+    lock = (WEB / "package-lock.json").read_text()
+    assert "resolved" not in lock
+    assert not re.search(r"https?://(?!opencollective|github)", lock)
+    assert not list(WEB.glob("*.wasm"))
+
+
+def test_a_folder_with_something_else_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "diary.txt").write_text("dear")
+    with pytest.raises(UsageError, match="something other than a page"):
+        build_page(tmp_path, "bundled")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(EnvironmentFailure, match=r"Node\.js 20"):
+        build_page(tmp_path / "new", "bundled")
+    assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
+    out = tmp_path_factory.mktemp("page") / "out"
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    try:
+        size = build_page(out, "bundled")
+    except EnvironmentFailure as error:
+        pytest.skip(f"the page cannot be built here: {error}")
+    assert size < 60e6
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(out)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", server
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM.is_file(), reason="Debian's chromium is not at /usr/bin/chromium")
+def test_the_page_paints_what_dps_edit_paints_and_works_offline(address: tuple[str, Any], tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    place, server = address
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        context = browser.new_context(bypass_csp=True)
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        hosts, complaints = set(), []
+        page.on("request", lambda request: hosts.add(re.sub(r"^(\w+:)(//[^/:]*)?.*$", r"\1\2", request.url)))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        page.goto(place)
+        page.wait_for_selector("body[data-ready]")
+        page.evaluate("navigator.serviceWorker.ready")
+        page.wait_for_function("caches.keys().then((names) => names.length > 0)")
+
+        def save(kind: str) -> bytes:
+            with page.expect_download() as caught:
+                page.click(f"[data-save={kind}]")
+            return Path(caught.value.path()).read_bytes()
+
+        def draw_and_compare(index: int, levels: tuple[float, ...]) -> None:
+            photo = encode_png(read_sample_face(index))
+            page.evaluate("document.getElementById('stage').classList.remove('open')")
+            page.set_input_files("#file", {"name": "me.png", "mimeType": "image/png", "buffer": photo})
+            page.wait_for_selector("#stage.open")
+            page.evaluate("""async () => {
+              const stroke = (width, ...points) => ({ kind: "stroke", erase: false, width, points });
+              await dps.surface.drawing.add({ role: "mask", steps: [stroke(70, 200, 300, 320, 320)] });
+              await dps.surface.drawing.add({ role: "sketch", steps: [stroke(4, 190, 300, 250, 325, 320, 315)] });
+              dps.changed();
+            }""")
+            folder = tmp_path / str(index)
+            folder.mkdir()
+            (folder / "photo.png").write_bytes(photo)
+            for level in levels:
+                page.locator("#level").fill(str(level))
+                page.wait_for_function("document.body.dataset.shown === dps.key() && dps.surface.result")
+                (folder / f"page-{level}.png").write_bytes(save("png"))
+            for role in ("mask", "sketch"):
+                (folder / f"{role}.png").write_bytes(save(role))
+            words = [f"{folder}/photo.png", "--mask", f"{folder}/mask.png", "--sketch", f"{folder}/sketch.png"]
+            words += ["--align", "none", "--levels", ",".join(map(str, levels)), "-o", f"{folder}/cli"]
+            assert run_app(app, ["edit", *words]) == 0
+            hole = read_photo(folder / "mask.png")[..., 0] > 127
+            for level in levels:
+                got, wanted = read_photo(folder / f"page-{level}.png"), read_photo(folder / "cli" / f"l{level:g}.png")
+                assert np.array_equal(got[~hole], read_photo(photo)[~hole])
+                assert np.abs(got.astype(int) - wanted).max() <= 1
+                assert (got[hole] != read_photo(photo)[hole]).any()
+            assert inspect_file(folder / f"page-{levels[0]}.png")[0] is not None
+            (folder / "page.jpg").write_bytes(save("jpeg"))
+            assert inspect_file(folder / "page.jpg")[0] is not None
+
+        for index in (1, 2, 3, 4):
+            draw_and_compare(index, (0.0, 0.5, 1.0))
+        context.set_offline(True)
+        server.shutdown()
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+        draw_and_compare(5, (0.0, 0.5, 1.0))
+        browser.close()
+    assert hosts <= {"http://127.0.0.1", "data:", "blob:http:", "blob:"}
+    assert complaints == []

@@ -1,0 +1,97 @@
+"""The ONNX file under ONNX Runtime against PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dpsdata.contracts import UsageError
+from dpsdata.runtime.command_line import run_app
+from dpsdata.sketch import dilate_sketch, smooth_sketch
+from models.cli import app
+from models.editing.loading import load_editing_net
+from models.networks.config import find_config
+from models.networks.editing_net import EditingNet
+from models.networks.initialisation import initialise_weights
+from models.networks.inpainter import Inpainter
+from models.networks.refiner import Refiner
+from models.weights.onnx import export_onnx
+
+onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
+pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+def make_net(preset: Any, size: int | None, is_half: bool) -> EditingNet:
+    config = find_config(preset, "edit", size)
+    refiner, inpainter = Refiner(config.refiner), Inpainter(config.inpainter)
+    initialise_weights(refiner, 0, "refiner")
+    initialise_weights(inpainter, 0, "inpainter")
+    net = EditingNet(refiner, inpainter).eval()
+    return net.half().float() if is_half else net
+
+
+def make_inputs(net: EditingNet, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    size, rng = net.resolution, torch.Generator().manual_seed(0)
+    photo = torch.rand(count, 3, size, size, generator=rng) * 2 - 1
+    sketch = (torch.rand(count, 1, size, size, generator=rng) > 0.98).float()
+    mask = torch.zeros(count, 1, size, size)
+    mask[:, :, size // 4 : size // 2 + 3, size // 5 : size // 2] = 1
+    return photo, sketch, mask, torch.linspace(0, 1, count)
+
+
+def check_equal(net: EditingNet, folder: Path, tolerance: float = 1e-4) -> None:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(str(folder / "edit.onnx"), options, providers=["CPUExecutionProvider"])
+    pen = json.loads((folder / "edit.json").read_text())["pen_px"]
+    for count in (1, 3):
+        photo, sketch, mask, level = make_inputs(net, count)
+        with torch.no_grad():
+            expected = net(photo, sketch, mask, level)
+        dilated = dilate_sketch(smooth_sketch(sketch), level, pen)
+        values = {"photo": photo, "sketch": dilated, "mask": mask, "level": level}
+        refined, painted = session.run(None, {name: value.numpy() for name, value in values.items()})
+        assert np.abs(refined - expected.refined_sketch.numpy()).max() < tolerance
+        assert np.abs(painted - expected.inpainter_photo.numpy()).max() < tolerance
+        assert painted.std() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "size", "kind"), [("tiny", None, "fp32"), ("stem", 256, "fp16")])
+def test_random_networks_with_and_without_a_stem(preset: str, size: int | None, kind: str, tmp_path: Path) -> None:
+    net = make_net(preset, size, is_half=True)
+    assert export_onnx(net, tmp_path, kind, {"F": "1"}) < (5 if kind == "fp32" else 2.3) * count_parameters(net) + 5e5
+    check_equal(net, tmp_path)
+    onnx.checker.check_model(str(tmp_path / "edit.onnx"))
+    described = json.loads((tmp_path / "edit.json").read_text())
+    assert (described["precision"], described["opset"], described["size"]) == (kind, 18, net.resolution)
+    assert str(Path(__file__).parents[2]).encode() not in (tmp_path / "edit.onnx").read_bytes()
+
+
+def count_parameters(net: EditingNet) -> int:
+    return sum(value.numel() for value in net.parameters())
+
+
+@pytest.mark.slow
+def test_the_bundled_networks_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(app, ["export", "bundled", str(tmp_path), "--onnx", "--precision", "fp16"]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/edit.onnx: ")
+    check_equal(load_editing_net("bundled", "edit"), tmp_path)
+    assert (tmp_path / "edit.onnx").stat().st_size < 20e6
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make_net("tiny", None, is_half=False)
+    with pytest.raises(UsageError, match="fp32 or fp16"):
+        export_onnx(net, tmp_path, "int8")
+    assert run_app(app, ["export", "bundled", str(tmp_path / "o"), "--precision", "fp16"]) == 2
+    assert run_app(app, ["export", str(tmp_path / "none"), str(tmp_path / "o"), "--onnx"]) == 5
+    monkeypatch.setattr("models.weights.onnx.find_spec", lambda name: None)
+    assert run_app(app, ["export", "bundled", str(tmp_path / "o"), "--onnx"]) == 1
+    assert not (tmp_path / "o").exists()
