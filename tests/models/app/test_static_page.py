@@ -65,9 +65,11 @@ def text(array: np.ndarray) -> str:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_pre_and_post_processing_in_javascript_equal_python() -> None:
-    asked, expected = [], []
+    asked: list[dict[str, Any]] = []
+    expected: list[dict[str, Any]] = []
     for index, (width, height, size, box, level) in enumerate(CASES):
-        photo = cv2.resize(read_sample_face(index + 1), (width, height), interpolation=cv2.INTER_AREA)
+        face = read_sample_face(index + 1)
+        photo = np.asarray(cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         hole, lines = np.zeros((2, height, width), np.uint8)
         cv2.ellipse(hole, (width // 2, height // 2), (width // 5, height // 6), 10, 0, 360, 1, -1)
         cv2.line(lines, (int(width * 0.35), int(height * 0.45)), (int(width * 0.7), int(height * 0.55)), 1, 5)
