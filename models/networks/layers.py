@@ -152,24 +152,27 @@ class StemHead(nn.Module):
     """From a grid behind a `Stem` back to pixels.
 
     Up-blocks and not a pixel shuffle, whose grid stays visible in skin. Two convolutions at full size follow, which
-    read the photo with its filled hole too, but not the sketch: lines would be copied. A fixed noise is what grain is
-    made of; without it a network makes hatching. A photo is painted as the difference to the filled one.
+    read the photo with its filled hole too. The sketch is read by G alone, whose lines are to be copied; F would print
+    them into skin. A fixed noise is what grain is made of; without it a network makes hatching. A photo is painted as the
+    difference to the filled one.
 
     Args:
         in_channels: of the grid.
         out_channels: of the pixels; the last three are the photo.
         stem: of the network.
         size: side of the pixels.
+        reads_lines: whether the sketch is read.
     """
 
     noise: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, stem: Stem, size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stem: Stem, size: int, reads_lines: bool = False) -> None:
         super().__init__()
+        self.reads_lines = reads_lines
         doublings = stem.factor.bit_length() - 1
         widths = [in_channels, *([_MIDDLE_CHANNELS] * (doublings - 1)), _FULL_SIZE_CHANNELS]
         self.ups = nn.ModuleList(SmoothUpConv(before, after) for before, after in pairwise(widths))
-        self.join = reflect_conv(_FULL_SIZE_CHANNELS + stem.channels, _LAST_CHANNELS)
+        self.join = reflect_conv(_FULL_SIZE_CHANNELS + stem.channels + reads_lines, _LAST_CHANNELS)
         self.last = reflect_conv(_LAST_CHANNELS, out_channels)
         noise = np.random.RandomState(_NOISE_SEED).standard_normal((1, 1, size, size)).astype(np.float32)
         self.register_buffer("noise", torch.from_numpy(noise), persistent=False)
@@ -187,7 +190,8 @@ class StemHead(nn.Module):
         for up in children(self.ups, SmoothUpConv):
             x = up(F.relu(x))
         noise = self.noise.to(x.dtype).expand(x.shape[0], -1, -1, -1)
-        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels[:, 1:], noise], dim=1))
+        lines = [pixels[:, :1]] if self.reads_lines else []
+        x = self.join(torch.cat([F.leaky_relu(x, LEAKY_SLOPE), pixels[:, 1:], noise, *lines], dim=1))
         out: Tensor = self.last(F.leaky_relu(x, LEAKY_SLOPE))
         if pixels.shape[1] == 1:
             return out

@@ -143,7 +143,7 @@ class RefinerScale(nn.Module):
         self.ups = nn.ModuleList(UpBlock(joined[i + 1], widths[i], norm, stem > 1) for i in reversed(range(depth)))
         self.head: nn.Module = reflect_conv(joined[0], OUTPUT_CHANNELS)
         if self.stem is not None:
-            self.head = StemHead(joined[0], OUTPUT_CHANNELS, self.stem, size)
+            self.head = StemHead(joined[0], OUTPUT_CHANNELS, self.stem, size, reads_lines=True)
 
     def extract(self, x: Tensor, levels: Tensor, coarser: Tensor | None = None) -> Tensor:
         """The feature that the head and the next finer network read.
