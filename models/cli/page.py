@@ -17,7 +17,9 @@ def page_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, for any web server.")],
     weights: Annotated[str | None, typer.Option(help="bundled, official or a folder. [default: what there is]")] = None,
 ) -> None:
-    """Write the editor as a static folder that needs no Python: the networks run in the browser's tab.
+    """Write the editor as a page that needs no server.
+
+    A static folder; the networks run in the tab of the browser.
 
     Needs npm, and the extra `onnx`.
     """
