@@ -1,18 +1,44 @@
-"""Sketches: from edge maps to thin lines, to the 3 px pen, to dilated and rough sketches."""
+"""Sketches: from edge maps to thin lines, to the 3 px pen, to dilated and rough sketches.
 
-from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px
-from dpsdata.sketch.perturb import Disturbance, disturb_sketch
-from dpsdata.sketch.rough import (
-    RoughDraws,
-    deform_sketch,
-    discard_strokes,
-    draw_rough,
-    make_rough_sketch,
-    published_move_px,
-    simulate_sketch,
-)
-from dpsdata.sketch.simplify import SimplifyConfig, simplify_edge_map, simplify_edges
-from dpsdata.sketch.smooth import smooth_sketch, truth_sketches
+Names are imported when they are first used: readers of files need no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dpsdata.runtime.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px
+    from dpsdata.sketch.perturb import Disturbance, disturb_sketch
+    from dpsdata.sketch.rough import (
+        RoughDraws,
+        deform_sketch,
+        discard_strokes,
+        draw_rough,
+        make_rough_sketch,
+        published_move_px,
+        simulate_sketch,
+    )
+    from dpsdata.sketch.simplify import SimplifyConfig, simplify_edge_map, simplify_edges
+    from dpsdata.sketch.smooth import smooth_sketch, truth_sketches
+
+_NAMES = {
+    "dilate": ("dilate_sketch", "dilate_sketch_array", "max_diameter_px", "scaled_diameter_px"),
+    "perturb": ("Disturbance", "disturb_sketch"),
+    "rough": (
+        "RoughDraws",
+        "deform_sketch",
+        "discard_strokes",
+        "draw_rough",
+        "make_rough_sketch",
+        "published_move_px",
+        "simulate_sketch",
+    ),
+    "simplify": ("SimplifyConfig", "simplify_edge_map", "simplify_edges"),
+    "smooth": ("smooth_sketch", "truth_sketches"),
+}
 
 __all__ = [
     "Disturbance",
@@ -34,3 +60,7 @@ __all__ = [
     "smooth_sketch",
     "truth_sketches",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: f"dpsdata.sketch.{module}" for module, names in _NAMES.items() for name in names}
+)

@@ -153,8 +153,8 @@ class StemHead(nn.Module):
 
     Up-blocks and not a pixel shuffle, whose grid stays visible in skin. Two convolutions at full size follow, which
     read the photo with its filled hole too. The sketch is read by G alone, whose lines are to be copied; F would print
-    them into skin. A fixed noise is what grain is made of; without it a network makes hatching. A photo is painted as the
-    difference to the filled one.
+    them into skin. A fixed noise is what grain is made of; without it a network makes hatching. A photo is painted as
+    the difference to the filled one.
 
     Args:
         in_channels: of the grid.

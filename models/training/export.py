@@ -53,7 +53,7 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
     except OSError as error:
         raise write_failure(out, error) from error
     networks = {name for source in sources for name in (source.name, source.with_suffix(".json").name)}
-    foreign = sorted(held - networks - {HASHES_FILE, RESULTS_FILE, "MODEL_CARD.md"})
+    foreign = sorted(held - networks - {HASHES_FILE, RESULTS_FILE, "MODEL_CARD.md", "training.toml"})
     if foreign:
         raise UsageError(f"{out}: it holds {foreign[0]}, which is no file of this export; name a new folder")
     write = _write_rival if "method" in facts["config"] else _write_editing

@@ -143,7 +143,9 @@ def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
     """Raise MissingError where a network that a preset begins with is not there."""
     if set(wanted) - set(given.groups):
         held = _say_groups(set(given.groups) - set(LIGHT_EXTRAS)) or "nothing"
-        raise MissingError(f"{given.source}: it holds {held}, and this preset begins with {_say_groups(set(wanted))}")
+        raise MissingError(
+            f"{given.source}: at this size it holds {held}, and this preset begins with {_say_groups(set(wanted))}"
+        )
 
 
 def with_average(given: GivenNetworks, stage: str | None) -> dict[str, Mapping[str, Tensor]]:

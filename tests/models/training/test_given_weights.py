@@ -225,8 +225,7 @@ def test_networks_for_half_the_side_are_grown(tmp_path: Path) -> None:
 
 
 def test_bundled_networks_are_a_beginning_for_both_tasks() -> None:
-    for task, size in (("edit", 128), ("synthesis", 64)):
-        config = lite_training(task, size)
+    for task, config in (("edit", read_training("lite-edit-256")), ("synthesis", lite_training("synthesis", 64))):
         begun = restore_run(Path("nowhere"), config, "hash", make_algorithm(config, CPU), init_from="bundled")
         assert begun.begun_with is not None
         sources = bundled_sources("edit" if task == "edit" else "synthesis")
@@ -247,7 +246,7 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
     ):
         with pytest.raises(MissingError, match=said):
             make_trainer(other, built, tmp_path / "out", device="cpu", init_from=tmp_path / folder)
-    with pytest.raises(MissingError, match="does not fit this preset"):
+    with pytest.raises(MissingError, match="bundled: at this size it holds F, and this preset begins with F and G"):
         make_trainer(read_training("tiny"), built, tmp_path / "out", device="cpu", init_from="bundled")
 
 
