@@ -78,16 +78,16 @@ types: $(INSTALLED)
 unit: $(INSTALLED)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest -n $(if $(filter 1,$(THREADS)),2,0) -rfEs
 
-bench: $(INSTALLED) ## Measure the speeds that README quotes; writes reports/benchmarks/*.json.
+bench: $(INSTALLED) ## Measure the speeds that reports/benchmarks/README.md quotes; writes reports/benchmarks/*.json.
 	for script in tests/benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
 
-figure: $(INSTALLED) ## Make the picture of README.md.
+figure: $(INSTALLED) ## Make the picture of dpsdata/README.md.
 	$(BIN)/dpsdata sample $(DEMO)/figure_faces --count 6
 	$(BIN)/dpsdata build $(DEMO)/figure_faces $(DEMO)/figure --masks dps --masks deepfillv2 --masks lama-medium
 	mkdir -p reports/figures
 	$(BIN)/dpsdata preview $(DEMO)/figure --sheet reports/figures/dataset.jpg
 
-recipes: $(INSTALLED) ## Make the recipes of README.md and their pictures.
+recipes: $(INSTALLED) ## Make the recipes of docs/recipes.md and their pictures.
 	$(BIN)/dps recipes $(DEMO)/recipes
 	mkdir -p reports/figures/recipes
 	for figure in $(DEMO)/recipes/*/figure.jpg; do \

@@ -248,6 +248,9 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
             make_trainer(other, built, tmp_path / "out", device="cpu", init_from=tmp_path / folder)
     with pytest.raises(MissingError, match="bundled: at this size it holds F, and this preset begins with F and G"):
         make_trainer(read_training("tiny"), built, tmp_path / "out", device="cpu", init_from="bundled")
+    drawing = read_training("tiny", ['task="synthesis"'])
+    with pytest.raises(MissingError, match="does not fit this preset"):
+        make_trainer(drawing, built, tmp_path / "out", device="cpu", init_from="bundled")
 
 
 def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
