@@ -48,7 +48,7 @@ demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five le
 	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
 		--outputs $(DEMO)/outputs -o $(DEMO)/report
 
-compare: demo ## Train small rivals for about a minute each and score them in the place of the bundled ones.
+compare: demo ## Train small baselines for about a minute each and score them in the place of the bundled ones.
 	$(BIN)/dps train tiny-deepfillv2-guided --data $(DEMO)/small --out $(DEMO)/guided --device cpu
 	$(BIN)/dps train tiny-scfegan --data $(DEMO)/small --out $(DEMO)/scfegan --device cpu
 	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \

@@ -1,4 +1,4 @@
-"""`dpsdata`: sample, build, verify, export, preview, stats, disturb, masks, train-hed, eval-hed, weights."""
+"""`dpsdata`: sample, build, verify, export, preview, stats, perturb, masks, train-hed, eval-hed, weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from dpsdata import __version__
 from dpsdata.cli.hed import register_hed_commands
-from dpsdata.cli.perturb import register_disturb
+from dpsdata.cli.perturb import register_perturb
 from dpsdata.cli.weights import weights_app
 from dpsdata.contracts import FindingsError
 from dpsdata.runtime.arguments import parse_levels
@@ -22,7 +22,7 @@ app.add_typer(weights_app, name="weights")
 masks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Free-form and rectangular masks.")
 app.add_typer(masks_app, name="masks")
 register_hed_commands(app)
-register_disturb(app)
+register_perturb(app)
 
 Built = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that `dpsdata build` made.")]
 describe_room(app, __version__, "From a folder of faces to edge maps, sketches, levels and masks.")

@@ -1,4 +1,4 @@
-"""The command `dpsdata disturb`."""
+"""The command `dpsdata perturb`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from dpsdata.contracts import FindingsError
 
 
-def register_disturb(app: typer.Typer) -> None:
-    """Add `disturb` to the app of the room."""
-    app.command("disturb")(disturb_command)
+def register_perturb(app: typer.Typer) -> None:
+    """Add `perturb` to the app of the room."""
+    app.command("perturb")(perturb_command)
 
 
-def disturb_command(
+def perturb_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of ID.png to write; a run there goes on.")],
     fault: Annotated[str, typer.Option(metavar="NAME", help="displaced, deformed, dropped or sketchrefiner.")],
@@ -31,10 +31,10 @@ def disturb_command(
     seed: Annotated[int, typer.Option(help="Of the draws, which are keyed by the photo's id.")] = 0,
 ) -> None:
     """Make the sketches of a dataset poor in one stated way."""
-    from dpsdata.dataset.perturb import disturb_folder
-    from dpsdata.sketch.perturb import Disturbance, Fault
+    from dpsdata.dataset.perturb import perturb_folder
+    from dpsdata.sketch.perturb import Fault, Perturbation
 
-    counts = disturb_folder(built, out, Disturbance(cast("Fault", fault), amount, seed), split)
+    counts = perturb_folder(built, out, Perturbation(cast("Fault", fault), amount, seed), split)
     typer.echo(f"{counts.done_count} sketches {fault}, {counts.kept_count} were there")
     for name, reason in counts.failures:
         typer.echo(f"failed: {name}: {reason}", err=True)

@@ -1,4 +1,4 @@
-"""The sketches of a built folder, disturbed, as a folder that `dps predict` and `dpseval` take as `--sketches`."""
+"""The sketches of a built folder, perturbed, as a folder that `dps predict` and `dpseval` take as `--sketches`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_sketch, write_sketch
 from dpsdata.runtime.files import write_failure, write_text_atomic
-from dpsdata.sketch.perturb import Disturbance, disturb_sketch
+from dpsdata.sketch.perturb import Perturbation, perturb_sketch
 
-RECORD_FILE = "disturbance.json"
+RECORD_FILE = "perturbation.json"
+_EARLIER_RECORD_FILE = "disturbance.json"  # up to 0.3.0
 _MOST_RECORD_BYTES = 100_000
-_VERSION = 1  # of the ways in which sketches are disturbed; another one gives other bytes
+_VERSION = 1  # of the ways in which sketches are perturbed; another one gives other bytes
 
 
-class DisturbCounts(NamedTuple):
-    """What `disturb_folder` did.
+class PerturbCounts(NamedTuple):
+    """What `perturb_folder` did.
 
     Attributes:
         done_count: sketches written now.
@@ -34,15 +35,15 @@ class DisturbCounts(NamedTuple):
     failures: tuple[tuple[str, str], ...]
 
 
-def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str = "all") -> DisturbCounts:
-    """Write OUT/ID.png for every sketch of a split, and OUT/disturbance.json that says how it was disturbed.
+def perturb_folder(built: Path, out: Path, perturbation: Perturbation, split: str = "all") -> PerturbCounts:
+    """Write OUT/ID.png for every sketch of a split, and OUT/perturbation.json that says how it was perturbed.
 
     An interrupted run goes on where it stopped; the same arguments give the same bytes.
 
     Args:
         built: folder that `dpsdata build` made.
         out: folder to write.
-        disturbance: how; its amount is in px of these sketches.
+        perturbation: how; its amount is in px of these sketches.
         split: name of a split, or `all`.
 
     Returns:
@@ -57,7 +58,7 @@ def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str 
     ids = dataset.ids
     record = {
         "version": _VERSION,
-        **asdict(disturbance),
+        **asdict(perturbation),
         "root_hash": dataset.root_hash,
         "size": dataset.size,
     }
@@ -75,8 +76,8 @@ def disturb_folder(built: Path, out: Path, disturbance: Disturbance, split: str 
         except BrokenImageError as error:
             failures.append((name, str(error)))
             continue
-        write_sketch(out / f"{name}.png", disturb_sketch(lines, disturbance, name))
-    return DisturbCounts(len(pending) - len(failures), len(ids) - len(pending), tuple(failures))
+        write_sketch(out / f"{name}.png", perturb_sketch(lines, perturbation, name))
+    return PerturbCounts(len(pending) - len(failures), len(ids) - len(pending), tuple(failures))
 
 
 def _check_record(out: Path, record: dict[str, object]) -> None:
@@ -86,10 +87,12 @@ def _check_record(out: Path, record: dict[str, object]) -> None:
         return
     if not out.is_dir():
         raise UsageError(f"{out}: expected a folder; {advice}")
+    if (out / _EARLIER_RECORD_FILE).is_file() and not path.exists():
+        (out / _EARLIER_RECORD_FILE).rename(path)
     if not path.is_file():
         if any(out.iterdir()):
             raise UsageError(
-                f"{out}: it holds files but no {RECORD_FILE}, so they are none of `dpsdata disturb`; {advice}"
+                f"{out}: it holds files but no {RECORD_FILE}, so they are none of `dpsdata perturb`; {advice}"
             )
         return
     try:

@@ -45,7 +45,7 @@ class HEDCheckpoint:
         mean: what to subtract from 0-255 pixels, RGB; None for the means of the published Caffe form.
         layout: the key layout that was found.
         source: the file, or what the caller called it.
-        role: `detector`, or `judge` for the net that is kept for scoring alone.
+        role: `detector`, or `scorer` for the net that is kept for scoring alone.
     """
 
     variant: Variant

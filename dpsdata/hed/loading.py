@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Official weights first, the exact Caffe file before its ports; the bundled net needs no download.
 AUTO_ORDER = ("hed-caffe", "hed-xwjabc", "hed-sniklaus", "hed-sniklaus-v1", "hed-controlnet", "hed-compact")
-JUDGE = "hed-judge"
+SCORER = "hed-judge"
 
 
 def load_hed(
@@ -50,7 +50,7 @@ def load_hed(
     """
     checkpoint, origin = _find(source)
     if checkpoint.role == "judge":
-        raise UsageError(f"{origin.name}: {JUDGE} is kept for scoring alone; building and training refuse it")
+        raise UsageError(f"{origin.name}: {SCORER} is kept for scoring alone; building and training refuse it")
     return _detector(checkpoint, origin, variant, precision, border, device)
 
 
@@ -60,9 +60,9 @@ def load_any_hed(source: str | os.PathLike[str], *, device: str = "cpu") -> HED:
     return _detector(checkpoint, origin, "auto", "fp32", "own", device)
 
 
-def load_judge(*, device: str = "cpu") -> HED:
+def load_hed_scorer(*, device: str = "cpu") -> HED:
     """The bundled second net, kept for scoring sketch faithfulness; for `dpseval` alone."""
-    return load_any_hed(JUDGE, device=device)
+    return load_any_hed(SCORER, device=device)
 
 
 def _find(source: Any) -> tuple[HEDCheckpoint, HEDOrigin]:

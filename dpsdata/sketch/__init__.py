@@ -11,7 +11,7 @@ from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px
-    from dpsdata.sketch.perturb import Disturbance, disturb_sketch
+    from dpsdata.sketch.perturb import Perturbation, perturb_sketch
     from dpsdata.sketch.rough import (
         RoughDraws,
         deform_sketch,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "dilate": ("dilate_sketch", "dilate_sketch_array", "max_diameter_px", "scaled_diameter_px"),
-    "perturb": ("Disturbance", "disturb_sketch"),
+    "perturb": ("Perturbation", "perturb_sketch"),
     "rough": (
         "RoughDraws",
         "deform_sketch",
@@ -41,17 +41,17 @@ _NAMES = {
 }
 
 __all__ = [
-    "Disturbance",
+    "Perturbation",
     "RoughDraws",
     "SimplifyConfig",
     "deform_sketch",
     "dilate_sketch",
     "dilate_sketch_array",
     "discard_strokes",
-    "disturb_sketch",
     "draw_rough",
     "make_rough_sketch",
     "max_diameter_px",
+    "perturb_sketch",
     "published_move_px",
     "scaled_diameter_px",
     "simplify_edge_map",

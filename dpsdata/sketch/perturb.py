@@ -38,7 +38,7 @@ _LEAST_GREY = 0.25
 
 
 @dataclass(frozen=True)
-class Disturbance:
+class Perturbation:
     """One fault of a sketch and its size.
 
     Attributes:
@@ -65,12 +65,12 @@ class Disturbance:
             raise UsageError(f"amount: a sketch is {self.fault} by {unit}, got {self.amount!r}")
 
 
-def disturb_sketch(lines: _Lines, disturbance: Disturbance, sample_id: str) -> _Lines:
+def perturb_sketch(lines: _Lines, perturbation: Perturbation, sample_id: str) -> _Lines:
     """Make a good sketch poor.
 
     Args:
         lines: uint8 (H, W) in {0, 1}, one-pixel line = 1.
-        disturbance: how.
+        perturbation: how.
         sample_id: id of the photo.
 
     Returns:
@@ -81,8 +81,9 @@ def disturb_sketch(lines: _Lines, disturbance: Disturbance, sample_id: str) -> _
     """
     if lines.dtype != np.uint8 or lines.ndim != 2 or lines.size == 0 or lines.max() > 1:
         raise UsageError(f"sketch: expected uint8 (H, W) in 0 and 1, got {lines.dtype} of shape {lines.shape}")
-    generator = keyed_generator(disturbance.seed, sample_id, f"disturb:{disturbance.fault}")
-    return _WAYS[disturbance.fault](lines, disturbance.amount, generator)
+    # The word that the draws were first keyed by: another one would give other bytes.
+    generator = keyed_generator(perturbation.seed, sample_id, f"disturb:{perturbation.fault}")
+    return _WAYS[perturbation.fault](lines, perturbation.amount, generator)
 
 
 def _displace(lines: _Lines, distance_px: float, generator: np.random.Generator) -> _Lines:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpsdata.hed import HED, load_judge
+from dpsdata.hed import HED, load_hed_scorer
 from dpseval.metrics.map_distance import mean_distances
 
 NAME = "hedps"
@@ -22,12 +22,12 @@ _NORM_FLOOR = 1e-10
 
 
 @dataclass(frozen=True)
-class JudgeFeatures:
-    """What one forward of the judge gives for N photos.
+class ScorerFeatures:
+    """What one forward of the scorer gives for N photos.
 
     Attributes:
         edges: float32 (N, H, W) in [0, 1], edge = 1; the same as `HED.detect`.
-        maps: for `Judge.distances`, float32 (N, C, h, w) for each of five stages, on the device; 2.4 MB a photo at
+        maps: for `HedScorer.distances`, float32 (N, C, h, w) for each of five stages, on the device; 2.4 MB a photo at
             256 px.
         vectors: float32 (N, 184), the mean of every channel of the five stages; for `fd_hed` and `kd_hed`.
     """
@@ -37,7 +37,7 @@ class JudgeFeatures:
     vectors: NDArray[np.float32]
 
 
-class Judge:
+class HedScorer:
     """The second edge detector of the package, which building and training never see.
 
     Args:
@@ -54,7 +54,7 @@ class Judge:
     """
 
     def __init__(self, *, device: str = "cpu", net: HED | None = None) -> None:
-        self._net = net or load_judge(device=device)
+        self._net = net or load_hed_scorer(device=device)
         self.name = NAME
         self.weights_id = self._net.origin.sha256
         # A fifth each, with no learned weights: all stages count alike.
@@ -65,7 +65,7 @@ class Judge:
         ]
 
     @torch.inference_mode()
-    def forward(self, photos: NDArray[np.uint8]) -> JudgeFeatures:
+    def forward(self, photos: NDArray[np.uint8]) -> ScorerFeatures:
         """Run the net once over a batch.
 
         Args:
@@ -88,7 +88,7 @@ class Judge:
             for hook in hooks:
                 hook.remove()
         vectors = torch.cat([stage.mean(dim=(2, 3)) for stage in stages], dim=1).float().cpu().numpy()
-        return JudgeFeatures(edges, [_scale(stage, index) for index, stage in enumerate(stages)], vectors)
+        return ScorerFeatures(edges, [_scale(stage, index) for index, stage in enumerate(stages)], vectors)
 
     def distances(
         self,
@@ -102,7 +102,7 @@ class Judge:
         maps see further than one pixel, so what lies near a region shows in it.
 
         Args:
-            truth_maps: `JudgeFeatures.maps` of one photo.
+            truth_maps: `ScorerFeatures.maps` of one photo.
             output_maps: those of K photos of the same size.
             regions: name -> bool (H, W); `full` is taken as the whole photo.
 

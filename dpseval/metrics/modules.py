@@ -22,7 +22,7 @@ from dpsdata.images.arrays import tensor_to_photo
 from dpsdata.sketch.thin import thin_lines
 from dpseval.metrics.faithfulness import score_edges, thin_output_edges
 from dpseval.metrics.frechet import frechet_distance
-from dpseval.metrics.hedps import Judge
+from dpseval.metrics.hedps import HedScorer
 from dpseval.metrics.lpips import Lpips, load_lpips
 from dpseval.metrics.pixels import PixelTruth
 from dpseval.metrics.regions import REGIONS, composite, region_masks
@@ -109,15 +109,15 @@ class HedPS(_Distances):
 
     def __init__(self, device: str = "cpu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._judge = Judge(device=device)
+        self._scorer = HedScorer(device=device)
 
     def _maps(self, photo: Photo) -> list[Tensor]:
-        return self._judge.forward(photo[None]).maps
+        return self._scorer.forward(photo[None]).maps
 
     def _measure(
         self, truth: list[Tensor], output: list[Tensor], regions: Mapping[str, NDArray[np.bool_]]
     ) -> list[dict[str, float]]:
-        return self._judge.distances(truth, output, regions)
+        return self._scorer.distances(truth, output, regions)
 
 
 class RegionLPIPS(_Distances):
@@ -156,7 +156,7 @@ class SketchFaithfulness(_Means):
 
     def __init__(self, device: str = "cpu", **kwargs: Any) -> None:
         super().__init__(("edge_f", "chamfer_px", "edge_density"), **kwargs)
-        self._judge = Judge(device=device)
+        self._scorer = HedScorer(device=device)
 
     def update(self, output: Tensor, truth: Tensor, mask: Tensor | None = None, sketch: Tensor | None = None) -> None:
         """Add N photos; the sketch is needed, in lines of any width."""
@@ -165,7 +165,7 @@ class SketchFaithfulness(_Means):
         check_sketch(sketch)
         lines = (sketch[:, 0] > 0.5).cpu().numpy().astype(np.uint8)
         for (made, real, hole), drawn in zip(_photos(output, truth, mask), lines, strict=True):
-            edges = thin_output_edges(self._judge.forward(composite(made, real, hole)[None]).edges[0])
+            edges = thin_output_edges(self._scorer.forward(composite(made, real, hole)[None]).edges[0])
             found = score_edges(edges, thin_lines(np.ascontiguousarray(drawn)), hole)
             self._add({"edge_f": found.f, "chamfer_px": found.chamfer_px, "edge_density": found.output_density})
 
@@ -185,7 +185,7 @@ class FrechetDistance(Metric):
 
     def __init__(self, device: str = "cpu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._judge = Judge(device=device)
+        self._scorer = HedScorer(device=device)
         self.add_state("made", [], dist_reduce_fx="cat")
         self.add_state("real", [], dist_reduce_fx="cat")
 
@@ -193,7 +193,7 @@ class FrechetDistance(Metric):
         """Add N photos; the sketch plays no part."""
         for made, real, hole in _photos(output, truth, mask):
             for state, photo in ((self.made, composite(made, real, hole)), (self.real, real)):
-                state.append(torch.from_numpy(self._judge.forward(photo[None]).vectors).to(self.device))
+                state.append(torch.from_numpy(self._scorer.forward(photo[None]).vectors).to(self.device))
 
     def compute(self) -> Tensor:
         """The distance, float64; it needs at least 2 photos."""

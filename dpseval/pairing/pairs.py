@@ -163,7 +163,7 @@ def refused_findings(pairing: Pairing, findings: Iterable[Finding], allowed: Seq
 
 
 def read_run(outputs: Path) -> dict[str, Any]:
-    """`run.json` of a folder of outputs; empty where there is none, as with a rival's pictures.
+    """`run.json` of a folder of outputs; empty where there is none, as with a baseline's pictures.
 
     Raises:
         UsageError: the file is damaged.

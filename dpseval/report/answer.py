@@ -9,7 +9,7 @@ from dpseval.metrics.names import Metric
 from dpseval.report.chart_forms import Chart
 from dpseval.report.head_table import SHORT, column_decimals, format_number, known_metric
 from dpseval.report.svg_axes import Axes, clip_text, nice_ticks, spread
-from dpseval.report.verdicts import Rival, Verdict
+from dpseval.report.verdicts import Baseline, Verdict
 
 # The first of these with a test is what the sentence is about: what eyes see before what pixels say.
 HEADLINE = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "hedps", "psnr", "ssim", "l1", "edge_f_drawn", "chamfer_px")
@@ -26,23 +26,23 @@ def answer_question(verdicts: Sequence[Verdict]) -> str:
     if verdict is None:
         return ""
     metric = known_metric(verdict.metric)
-    others = [rival for rival in verdict.rivals if rival.key.method != verdict.leader.method]
-    rival = min(others or verdict.rivals, key=lambda rival: abs(rival.difference))
+    others = [baseline for baseline in verdict.baselines if baseline.key.method != verdict.leader.method]
+    baseline = min(others or verdict.baselines, key=lambda baseline: abs(baseline.difference))
     name = SHORT.get(metric.name, metric.title)
-    gain, low, high = _gain(metric, rival)
+    gain, low, high = _gain(metric, baseline)
     decimals = min(6, column_decimals([gain, low, high]))
     unit = f" {metric.unit}" if metric.unit else ""
     amount = f"{format_number(gain, decimals)}{unit} in {name}"
     interval = "no interval"
     if math.isfinite(low):
         interval = f"95 % interval {format_number(low, decimals)} to {format_number(high, decimals)}"
-    p_value = "p < 0.0001" if rival.p_value < 1e-4 else f"p = {rival.p_value:.2g}"
-    facts = f"{interval}, {p_value}, better in {100 * rival.win_rate:.0f} % of {rival.count} photos"
+    p_value = "p < 0.0001" if baseline.p_value < 1e-4 else f"p = {baseline.p_value:.2g}"
+    facts = f"{interval}, {p_value}, better in {100 * baseline.win_rate:.0f} % of {baseline.count} photos"
     where = "" if verdict.region == "full" else f", inside the {verdict.region}"
-    if not rival.significant:
-        return f"No method is clearly better: {verdict.leader} leads {rival.key} by only {amount}{where} ({facts})."
-    beaten = all(other.significant for other in others or verdict.rivals)
-    wording = f"{verdict.leader} beats {rival.key} by {amount}{where} ({facts})"
+    if not baseline.significant:
+        return f"No method is clearly better: {verdict.leader} leads {baseline.key} by only {amount}{where} ({facts})."
+    beaten = all(other.significant for other in others or verdict.baselines)
+    wording = f"{verdict.leader} beats {baseline.key} by {amount}{where} ({facts})"
     if len({other.key.method for other in others}) > 1:
         wording += ", and every other method too" if beaten else ", but the tests do not separate it from all others"
     return f"{wording}."
@@ -51,30 +51,32 @@ def answer_question(verdicts: Sequence[Verdict]) -> str:
 def draw_forests(verdicts: Sequence[Verdict]) -> list[Chart]:
     """For each metric, the leader's gain over every other set with its 95 % interval; the headline's metric first."""
     head = _headline(verdicts)
-    chosen = {verdict.metric: verdict for verdict in reversed(verdicts) if verdict.rivals}
-    chosen |= {verdict.metric: verdict for verdict in verdicts if verdict.region == "full" and verdict.rivals}
+    chosen = {verdict.metric: verdict for verdict in reversed(verdicts) if verdict.baselines}
+    chosen |= {verdict.metric: verdict for verdict in verdicts if verdict.region == "full" and verdict.baselines}
     order = sorted(chosen.values(), key=lambda verdict: verdict is not head)
     return [_draw_forest(verdict) for verdict in order]
 
 
 def _headline(verdicts: Sequence[Verdict]) -> Verdict | None:
     for name in HEADLINE:
-        found = [verdict for verdict in verdicts if verdict.metric == name and verdict.rivals]
+        found = [verdict for verdict in verdicts if verdict.metric == name and verdict.baselines]
         if found:
             return next((verdict for verdict in found if verdict.region == "full"), found[0])
     return None
 
 
-def _gain(metric: Metric, rival: Rival) -> tuple[float, float, float]:
+def _gain(metric: Metric, baseline: Baseline) -> tuple[float, float, float]:
     """How much better the leader is, and the interval: positive is better, whatever the metric."""
     if metric.higher_is_better:
-        return rival.difference, rival.ci_low, rival.ci_high
-    return -rival.difference, -rival.ci_high, -rival.ci_low
+        return baseline.difference, baseline.ci_low, baseline.ci_high
+    return -baseline.difference, -baseline.ci_high, -baseline.ci_low
 
 
 def _draw_forest(verdict: Verdict) -> Chart:
     metric = known_metric(verdict.metric)
-    rows = sorted(((_gain(metric, rival), rival) for rival in verdict.rivals), key=lambda row: row[0][0])[:_MAX_ROWS]
+    rows = sorted(((_gain(metric, baseline), baseline) for baseline in verdict.baselines), key=lambda row: row[0][0])[
+        :_MAX_ROWS
+    ]
     ends = [end for gain, _ in rows for end in gain if math.isfinite(end)]
     axes = Axes(spread([0.0, *ends], 0.1), (len(rows) - 0.5, -0.5), left=122, height=64 + 22 * len(rows))
     low, high = axes.x_limits
@@ -82,16 +84,16 @@ def _draw_forest(verdict: Verdict) -> Chart:
     axes.add_whisker(0, (0.0, -0.5), (0.0, len(rows) - 0.5))
     decimals = min(6, column_decimals(ends))
     said = []
-    for row, ((gain, least, most), rival) in enumerate(rows):
-        axes.add_text(low, row, clip_text(f"over {rival.key}", 20), dx=-8, dy=4, anchor="end")
+    for row, ((gain, least, most), baseline) in enumerate(rows):
+        axes.add_text(low, row, clip_text(f"over {baseline.key}", 20), dx=-8, dy=4, anchor="end")
         if math.isfinite(least):
             axes.add_whisker(1, (least, row), (most, row))
-        tip = f"over {rival.key}: {format_number(gain, decimals)}, p {rival.p_value:.2g}"
-        axes.add_mark(1, gain, row, not rival.significant, tip)
+        tip = f"over {baseline.key}: {format_number(gain, decimals)}, p {baseline.p_value:.2g}"
+        axes.add_mark(1, gain, row, not baseline.significant, tip)
         said.append(tip)
     title = f"{metric.title}: how much better {verdict.leader} is"
     caption = "Paired differences with 95 % intervals; hollow: not separated by the test."
-    left = len(verdict.rivals) - len(rows)
+    left = len(verdict.baselines) - len(rows)
     return Chart(
         title, axes.render(title, "; ".join(said)), f"{caption} {left} more in the table." if left else caption
     )

@@ -15,7 +15,7 @@ from dpseval.report.verdicts import Verdict, set_key
 
 WORST_METRICS = ("hedps", "lpips_alex", "psnr", "ssim", "l1", "edge_f_drawn", "chamfer_px", "known_drift")
 WORST_COUNT = 5
-_MAX_RIVAL_ROWS = 600
+_MAX_BASELINE_ROWS = 600
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class BinTable:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """One metric in words: who leads, and each rival with the difference and its tests."""
+    """One metric in words: who leads, and each baseline with the difference and its tests."""
 
     title: str
     region: str
     leader: str
     decided: bool
-    rivals: tuple[tuple[str, ...], ...]
+    baselines: tuple[tuple[str, ...], ...]
     tied: tuple[str, ...]
 
 
@@ -85,35 +85,35 @@ def _interval(low: float, high: float, decimals: int) -> str:
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[VerdictRow]:
-    """The paired tests, a row a metric and region; rivals past a limit are left to `scores.json`."""
+    """The paired tests, a row a metric and region; baselines past a limit are left to `scores.json`."""
     rows = []
-    left = _MAX_RIVAL_ROWS
+    left = _MAX_BASELINE_ROWS
     for verdict in verdicts:
         metric = known_metric(verdict.metric)
-        rivals = []
-        for rival in verdict.rivals[: max(0, left)]:
-            numbers = (rival.difference, rival.ci_low, rival.ci_high)
+        baselines = []
+        for baseline in verdict.baselines[: max(0, left)]:
+            numbers = (baseline.difference, baseline.ci_low, baseline.ci_high)
             decimals = min(6, column_decimals(numbers))
-            p_value = "below 0.0001" if rival.p_value < 1e-4 else f"{rival.p_value:.4f}"
-            rivals.append(
+            p_value = "below 0.0001" if baseline.p_value < 1e-4 else f"{baseline.p_value:.4f}"
+            baselines.append(
                 (
-                    str(rival.key),
-                    f"{'+' if rival.difference > 0 else ''}{format_number(rival.difference, decimals)}",
-                    _interval(rival.ci_low, rival.ci_high, decimals) or "–",
+                    str(baseline.key),
+                    f"{'+' if baseline.difference > 0 else ''}{format_number(baseline.difference, decimals)}",
+                    _interval(baseline.ci_low, baseline.ci_high, decimals) or "–",
                     p_value,
-                    f"{100 * rival.win_rate:.0f} %",
-                    str(rival.count),
-                    "separated" if rival.significant else "not separated",
+                    f"{100 * baseline.win_rate:.0f} %",
+                    str(baseline.count),
+                    "separated" if baseline.significant else "not separated",
                 )
             )
-        left -= len(rivals)
+        left -= len(baselines)
         rows.append(
             VerdictRow(
                 f"{SHORT.get(metric.name, metric.title)} {metric.arrow}".strip(),
                 verdict.region,
                 str(verdict.leader),
                 verdict.decided,
-                tuple(rivals),
+                tuple(baselines),
                 tuple(str(key) for key in verdict.tied),
             )
         )
@@ -134,7 +134,7 @@ def list_leads(verdicts: Sequence[Verdict]) -> list[tuple[str, list[str]]]:
         label = SHORT.get(metric, known_metric(metric).title)
         if verdict.decided:
             leads.setdefault(str(verdict.leader), []).insert(0, label)
-        elif verdict.rivals:
+        elif verdict.baselines:
             undecided.insert(0, label)
     return [*sorted(leads.items(), key=lambda lead: -len(lead[1])), *([("", undecided)] if undecided else [])]
 

@@ -16,8 +16,8 @@ _DAMAGED = "scores.json: damaged, expected the fields of a comparison in each of
 
 
 @dataclass(frozen=True)
-class Rival:
-    """The leader of a metric against one other set; differences are leader minus rival."""
+class Baseline:
+    """The leader of a metric against one other set; differences are leader minus baseline."""
 
     key: SetKey
     count: int
@@ -36,23 +36,23 @@ class Verdict:
     metric: str
     region: str
     leader: SetKey
-    rivals: tuple[Rival, ...]
+    baselines: tuple[Baseline, ...]
 
     @property
     def decided(self) -> bool:
         """Whether the paired tests separate the leader from every other set."""
-        return bool(self.rivals) and all(rival.significant for rival in self.rivals)
+        return bool(self.baselines) and all(baseline.significant for baseline in self.baselines)
 
     @property
     def tied(self) -> tuple[SetKey, ...]:
         """Sets that the tests do not separate from the leader."""
-        return tuple(rival.key for rival in self.rivals if not rival.significant)
+        return tuple(baseline.key for baseline in self.baselines if not baseline.significant)
 
     def mark(self, key: SetKey) -> Literal["best", "tied", ""]:
         """`best` for a leader that is separated from all others, else `tied` for it and those close to it."""
         if self.decided:
             return "best" if key == self.leader else ""
-        return "tied" if self.rivals and (key == self.leader or key in self.tied) else ""
+        return "tied" if self.baselines and (key == self.leader or key in self.tied) else ""
 
 
 def set_key(method: object, level: object) -> SetKey:
@@ -82,14 +82,14 @@ def gather_verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
     Raises:
         MissingError: a column is missing or holds something else.
     """
-    groups: dict[tuple[str, str, SetKey], list[Rival]] = {}
+    groups: dict[tuple[str, str, SetKey], list[Baseline]] = {}
     try:
         for row in comparisons.to_dict("records"):
             leader = set_key(row["best_method"], row["best_level"])
             difference, low, high, p_value, win_rate = (
                 _number(row[name]) for name in ("difference", "ci_low", "ci_high", "p_holm", "win_rate")
             )
-            rival = Rival(
+            baseline = Baseline(
                 set_key(row["other_method"], row["other_level"]),
                 int(row["n"]),
                 difference,
@@ -99,10 +99,10 @@ def gather_verdicts(comparisons: pd.DataFrame) -> list[Verdict]:
                 win_rate,
                 bool(row["significant"]),
             )
-            groups.setdefault((str(row["metric"]), str(row["region"]), leader), []).append(rival)
+            groups.setdefault((str(row["metric"]), str(row["region"]), leader), []).append(baseline)
     except (KeyError, TypeError, ValueError):
         raise MissingError(_DAMAGED) from None
-    return [Verdict(*key, tuple(rivals)) for key, rivals in groups.items()]
+    return [Verdict(*key, tuple(baselines)) for key, baselines in groups.items()]
 
 
 def _number(value: object) -> float:

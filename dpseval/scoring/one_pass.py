@@ -40,7 +40,7 @@ class PassResult:
     Attributes:
         rows: of the per-image table, by photo, set and region.
         hashes: for each set the hashes of its composites, and those of their truths.
-        judge_vectors: of every distinct picture.
+        scorer_vectors: of every distinct picture.
         findings: those that only pixels show.
         photo_hashes: id, then hashes of truth, mask and drawn sketch, of every photo that is scored.
         looks: perceptual hashes of each photo by id, as it is and mirrored.
@@ -49,7 +49,7 @@ class PassResult:
 
     rows: list[Row] = field(default_factory=list)
     hashes: dict[SetKey, list[tuple[str, str]]] = field(default_factory=dict)
-    judge_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    scorer_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     photo_hashes: list[tuple[str, str, str, str]] = field(default_factory=list)
     looks: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -95,13 +95,13 @@ def run_pass(pairing: Pairing, config: ScoreConfig, readers: Readers, picker: Ga
 def _score_photo(
     photo: PhotoMeasures, pairing: Pairing, readers: Readers, picker: GalleryPicker, result: PassResult
 ) -> None:
-    seen = readers.judge.read(photo)
-    distances = {readers.judge.network.name: seen}
+    seen = readers.scorer.read(photo)
+    distances = {readers.scorer.network.name: seen}
     distances |= {reader.network.name: reader.read(photo) for reader in readers.lpips}
     for reader in readers.spaces.values():
         reader.read(photo)
     for sha256, features in seen.features.items():
-        result.judge_vectors.setdefault(sha256, np.asarray(features["vector"], np.float32))
+        result.scorer_vectors.setdefault(sha256, np.asarray(features["vector"], np.float32))
     faces = {} if readers.faces is None else readers.faces.read(photo)
     is_thin = pairing.sketches is None
     drawn = photo.sketch if photo.sketch is None or is_thin else thin_lines(photo.sketch)

@@ -117,7 +117,7 @@ def score(
 
     Args:
         outputs: folder in the layout METHOD/l0.25/ID.png, or METHOD/none/ID.png for a method without a level, such as
-            `dps predict` writes, or any rival.
+            `dps predict` writes, or any baseline.
         dataset: folder that `dpsdata build` made.
         config: what to score; its `out` is the REPORT folder.
         announce: called with lines that tell how far the work is.

@@ -42,7 +42,7 @@ def measure_sets(found: PassResult, readers: Readers, config: ScoreConfig) -> It
             continue
         for metric, note in readers.missing.items():
             yield SetScore(*key, metric, 0, math.nan, note)
-        sides = _stack(pairs, found.judge_vectors)
+        sides = _stack(pairs, found.scorer_vectors)
         measured = _distances("fd_hed", "kd_hed", *sides)
         for space, reader in readers.spaces.items():
             measured |= _measure_space(SPACES[space], *_stack(pairs, reader.vectors), config)

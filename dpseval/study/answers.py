@@ -78,7 +78,7 @@ def answer_questions(
     for question in questions:
         own = [answer for cell in cells for answer in _ask(cell, question, chosen[cell.cell.sketch.name], seed)]
         corrected = holm([answer.p_value for answer in own])
-        done += [_judge(answer, p_holm, question.worse) for answer, p_holm in zip(own, corrected, strict=True)]
+        done += [_scorer(answer, p_holm, question.worse) for answer, p_holm in zip(own, corrected, strict=True)]
     return done
 
 
@@ -128,7 +128,7 @@ def _test(
     )
 
 
-def _judge(answer: Answer, p_holm: float, is_worse: bool) -> Answer:
+def _scorer(answer: Answer, p_holm: float, is_worse: bool) -> Answer:
     higher = (METRICS[answer.metric].higher_is_better is not False) != is_worse
     outcome: Outcome = "not separated"
     if p_holm < SIGNIFICANCE and answer.ci_low > 0:

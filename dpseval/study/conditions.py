@@ -12,7 +12,7 @@ import pandas as pd
 
 from dpsdata.contracts import MissingError
 from dpsdata.dataset.manifest import read_dataset
-from dpsdata.dataset.perturb import RECORD_FILE, disturb_folder
+from dpsdata.dataset.perturb import RECORD_FILE, perturb_folder
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.weights.store import sha256_file
 from dpseval.scoring.networks import check_weights
@@ -115,7 +115,7 @@ def prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Call
         return None
     size = int(read_dataset(config.built)["size"])
     folder = _sketch_folder(config, cell, split)
-    counts = disturb_folder(config.built, folder, cell.sketch.disturbance(size, config.seed), split)
+    counts = perturb_folder(config.built, folder, cell.sketch.perturbation(size, config.seed), split)
     if counts.failures:
         name, reason = counts.failures[0]
         raise MissingError(f"{name}: {reason}; run `dpsdata verify {config.built}`")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dpsdata.contracts import DEFAULT_LEVELS, MissingError, UsageError, check_levels
 from dpsdata.masks import MASK_FAMILIES
-from dpsdata.sketch.perturb import FAULTS, Disturbance, Fault
+from dpsdata.sketch.perturb import FAULTS, Fault, Perturbation
 from dpseval.metrics.names import METRICS
 from dpseval.scoring.config import ScoreConfig
 
@@ -36,11 +36,11 @@ class SketchCase:
     fault: Fault | None = None
     amount: float = 0.0
 
-    def disturbance(self, size_px: int, seed: int) -> Disturbance:
+    def perturbation(self, size_px: int, seed: int) -> Perturbation:
         """The fault at the size of the photos."""
         assert self.fault is not None  # noqa: S101 (for the type checker)
         scale = 1.0 if self.fault == "dropped" else size_px / _REFERENCE_PX
-        return Disturbance(self.fault, self.amount * scale, seed)
+        return Perturbation(self.fault, self.amount * scale, seed)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class StudyConfig:
     Attributes:
         built: folder that `dpsdata build` made.
         out: folder of the report, without any photo but those of `shown`.
-        work: folder of outputs, disturbed sketches and single reports; a study goes on there.
+        work: folder of outputs, perturbed sketches and single reports; a study goes on there.
         methods: names of `models.methods.registry.METHODS`; Deep Plastic Surgery, `dps`, must be among them.
         cells: what is compared; the mask family of the first one is that on which levels are chosen.
         questions: what is tested.
@@ -158,7 +158,7 @@ def parse_sketch(text: str) -> SketchCase:
         case = SketchCase(f"{fault}-{float(amount):g}", fault, float(amount))
     except ValueError:
         raise UsageError(f"conditions: {expected}, got {text!r}") from None
-    case.disturbance(_REFERENCE_PX, 0)
+    case.perturbation(_REFERENCE_PX, 0)
     return case
 
 

@@ -15,11 +15,11 @@ from models.methods.predictor import LoadOptions, MethodPredictor, load_method
 from models.methods.registry import METHODS, Method, default_weights
 from models.methods.weights import find_method_weights
 
-RIVALS = ("deepfillv2", "deepfillv2-guided", "scfegan")
+BASELINES = ("deepfillv2", "deepfillv2-guided", "scfegan")
 
 
-class RivalSeat:
-    """Room for one loaded rival, which leaves when another one comes.
+class BaselineSeat:
+    """Room for one loaded baseline, which leaves when another one comes.
 
     Attributes:
         lock: held as long as the one in the seat is used.
@@ -27,11 +27,11 @@ class RivalSeat:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._owner: RivalEngine | None = None
+        self._owner: BaselineEngine | None = None
         self._predictor: MethodPredictor | None = None
 
-    def take(self, owner: RivalEngine) -> MethodPredictor:
-        """The networks of a rival, loaded unless they are here already; the lock must be held."""
+    def take(self, owner: BaselineEngine) -> MethodPredictor:
+        """The networks of a baseline, loaded unless they are here already; the lock must be held."""
         if self._owner is not owner or self._predictor is None:
             self._owner, self._predictor = None, None  # before the next one is read, as memory is for one
             self._predictor = owner.load()
@@ -39,13 +39,13 @@ class RivalSeat:
         return self._predictor
 
 
-class RivalEngine:
-    """A rival for all tabs of the browser.
+class BaselineEngine:
+    """A baseline for all tabs of the browser.
 
     Args:
         method: its entry of the registry, one without a level.
         weights: as in `find_method_weights`.
-        seat: shared with the other rivals.
+        seat: shared with the other baselines.
 
     Raises:
         MissingError: there are no such weights.
@@ -56,7 +56,7 @@ class RivalEngine:
         hashes: SHA-256 by network.
     """
 
-    def __init__(self, method: Method, weights: str, seat: RivalSeat) -> None:
+    def __init__(self, method: Method, weights: str, seat: BaselineSeat) -> None:
         self.method, self.weights = method, weights
         self.hashes = find_method_weights(method, weights).sha256
         self._seat = seat
@@ -107,22 +107,22 @@ class RivalEngine:
             return fill_photo(predictor, photo, sketch, mask, frame=frame, colors=colors, **how)[0]
 
 
-AnyEngine = Engine | RivalEngine
+AnyEngine = Engine | BaselineEngine
 
 
-def find_rivals(weights: str | None) -> list[RivalEngine]:
-    """The rivals that have weights here.
+def find_baselines(weights: str | None) -> list[BaselineEngine]:
+    """The baselines that have weights here.
 
     Args:
         weights: `bundled`, `official` or a folder that is looked into first; None for what there is.
     """
-    seat, found = RivalSeat(), []
-    for name in RIVALS:
+    seat, found = BaselineSeat(), []
+    for name in BASELINES:
         method = METHODS[name]
         places = [default_weights(method), "bundled"]
         for place in dict.fromkeys(places if weights is None else [weights, *places]):
             try:
-                found.append(RivalEngine(method, place, seat))
+                found.append(BaselineEngine(method, place, seat))
                 break
             except MissingError:
                 continue

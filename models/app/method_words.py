@@ -13,7 +13,7 @@ def name_editors(weights: Iterable[str]) -> list[str]:
     return [title] if len(sets) == 1 else [f"{title}, {name} weights" for name in sets]
 
 
-def name_rival(method: Method) -> str:
+def name_baseline(method: Method) -> str:
     """The name of a method without a level."""
     return f"{method.title}, no level" if method.takes_sketch else f"{method.title}, no level, no line"
 

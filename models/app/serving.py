@@ -70,9 +70,9 @@ def load_engines(weights: str | None) -> dict[str, AnyEngine]:
         MissingError: the weights that were named, or all, are not there or damaged.
         UsageError: the files that were named do not make a whole model.
     """
-    from models.app.baselines import find_rivals
+    from models.app.baselines import find_baselines
     from models.app.engine import Engine
-    from models.app.method_words import name_editors, name_rival
+    from models.app.method_words import name_baseline, name_editors
     from models.weights.typed import choose_weights
 
     first = choose_weights(weights, "edit")
@@ -85,7 +85,9 @@ def load_engines(weights: str | None) -> dict[str, AnyEngine]:
     if not editors:
         raise errors[0]
     engines: dict[str, AnyEngine] = dict(zip(name_editors(editors), editors.values(), strict=True))
-    engines |= {name_rival(rival.method): rival for rival in find_rivals(None if weights is None else first)}
+    engines |= {
+        name_baseline(baseline.method): baseline for baseline in find_baselines(None if weights is None else first)
+    }
     return engines
 
 

@@ -1,4 +1,4 @@
-"""Rivals: DeepFillv2 and SC-FEGAN, from official TensorFlow weights or ours. Names are imported when first used."""
+"""Baselines: DeepFillv2 and SC-FEGAN, from official TensorFlow weights or ours. Names are imported when first used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both rivals are given: photo, mask, sketch and colour in the contract's form, cut to the hole."""
+"""What both baselines are given: photo, mask, sketch and colour in the contract's form, cut to the hole."""
 
 from __future__ import annotations
 
@@ -94,5 +94,5 @@ def _short(dtype: torch.dtype) -> str:
 
 
 def swap_colors(photo: Tensor) -> Tensor:
-    """RGB to BGR, or back: both rivals were trained on photos as OpenCV reads them."""
+    """RGB to BGR, or back: both baselines were trained on photos as OpenCV reads them."""
     return photo.flip(1)

@@ -31,7 +31,7 @@ _N = TypeVar("_N", DeepFillv2, ScFegan)
 def load_deepfillv2(source: WeightSource) -> DeepFillv2:
     """Load DeepFillv2's generator; its width, and whether it is guided, are told from shapes.
 
-    Optimiser slots, the critic and whatever else a checkpoint holds are not read.
+    Optimiser slots, the discriminator and whatever else a checkpoint holds are not read.
 
     Args:
         source: the prefix of a TensorFlow bundle, a safetensors file of ours, or {TensorFlow name: array}.

@@ -30,7 +30,7 @@ _TRAINING_SETS = {"places": DEEPFILLV2_PLACES2, "celeb": DEEPFILLV2_CELEBA_HQ}
 
 @dataclass(frozen=True)
 class OfficialNetwork:
-    """What an official checkpoint has to hold; the critic and optimiser slots beside it are left out.
+    """What an official checkpoint has to hold; the discriminator and optimiser slots beside it are left out.
 
     Attributes:
         title: its name for people.

@@ -1,4 +1,4 @@
-"""Where a rival's weights come from: a TensorFlow bundle, a file of ours, a mapping; shapes first, then tensors."""
+"""Where a baseline's weights come from: a TensorFlow bundle, a file of ours, a mapping; shapes first, then tensors."""
 
 from __future__ import annotations
 

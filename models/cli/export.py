@@ -41,9 +41,9 @@ def export_command(
     for network, size in sizes.items():
         typer.echo(f"{network}: {size / 1e6:.2f} MB")
     typer.echo(f"{len(sizes)} networks, {sum(sizes.values()) / 1e6:.2f} MB, in {out}")
-    rival = next((name for name in sizes if name in METHODS), None)
-    if rival is not None:
-        typer.echo(f"next: dps predict BUILT OUT --masks dps --method {rival} --weights {out}")
+    baseline = next((name for name in sizes if name in METHODS), None)
+    if baseline is not None:
+        typer.echo(f"next: dps predict BUILT OUT --masks dps --method {baseline} --weights {out}")
     elif json.loads((out / RESULTS_FILE).read_text("utf-8"))["config"].get("task") == "synthesis":
         typer.echo(f"next: dps synthesize SKETCH --weights {out} -o OUT")
     else:

@@ -53,7 +53,7 @@ def predict_command(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be predicted, and stop.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it; rivals: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it; baselines: fp32.")] = "fp32",
     seed: Annotated[int, typer.Option(help="Of noise that a method reads.")] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
     workers: Annotated[int, typer.Option(help="Actors of --engine ray; 0 for one a core of the cluster.")] = 0,

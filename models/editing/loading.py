@@ -56,7 +56,7 @@ def load_editing_net(
 
 
 def load_discriminator(source: Source, size: int, task: str = "edit") -> PatchDiscriminator:
-    """Load the critic of one resolution; it reads the published channel order and signs.
+    """Load the discriminator of one resolution; it reads the published channel order and signs.
 
     Args:
         source: a path or a state dict, our keys or the official ones.
@@ -64,7 +64,7 @@ def load_discriminator(source: Source, size: int, task: str = "edit") -> PatchDi
         task: `edit` or `synthesis`.
 
     Returns:
-        The critic in eval mode on the CPU, where its spectral norm takes no power step.
+        The discriminator in eval mode on the CPU, where its spectral norm takes no power step.
 
     Raises:
         UsageError: no such task or size.

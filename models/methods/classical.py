@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dpsdata.images.codec import photo_to_tensor, tensor_to_photo
 from dpsdata.runtime.device import choose_device
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_rival_precision
+from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
 from models.methods.registry import Method
 
 # Pixels around a hole that each of its pixels is made from; 3 as in OpenCV's tutorial, at any size of photo.
@@ -61,7 +61,7 @@ def fill_mean_color(photo: Photo, hole: Photo) -> Photo:
 
 
 def load_mean_color(method: Method, options: LoadOptions) -> FloorPredictor:
-    """The mean colour; of the options, the device and the precision have to exist, as for every rival."""
+    """The mean colour; of the options, the device and the precision have to exist, as for every baseline."""
     _check_options(method, options)
     return FloorPredictor(method, lambda photo, hole: photo, "mean of all known pixels of the photo")
 
@@ -78,7 +78,7 @@ def load_navier_stokes(method: Method, options: LoadOptions) -> FloorPredictor:
 
 def _check_options(method: Method, options: LoadOptions) -> None:
     choose_device(options.device)
-    check_rival_precision(method, options.precision)
+    check_baseline_precision(method, options.precision)
 
 
 def _opencv(method: Method, options: LoadOptions, flag: int) -> FloorPredictor:

@@ -12,7 +12,7 @@ from dpsdata.runtime.device import choose_device
 from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX, DeepFillv2, DeepFillv2Config
 from models.baselines.loading import load_deepfillv2
 from models.baselines.tensorflow.names import count_weights
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_rival_precision
+from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
 from models.methods.registry import Method
 from models.methods.resampling import draw_lines, fit_edit, fit_photo, round_up
 from models.methods.weights import FoundWeights, find_method_weights
@@ -68,7 +68,7 @@ def load_deepfillv2_method(method: Method, options: LoadOptions) -> DeepFillv2Pr
         UsageError: no such device or precision.
         MissingError: the weights are missing, damaged, or of the other kind.
     """
-    check_rival_precision(method, options.precision)
+    check_baseline_precision(method, options.precision)
     device = choose_device(options.device)
     found = find_method_weights(method, options.weights)
     net = load_deepfillv2(found.path)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dpsdata.contracts import BrokenImageError, DpsError, UsageError
 from dpsdata.images.codec import encode_png, photo_to_tensor, read_photo, tensor_to_photo
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_rival_precision
+from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
 from models.methods.registry import Method, find_entry_point, load_object
 
 HIDDEN_GREY: Final = 128  # what a hole is filled with before anybody else sees the photo
@@ -116,9 +116,9 @@ def load_command(method: Method, options: LoadOptions) -> ExternalPredictor:
     """A command line as a method; see `models.methods.registry.find_method` for what may stand in it.
 
     Raises:
-        UsageError: there is no such program, or a precision that no rival runs in.
+        UsageError: there is no such program, or a precision that no baseline runs in.
     """
-    check_rival_precision(method, options.precision)
+    check_baseline_precision(method, options.precision)
     words = shlex.split(method.command)
     if shutil.which(words[0]) is None:
         raise UsageError(f"{method.name}: exec: there is no program {words[0]!r} here")
@@ -267,7 +267,7 @@ def load_entry_point(method: Method, options: LoadOptions) -> ExternalPredictor:
     Raises:
         UsageError: it cannot be loaded, or has no `predict`.
     """
-    check_rival_precision(method, options.precision)
+    check_baseline_precision(method, options.precision)
     point = find_entry_point(method.name)
     found = load_object(point)
     try:

@@ -39,7 +39,7 @@ class LoadOptions:
     Attributes:
         weights: `bundled`, `official`, or a path; no meaning for a method without weights.
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
-        precision: `fp32` or `bf16`; rivals run in fp32.
+        precision: `fp32` or `bf16`; baselines run in fp32.
         seed: of noise, keyed by it and the id of the photo.
         time_limit_s: seconds that a method which is run as a command may take a photo.
     """
@@ -127,8 +127,8 @@ def load_method(name: str, options: LoadOptions | None = None) -> MethodPredicto
     return predictor
 
 
-def check_rival_precision(method: Method, precision: str) -> None:
-    """Raise UsageError unless the precision is the one that rivals are compared in."""
+def check_baseline_precision(method: Method, precision: str) -> None:
+    """Raise UsageError unless the precision is the one that baselines are compared in."""
     if precision != "fp32":
         raise UsageError(f"precision: {method.name} runs in fp32 alone, got {precision!r}")
 

@@ -276,7 +276,7 @@ def _read_command(name: str, command: str) -> Method:
 def default_weights(method: Method) -> str:
     """`official` where official weights of a method are installed, else `bundled`.
 
-    Of Deep Plastic Surgery all files must be there, of a rival any one with those that it needs beside it.
+    Of Deep Plastic Surgery all files must be there, of a baseline any one with those that it needs beside it.
     """
     from dpsdata.weights import installed
 

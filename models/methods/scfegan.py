@@ -12,7 +12,7 @@ from dpsdata.runtime.device import choose_device, keyed_generator
 from models.baselines.loading import load_scfegan
 from models.baselines.scfegan import SIZE_MULTIPLE_PX, ScFegan, ScFeganConfig, demo_noise
 from models.baselines.tensorflow.names import count_weights
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_rival_precision
+from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
 from models.methods.registry import Method
 from models.methods.resampling import draw_lines, enlarge_edit, fit_edit, fit_photo, round_up
 from models.methods.weights import FoundWeights, find_method_weights
@@ -88,7 +88,7 @@ def load_scfegan_method(method: Method, options: LoadOptions) -> ScFeganPredicto
         UsageError: no such device or precision.
         MissingError: the weights are missing or damaged.
     """
-    check_rival_precision(method, options.precision)
+    check_baseline_precision(method, options.precision)
     device = choose_device(options.device)
     found = find_method_weights(method, options.weights)
     net = load_scfegan(found.path)

@@ -17,7 +17,7 @@ from dpsdata.weights import weights_path
 from models.baselines.sketchrefiner.pipeline import SketchRefiner, load_sketchrefiner
 from models.baselines.weight_sources import open_weights
 from models.methods.classical import INPAINT_RADIUS_PX
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_rival_precision
+from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
 from models.methods.registry import Method
 from models.methods.resampling import fit_edit, fit_photo
 from models.methods.weights import FoundWeights, find_method_weights
@@ -72,7 +72,7 @@ def load_sketchrefiner_method(method: Method, options: LoadOptions) -> SketchRef
         UsageError: no such device or precision.
         MissingError: the weights are missing, damaged, or of another network.
     """
-    check_rival_precision(method, options.precision)
+    check_baseline_precision(method, options.precision)
     device = choose_device(options.device)
     found = find_method_weights(method, options.weights)
     net = load_sketchrefiner(_gather(method, found))

@@ -1,4 +1,4 @@
-"""Where the weights of a rival are: imported official ones, or a file or folder that `dps train` made."""
+"""Where the weights of a baseline are: imported official ones, or a file or folder that `dps train` made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dpsdata.runtime.arguments import typed_path
 from dpsdata.weights import find_weights, installed, weights_path
 from dpsdata.weights.store import read_card, sha256_file
 from models.methods.registry import Method
-from models.weights.bundled import bundled_rival_name, has_bundled_rival
+from models.weights.bundled import bundled_baseline_name, has_bundled_baseline
 from models.weights.official import peek_card
 
 Origin = Literal[
@@ -67,7 +67,7 @@ class FoundWeights:
 
 
 def find_method_weights(method: Method, weights: str) -> FoundWeights:
-    """Find the weights of a rival; none of its tensors are read.
+    """Find the weights of a baseline; none of its tensors are read.
 
     Args:
         method: which one.
@@ -112,9 +112,9 @@ def _official(method: Method) -> FoundWeights:
 
 
 def _bundled(method: Method) -> FoundWeights:
-    if not has_bundled_rival(method.stem):
+    if not has_bundled_baseline(method.stem):
         raise MissingError(f"{method.name}: no weights of {method.title} come with the package; {method.missing}")
-    name = bundled_rival_name(method.stem)
+    name = bundled_baseline_name(method.stem)
     path = weights_path(name)
     return FoundWeights(path, "bundled", name, {name: sha256_file(path)}, find_weights(name).licence, peek_card(path))
 

@@ -24,19 +24,19 @@ class ModelConfig:
     Attributes:
         refiner: of G.
         inpainter: of F, at G's finest resolution and for the same task.
-        critic: of the D of the finest resolution; `critic_at` gives the others.
+        discriminator: of the D of the finest resolution; `discriminator_at` gives the others.
     """
 
     refiner: RefinerConfig
     inpainter: InpainterConfig
-    critic: DiscriminatorConfig
+    discriminator: DiscriminatorConfig
 
     def __post_init__(self) -> None:
         channels = self.refiner.input_channels
-        if self.inpainter.input_channels != channels or self.critic.input_channels != max(channels, 6):
+        if self.inpainter.input_channels != channels or self.discriminator.input_channels != max(channels, 6):
             raise UsageError(
                 f"model: expected one task, got {channels} input channels for G, {self.inpainter.input_channels} for F "
-                f"and {self.critic.input_channels} for D (7, 7, 7 for editing; 3, 3, 6 for synthesis)"
+                f"and {self.discriminator.input_channels} for D (7, 7, 7 for editing; 3, 3, 6 for synthesis)"
             )
         if self.refiner.resolutions[-1] != self.inpainter.resolution:
             raise UsageError(
@@ -49,10 +49,10 @@ class ModelConfig:
         """`edit` or `synthesis`."""
         return "edit" if self.refiner.input_channels == EDIT_CHANNELS else "synthesis"
 
-    def critic_at(self, size: int) -> DiscriminatorConfig:
+    def discriminator_at(self, size: int) -> DiscriminatorConfig:
         """Sizes of the D of one resolution in px."""
         self.refiner.depth(size)
-        return replace(self.critic, stride_layers=stride_layers_for(size))
+        return replace(self.discriminator, stride_layers=stride_layers_for(size))
 
 
 def check_task(task: str) -> Task:
@@ -89,7 +89,7 @@ def lite_config(task: Task = "edit", resolution: int = 256) -> ModelConfig:
     return ModelConfig(
         replace(base.refiner, width=32, max_width=192),
         replace(base.inpainter, width=32, max_width=192, norm="batch"),
-        replace(base.critic, width=32),
+        replace(base.discriminator, width=32),
     )
 
 
@@ -103,7 +103,7 @@ def stem_config(task: Task = "edit", resolution: int = 256) -> ModelConfig:
     return ModelConfig(
         replace(base.refiner, width=48, max_width=192, style_width=64, resolutions=(resolution,), stem=stem),
         replace(base.inpainter, width=64, max_width=256, norm="batch", stem=stem),
-        replace(base.critic, width=32),
+        replace(base.discriminator, width=32),
     )
 
 
@@ -114,7 +114,7 @@ def tiny_config(task: Task = "edit", resolution: int = 64) -> ModelConfig:
     return ModelConfig(
         replace(base.refiner, width=12, max_width=48, residual_blocks=1, resolutions=sizes, style_width=16),
         replace(base.inpainter, width=12, max_width=48, resolution=resolution, norm="batch"),
-        replace(base.critic, width=8, output_channels=8, stride_layers=stride_layers_for(resolution)),
+        replace(base.discriminator, width=8, output_channels=8, stride_layers=stride_layers_for(resolution)),
     )
 
 

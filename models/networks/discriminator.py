@@ -38,12 +38,10 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         if self.input_channels not in (6, 7):
-            raise UsageError(
-                f"input_channels: expected 6 (synthesis) or 7 (editing) for the critic, got {self.input_channels}"
-            )
+            raise UsageError(f"input_channels: expected 6 (synthesis) or 7 (editing) for D, got {self.input_channels}")
         if min(self.width, self.output_channels, self.stride_layers) < 1:
             raise UsageError(
-                "critic: expected width, output_channels and stride_layers of at least 1, got "
+                "discriminator: expected width, output_channels and stride_layers of at least 1, got "
                 f"{self.width}, {self.output_channels} and {self.stride_layers}"
             )
 
@@ -54,7 +52,7 @@ class DiscriminatorConfig:
         return (self.input_channels, *widths, self.output_channels)
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the state dict of this critic, told without building it (its power steps take a while)."""
+        """Shapes of the state dict of this discriminator, told without building it (its power steps take a while)."""
         shapes: dict[str, tuple[int, ...]] = {}
         for index, (before, after) in enumerate(pairwise(self.channels)):
             kernel = (after, before, _KERNEL_PX, _KERNEL_PX)
@@ -94,7 +92,7 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge every patch; losses take the mean over all values.
+        """HedScorer every patch; losses take the mean over all values.
 
         Args:
             x: (N, 6 or 7, S, S), published channel order and signs: sketch x3 (paper = +1), R, G, B, and for
@@ -195,7 +193,7 @@ class HighPassDiscriminator(nn.Module):
         return inputs
 
     def forward(self, inputs: list[Tensor]) -> PatchScores:
-        """Judge every patch of what `prepare` gave."""
+        """HedScorer every patch of what `prepare` gave."""
         scores, features, shares = [], [], []
         for net, x in zip(self.nets, inputs, strict=True):
             assert isinstance(net, nn.ModuleList)  # noqa: S101 (for the type checker)

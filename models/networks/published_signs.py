@@ -102,7 +102,7 @@ def refiner_inputs(
     return inputs
 
 
-def critic_input(sketch: Tensor, photo: Tensor, mask: Tensor | None = None) -> Tensor:
+def discriminator_input(sketch: Tensor, photo: Tensor, mask: Tensor | None = None) -> Tensor:
     """What D reads: (N, 6, S, S), or with a mask (N, 7, S, S).
 
     Args:

@@ -14,19 +14,19 @@ from dpsdata.weights.reading import HASHES_FILE, read_state
 from dpsdata.weights.store import sha256_file, write_safetensors
 from models.training.engine.reporting import CARD_FILE
 from models.training.engine.state import WEIGHTS_FOLDER, count_images
-from models.weights.bundled import bundled_name, bundled_rival_name
+from models.weights.bundled import bundled_baseline_name, bundled_name
 from models.weights.checkpoints import read_checkpoint, write_checkpoint
 
 RESULTS_FILE = "training.json"
 
 
 def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
-    """Write the networks of a run, of Deep Plastic Surgery or of a rival, in half precision.
+    """Write the networks of a run, of Deep Plastic Surgery or of a baseline, in half precision.
 
     Args:
         run: folder of `dps train`, finished or stopped by `--stop-after`.
         out: folder to write: a safetensors file with its card for each network, `bundled.json` with their hashes and
-            `training.json` with what the run says of itself. `load_editor(out)`, or for a rival `--weights
+            `training.json` with what the run says of itself. `load_editor(out)`, or for a baseline `--weights
             METHOD=OUT`, reads it.
         licence: terms of the weights, for their cards.
 
@@ -56,7 +56,7 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
     foreign = sorted(held - networks - {HASHES_FILE, RESULTS_FILE, "MODEL_CARD.md", "training.toml"})
     if foreign:
         raise UsageError(f"{out}: it holds {foreign[0]}, which is no file of this export; name a new folder")
-    write = _write_rival if "method" in facts["config"] else _write_editing
+    write = _write_baseline if "method" in facts["config"] else _write_editing
     written = dict(write(source, out, told) for source in sources)
     hashes = {
         name: {"file": path.name, "sha256": sha256_file(path), "size": path.stat().st_size}
@@ -77,7 +77,7 @@ def _write_editing(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, 
     return bundled_name(checkpoint.task, checkpoint.network), path
 
 
-def _write_rival(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Path]:
+def _write_baseline(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Path]:
     tensors, card = read_state(source)
     path = out / source.name
     half = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in tensors.items()}
@@ -85,7 +85,7 @@ def _write_rival(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Pa
     card = {key: value for key, value in card.items() if key not in ("training", "differences", "results")} | told
     write_safetensors(path, half, card)
     write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
-    return bundled_rival_name(source.stem), path
+    return bundled_baseline_name(source.stem), path
 
 
 def _count_images(facts: dict[str, Any]) -> int | None:

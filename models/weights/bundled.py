@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 _TASKS: tuple[Task, ...] = ("edit", "synthesis")
-_RIVALS = {"deepfillv2": "DeepFillv2", "deepfillv2-guided": "DeepFillv2, guided by a sketch", "scfegan": "SC-FEGAN"}
+_BASELINES = {"deepfillv2": "DeepFillv2", "deepfillv2-guided": "DeepFillv2, guided by a sketch", "scfegan": "SC-FEGAN"}
 _LICENCE = "research use only: trained in part on photos of people under licences that forbid commercial use"
 
 
@@ -40,14 +40,14 @@ def bundled_sources(task: Task) -> dict[str, Path]:
     return {network: weights_path(bundled_name(task, network)) for network in bundled_networks(task)}
 
 
-def bundled_rival_name(stem: str) -> str:
-    """Our name of a bundled rival, such as `scfegan-bundled`."""
+def bundled_baseline_name(stem: str) -> str:
+    """Our name of a bundled baseline, such as `scfegan-bundled`."""
     return f"{stem}-bundled"
 
 
-def has_bundled_rival(stem: str) -> bool:
-    """Whether the package holds weights of a rival, such as `scfegan`."""
-    return bundled_rival_name(stem) in _entries(stem)
+def has_bundled_baseline(stem: str) -> bool:
+    """Whether the package holds weights of a baseline, such as `scfegan`."""
+    return bundled_baseline_name(stem) in _entries(stem)
 
 
 def register_bundled() -> None:
@@ -60,9 +60,9 @@ def register_bundled() -> None:
 
 
 def _register_all() -> None:
-    for stem, title in _RIVALS.items():
-        if has_bundled_rival(stem):
-            _register(bundled_rival_name(stem), f"{stem}.safetensors", stem, f"{title}, trained by this project")
+    for stem, title in _BASELINES.items():
+        if has_bundled_baseline(stem):
+            _register(bundled_baseline_name(stem), f"{stem}.safetensors", stem, f"{title}, trained by this project")
     for task in _TASKS:
         for network in bundled_networks(task):
             part = "refines the sketch" if network.startswith("G") else "paints the photo from the refined sketch"

@@ -92,8 +92,8 @@ def load_network(checkpoint: NetworkCheckpoint) -> nn.Module:
     """The network of a checkpoint with its weights, in eval mode."""
     # On `meta` no time goes into first weights that are thrown away; but there a spectral norm loads all of torch's
     # decompositions, for many seconds, so D is built for real and its draws are taken back.
-    is_critic = isinstance(checkpoint.config, DiscriminatorConfig)
-    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_critic else "meta"):
+    is_discriminator = isinstance(checkpoint.config, DiscriminatorConfig)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_discriminator else "meta"):
         net = make_network(checkpoint.network, checkpoint.config)
     net.load_state_dict(checkpoint.tensors, strict=True, assign=True)
     return net.eval()

@@ -17,7 +17,7 @@ NETWORKS = ("G64", "G128", "G256", "D64", "D128", "D256", "F256")
 _SHORT_NAMES: dict[Task, str] = {"edit": "EDT", "synthesis": "SYN"}
 _PURPOSES = {
     "G": "Deep Plastic Surgery, G: refines the sketch",
-    "D": "Deep Plastic Surgery, D: the critic, for training alone",
+    "D": "Deep Plastic Surgery, D: the discriminator, for training alone",
     "F": "Deep Plastic Surgery, F: paints the photo from the refined sketch",
 }
 
@@ -51,7 +51,9 @@ def import_dps(path: Path) -> Imported | None:
     if found.network not in NETWORKS:
         raise MissingError(f"{path}: a {found.network}, which was not released; pass its path, not a name")
     if re.search(r"FD\d", path.stem):
-        raise MissingError(f"{path}: by its name the critic of F, which nothing here reads; D64, D128 and D256 are G's")
+        raise MissingError(
+            f"{path}: by its name the discriminator of F, which nothing here reads; D64, D128 and D256 are G's"
+        )
     named = task_in_name(path.stem)
     if named not in (None, found.task):
         raise MissingError(

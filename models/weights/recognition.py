@@ -16,7 +16,7 @@ from models.networks.refiner import RefinerConfig
 
 Layout = Literal["official", "ours"]
 
-# A name in a file name; FD256 (the critic of F, the same shapes as D256) is none of ours.
+# A name in a file name; FD256 (the discriminator of F, the same shapes as D256) is none of ours.
 NETWORK_NAME = re.compile(r"(?<![A-Za-z0-9])[GFD](?:64|128|256)(?![0-9])")
 _ANY_NAME = re.compile(r"[GFD][1-9]\d{1,3}")
 _TASKS: dict[tuple[str, int], Task] = {
@@ -125,5 +125,5 @@ def network_config(found: FoundNetwork) -> RefinerConfig | InpainterConfig | Dis
     if found.network[0] == "G":
         return published_config(found.task).refiner
     if found.network[0] == "D":
-        return published.critic
+        return published.discriminator
     return replace(published.inpainter, norm="batch" if found.has_batch_norm else "none")

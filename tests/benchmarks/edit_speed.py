@@ -89,7 +89,7 @@ def make_editor(net: EditingNet, device: str, precision: str, compiled: bool = F
 
 
 def seconds(work: Callable[[], object], runs: int, device: str) -> float:
-    """Median: of the processor time on a CPU, which other processes disturb least, else of the wall time."""
+    """Median: of the processor time on a CPU, which other processes perturb least, else of the wall time."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     times = []
     for index in range(runs + 1):

@@ -45,7 +45,7 @@ CAFFE_GFLOP, PIX2PIX_GFLOP = 65.2, 207.5
 
 
 def measure(work: Callable[[], object], runs: int, warm_up: int = 1) -> dict[str, float]:
-    """Wall and processor time; ratios use the processor time, which other processes disturb least."""
+    """Wall and processor time; ratios use the processor time, which other processes perturb least."""
     for _ in range(warm_up):
         work()
     wall, processor = [], []

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from dpsdata import EditDataset  # noqa: E402
-from dpsdata.hed import load_judge  # noqa: E402
+from dpsdata.hed import load_hed_scorer  # noqa: E402
 from dpsdata.images.codec import read_photo  # noqa: E402
 from dpseval.metrics import FrechetDistance  # noqa: E402
 from models.training.engine.validation import grid_power, hed_distance, hole_psnr, sharpness_ratio  # noqa: E402
@@ -39,7 +39,7 @@ Rows = dict[str, NDArray[np.float64]]
 
 def measure(data: EditDataset, folder: Path, periods: tuple[int, ...] = (2, 4, 8)) -> tuple[Rows, float]:
     """Figures of the PNGs of a folder by name, in the order of the dataset, and `fd_hed`."""
-    judge = load_judge().requires_grad_(False)
+    scorer = load_hed_scorer().requires_grad_(False)
     frechet = FrechetDistance()
     found: dict[str, list[Tensor]] = {}
     for sample in data:
@@ -49,7 +49,7 @@ def measure(data: EditDataset, folder: Path, periods: tuple[int, ...] = (2, 4, 8
         frechet.update(photo, truth, mask)
         values = {
             "hole_psnr": hole_psnr(photo, truth, mask),
-            "hedps": hed_distance(judge, photo, truth, mask),
+            "hedps": hed_distance(scorer, photo, truth, mask),
             "sharpness": sharpness_ratio(photo, truth, mask),
         }
         for period in periods:

@@ -1,5 +1,5 @@
-"""5 levels x 3 methods x 40 photos, all distinct, with the real judge: forwards at most distinct outputs + photos, none
-on a rerun, one after one output changed, and `scores.json` byte for byte the same.
+"""5 levels x 3 methods x 40 photos, all distinct, with the real scorer: forwards at most distinct outputs + photos,
+none on a rerun, one after one output changed, and `scores.json` byte for byte the same.
 
 python tests/benchmarks/score_counts.py [--photos 40] [--out FILE]   exit code 4 where one of these does not hold
 """

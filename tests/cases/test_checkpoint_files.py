@@ -84,8 +84,8 @@ def test_wrapped_checkpoints_are_read(name: str, tiny_hed: Path, tiny: Path, tmp
     state = dict(found)
     wrapped = recognise(WRAPPINGS[name](state), "x", "G64", card)
     assert all(torch.equal(wrapped.tensors[key], value) for key, value in state.items())
-    torch.save(WRAPPINGS[name]({"coarse.first.weight": torch.ones(2)}), tmp_path / "rival.pth")
-    assert list(open_weights(tmp_path / "rival.pth").shapes) == ["coarse.first.weight"]
+    torch.save(WRAPPINGS[name]({"coarse.first.weight": torch.ones(2)}), tmp_path / "baseline.pth")
+    assert list(open_weights(tmp_path / "baseline.pth").shapes) == ["coarse.first.weight"]
 
 
 def test_a_prefix_that_belongs_to_the_network_stays() -> None:
@@ -95,7 +95,7 @@ def test_a_prefix_that_belongs_to_the_network_stays() -> None:
     from models.weights.checkpoints import official_names
     from models.weights.official_keys import dead_shapes
 
-    config = published_config("edit", 64).critic
+    config = published_config("edit", 64).discriminator
     state = PatchDiscriminator(config).state_dict()
     official = {theirs: state[ours] for ours, theirs in official_names("D64", config).items()}
     official |= {key: torch.zeros(shape) for key, shape in dead_shapes("D", config.width).items()}

@@ -92,7 +92,7 @@ class FakeNetwork:
         return [{name: gap if region.any() else float("nan") for name, region in regions.items()}]
 
 
-def fake_readers(judge: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), counting_inception: bool = False):
+def fake_readers(scorer: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), counting_inception: bool = False):
     """A stand-in for `dpseval.scoring.networks.load_readers`."""
     import torch
 
@@ -112,7 +112,7 @@ def fake_readers(judge: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), counti
         if not lpips:
             kept |= {name: note for name, note in missing.items() if name.startswith("lpips")}
         return Readers(
-            PairReader(judge, setup), tuple(PairReader(item, setup) for item in lpips), spaces, kept, features, maps
+            PairReader(scorer, setup), tuple(PairReader(item, setup) for item in lpips), spaces, kept, features, maps
         )
 
     return load

@@ -40,7 +40,7 @@ def formula_weights(build: type[nn.Module]) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_official_bundles_are_imported_predicted_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
     for prefix, build in (
         (tmp_path / "release_celeba_hq_256_deepfill_v2/snap-0", DeepFillv2),
         (tmp_path / "SC-FEGAN/SC-FEGAN.ckpt", ScFegan),

@@ -46,9 +46,9 @@ def outputs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def networks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The judge and LPIPS as networks that count, and an Inception of a few pixels."""
-    found = SimpleNamespace(judge=samples.FakeNetwork(), lpips=samples.FakeNetwork("lpips_alex", "2" * 64, False))
-    load = samples.fake_readers(found.judge, (found.lpips,), counting_inception=True)
+    """The scorer and LPIPS as networks that count, and an Inception of a few pixels."""
+    found = SimpleNamespace(scorer=samples.FakeNetwork(), lpips=samples.FakeNetwork("lpips_alex", "2" * 64, False))
+    load = samples.fake_readers(found.scorer, (found.lpips,), counting_inception=True)
     monkeypatch.setattr("dpseval.scoring.score.load_readers", load)
     return found
 
@@ -64,7 +64,7 @@ def test_each_distinct_picture_is_forwarded_once_ever(
     distinct = 6 * count + count  # five levels of `one`, the only picture of `three`, and the photos; `two` repeats
     first = dpseval.score(outputs, built, config(tmp_path, out=tmp_path / "first"))
     assert first.run["forwards"] == {"hedps": distinct, "lpips_alex": distinct, "inception-fid": distinct}
-    assert len(set(networks.judge.seen)) == len(networks.judge.seen) == distinct
+    assert len(set(networks.scorer.seen)) == len(networks.scorer.seen) == distinct
     assert (first.run["distinct_composites"], first.run["distinct_truths"]) == (6 * count, count)
     # Equal files of one photo are decoded once: photo, mask, sketch and six outputs.
     assert first.run["decoded_files"] == count * 9
@@ -131,7 +131,7 @@ def test_other_preprocessing_or_weights_miss_the_cache(
         again = dpseval.score(outputs, built, config(tmp_path, prep="clean"))
         assert {name for name, count in again.run["forwards"].items() if count} == {"inception-fid"}
     else:
-        networks.judge.weights_id = "9" * 64
+        networks.scorer.weights_id = "9" * 64
         again = dpseval.score(outputs, built, config(tmp_path))
         assert {name for name, count in again.run["forwards"].items() if count} == {"hedps"}
 

@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     samples.make_built(folder / "built", SIZE, samples.IDS[:2])
     samples.write_dps(folder / "dps", SIZE)
-    samples.write_rivals(folder / "run")
+    samples.write_baselines(folder / "run")
     return folder
 
 
@@ -57,7 +57,7 @@ def config(place: Path) -> SweepConfig:
 def done(config: SweepConfig, tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DPS_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
+        patch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
         return run_sweep(config)
 
 
@@ -65,7 +65,7 @@ def done(config: SweepConfig, tmp_path_factory: pytest.TempPathFactory) -> Sweep
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
     # As in a package without them, so that there are methods to be missed.
-    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
 
 
 def make_app() -> typer.Typer:

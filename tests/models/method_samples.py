@@ -61,7 +61,7 @@ def lively(net: nn.Module, gain: float) -> nn.Module:
     return net
 
 
-def write_rivals(folder: Path) -> Path:
+def write_baselines(folder: Path) -> Path:
     """RUN/weights as three trainings would leave them: width 8 and 4 instead of 48 and 64."""
     weights = folder / "weights"
     weights.mkdir(parents=True)

@@ -29,7 +29,7 @@ def official_shapes(network: str, task: str) -> dict[str, tuple[int, ...]]:
         return _refiner(channels, 3 if network == "G64" else 1)
     if network[0] == "F":
         return _inpainter(channels, int(network[1:]), task == "edit")
-    return _critic(7 if task == "edit" else 6, {"D64": 3, "D128": 4, "D256": 5}[network])
+    return _discriminator(7 if task == "edit" else 6, {"D64": 3, "D128": 4, "D256": 5}[network])
 
 
 def _conv(name: str, inputs: int, outputs: int, kernel: int = 3) -> dict[str, tuple[int, ...]]:
@@ -77,7 +77,7 @@ def _inpainter(channels: int, size: int, has_norm: bool) -> dict[str, tuple[int,
     return shapes | _conv("dconv1", 128, 3)
 
 
-def _critic(channels: int, stride_layers: int) -> dict[str, tuple[int, ...]]:
+def _discriminator(channels: int, stride_layers: int) -> dict[str, tuple[int, ...]]:
     widths = [*[channels, 64, 128, 256, 512, 512][: stride_layers + 1], 512, 64]
     shapes: dict[str, tuple[int, ...]] = {}
 

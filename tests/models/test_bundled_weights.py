@@ -19,10 +19,10 @@ from models.methods.predictor import LoadOptions, load_method, say_method
 from models.weights import bundled as bundled_weights
 from models.weights.bundled import (
     BUNDLED_FOLDER,
+    bundled_baseline_name,
     bundled_networks,
-    bundled_rival_name,
     bundled_sources,
-    has_bundled_rival,
+    has_bundled_baseline,
 )
 
 
@@ -41,11 +41,11 @@ def test_every_file_of_the_hashes_has_its_card_with_terms_and_images_seen() -> N
         assert "research use" in card["licence"]
 
 
-def test_the_rivals_are_there_and_fit_in_12_mb() -> None:
+def test_the_baselines_are_there_and_fit_in_12_mb() -> None:
     size = 0
     for stem in ("deepfillv2", "deepfillv2-guided", "scfegan"):
-        assert has_bundled_rival(stem), stem
-        path = weights_path(bundled_rival_name(stem))
+        assert has_bundled_baseline(stem), stem
+        path = weights_path(bundled_baseline_name(stem))
         size += path.stat().st_size
         card = json.loads(path.with_suffix(".json").read_text())
         assert card["method"] == stem

@@ -176,8 +176,8 @@ def test_without_weights_nothing_random_is_edited_with(tmp_path: Path, monkeypat
     assert caught.value.exit_code == 5
 
 
-def test_a_critic_of_ours_comes_back(tmp_path: Path) -> None:
-    config = tiny_config().critic
+def test_a_discriminator_of_ours_comes_back(tmp_path: Path) -> None:
+    config = tiny_config().discriminator
     net = PatchDiscriminator(config).eval()
     checkpoint = NetworkCheckpoint("D64", "edit", config, dict(net.state_dict()))
     write_checkpoint(tmp_path / "d.safetensors", checkpoint)

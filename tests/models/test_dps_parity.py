@@ -18,7 +18,7 @@ from dpsdata.sketch import dilate_sketch, smooth_sketch
 from models.editing.editor import load_editor
 from models.editing.loading import load_discriminator
 from models.networks.editing_net import EditTensors
-from models.networks.published_signs import critic_input, refiner_inputs, shrink_mask, split_output
+from models.networks.published_signs import discriminator_input, refiner_inputs, shrink_mask, split_output
 from models.weights.checkpoints import load_network, recognise
 
 TOLERANCE = 1e-4
@@ -76,9 +76,9 @@ def test_the_whole_path_at_256_px(tmp_path: Path, task: str, levels: tuple[str, 
         errors = largest_errors(out, index, hole, truth)
         assert max(errors.values()) < TOLERANCE, (level, errors)
     if task == "edit":
-        critic = load_discriminator(formula_state("D256", task, seed), 256, task)
-        judged = critic(critic_input(out.refined_sketch[1:2], out.refiner_photo[1:2], hole))
-        assert float(np.abs(judged[0].numpy() - stored["l0.37_critic_map"]).max()) < TOLERANCE
+        discriminator = load_discriminator(formula_state("D256", task, seed), 256, task)
+        judged = discriminator(discriminator_input(out.refined_sketch[1:2], out.refiner_photo[1:2], hole))
+        assert float(np.abs(judged[0].numpy() - stored["l0.37_discriminator_map"]).max()) < TOLERANCE
 
 
 @pytest.mark.slow
@@ -101,13 +101,15 @@ def test_the_parts_at_64_and_128_px() -> None:
         refiner = load_network(recognise(formula_state(f"G{size}", "edit", 100), "x", f"G{size}"))
         output, coarser = refiner(stack, torch.tensor([[level]]), coarser)
         hole = shrink_mask(mask, size)
-        critic = load_discriminator(formula_state(f"D{size}", "edit", 100), size)
+        discriminator = load_discriminator(formula_state(f"D{size}", "edit", 100), size)
         inpainter = load_network(recognise(formula_state(f"F{size}", "edit", 100), "x", f"F{size}"))
         errors |= {
             f"g{size}_input": error(stack, f"g{size}_input"),
             f"g{size}_feature": error(coarser, f"g{size}_feature"),
             f"g{size}_output": error(output, f"g{size}_output"),
-            f"d{size}_map": error(critic(critic_input(*split_output(output, hole), hole)), f"d{size}_map"),
+            f"d{size}_map": error(
+                discriminator(discriminator_input(*split_output(output, hole), hole)), f"d{size}_map"
+            ),
             f"f{size}_photo": error(inpainter(stack), f"f{size}_photo"),
         }
     assert len(errors) == 10

@@ -36,11 +36,11 @@ def built(tmp_path: Path) -> Path:
     return tmp_path / "built"
 
 
-def write_rival(folder: Path, bad: str) -> Path:
+def write_baseline(folder: Path, bad: str) -> Path:
     counter = folder / "counter"
     counter.mkdir()
     good = GOOD.strip().replace("\n", "; ")
-    path = folder / "rival.py"
+    path = folder / "baseline.py"
     path.write_text(HEAD + f"HERE = {str(counter)!r}\n" + SECOND.format(bad=bad, good=good))
     return path
 
@@ -71,8 +71,8 @@ def predict(built: Path, out: Path, *methods: str, more: tuple[str, ...] = ()) -
 def test_one_bad_photo_is_named_and_the_others_go_on(
     built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], bad: str, reason: str
 ) -> None:
-    rival = write_rival(tmp_path, bad)
-    command = f"bad=exec:{shlex.join([sys.executable, str(rival)])} {{photo}} {{mask}} {{out}}"
+    baseline = write_baseline(tmp_path, bad)
+    command = f"bad=exec:{shlex.join([sys.executable, str(baseline)])} {{photo}} {{mask}} {{out}}"
     assert predict(built, tmp_path / "out", command, more=("--time-limit", "3" if "more than" in reason else "60")) == 3
     said = capfd.readouterr()
     assert f"failed: {samples.IDS[1]}: " in said.err
@@ -229,8 +229,8 @@ def test_a_sweep_leaves_a_failed_photo_out_for_all_and_ends_with_3(
 ) -> None:
     from dpseval.cli import app as score_app
 
-    rival = write_rival(tmp_path, "sys.exit(1)")
-    command = f"bad=exec:{sys.executable} {rival} {{photo}} {{mask}} {{out}}"
+    baseline = write_baseline(tmp_path, "sys.exit(1)")
+    command = f"bad=exec:{sys.executable} {baseline} {{photo}} {{mask}} {{out}}"
     words = ["run", str(built), "-o", str(tmp_path / "report"), "--masks", "dps", "--methods", "telea", "--no-cache"]
     words += ["--method", command, "--method", "none=exec:false {photo} {out}", "--device", "cpu", "--workers", "1"]
     assert run_app(score_app, words) == 3

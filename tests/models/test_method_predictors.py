@@ -49,7 +49,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     samples.write_dps(folder / "dps", SIZE)
-    return Path(samples.write_rivals(folder / "rivals"))
+    return Path(samples.write_baselines(folder / "baselines"))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_sketch_matters_to_those_that_take_one(name: str, predictors: dict[str
     assert torch.equal(with_lines, without) != METHODS[name].takes_sketch
 
 
-def test_rivals_are_fed_as_they_are_published(run: Path, predictors: dict[str, MethodPredictor], edit: Edit) -> None:
+def test_baselines_are_fed_as_they_are_published(run: Path, predictors: dict[str, MethodPredictor], edit: Edit) -> None:
     photo, sketch, mask = edit
     soft = sketch * 0.55
     soft[..., 61, 20:100] = 0.65
@@ -281,7 +281,7 @@ def test_a_strange_card_is_not_believed(tmp_path: Path) -> None:
 def test_missing_weights_name_the_commands_that_help(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
     for name, weights, reason in (
         ("deepfillv2", "bundled", "dps train deepfillv2 "),
         ("deepfillv2", "official", "dps weights import"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from models.networks.published_signs import (
-    critic_input,
+    discriminator_input,
     network_input,
     refiner_inputs,
     resize,
@@ -35,12 +35,12 @@ def test_synthesis_reads_the_sketch_alone() -> None:
     assert network_input(torch.tensor([[[[1.0, 0.25]]]])).tolist() == [[[[-1.0, 0.5]]] * 3]
 
 
-def test_the_critic_sees_the_full_frame() -> None:
+def test_the_discriminator_sees_the_full_frame() -> None:
     sketch, photo, mask = torch.ones(2, 1, 4, 4), torch.full((2, 3, 4, 4), 0.3), torch.zeros(2, 1, 4, 4)
-    stack = critic_input(sketch, photo, mask)
+    stack = discriminator_input(sketch, photo, mask)
     assert stack.shape == (2, 7, 4, 4)
     assert stack[0, :, 0, 0].tolist() == pytest.approx([0, 0, 0, 0.3, 0.3, 0.3, -1])
-    assert critic_input(sketch, photo)[0, :, 0, 0].tolist() == pytest.approx([-1, -1, -1, 0.3, 0.3, 0.3])
+    assert discriminator_input(sketch, photo)[0, :, 0, 0].tolist() == pytest.approx([-1, -1, -1, 0.3, 0.3, 0.3])
 
 
 def test_the_refined_sketch_is_empty_outside_of_the_hole() -> None:

@@ -15,7 +15,7 @@ from models.networks.config import Task, tiny_config
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator, stride_layers_for
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
-from models.networks.published_signs import critic_input, network_input, refiner_inputs, split_output
+from models.networks.published_signs import discriminator_input, network_input, refiner_inputs, split_output
 from models.networks.refiner import Refiner
 
 BEFORE_NORM = re.compile(r".*(downs|ups|residuals)\.\d+\.conv[12]?\.bias")
@@ -40,8 +40,8 @@ def test_every_parameter_gets_a_gradient(task: Task, norm: str) -> None:
     config = tiny_config(task)
     assert norm in ("batch", "none")
     refiner, inpainter = Refiner(config.refiner), Inpainter(replace(config.inpainter, norm=norm))
-    critics = {size: PatchDiscriminator(config.critic_at(size)) for size in config.refiner.resolutions}
-    for name, net in {"G": refiner, "F": inpainter, **critics}.items():
+    discriminators = {size: PatchDiscriminator(config.discriminator_at(size)) for size in config.refiner.resolutions}
+    for name, net in {"G": refiner, "F": inpainter, **discriminators}.items():
         initialise_weights(net, 1, f"net {name}")
     photo, sketch, mask = drawn()
     known = (photo, mask) if task == "edit" else (None, None)
@@ -50,10 +50,14 @@ def test_every_parameter_gets_a_gradient(task: Task, norm: str) -> None:
     for size, output in out.outputs.items():
         hole = None if task == "synthesis" else F.interpolate(mask, size)
         refined, painted = split_output(output, hole)
-        loss = loss + (critics[size](critic_input(refined, painted, hole)) ** 2).mean() + (output - 0.2).abs().mean()
+        loss = (
+            loss
+            + (discriminators[size](discriminator_input(refined, painted, hole)) ** 2).mean()
+            + (output - 0.2).abs().mean()
+        )
     refined, _ = split_output(out.outputs[64], known[1])
     (loss + (inpainter(network_input(refined, *known)) - 0.1).abs().mean()).backward()
-    for net in (refiner, inpainter, *critics.values()):
+    for net in (refiner, inpainter, *discriminators.values()):
         lost = lost_gradients(net)
         has_norm = net is refiner or norm == "batch"
         assert [name for name in lost if not (has_norm and BEFORE_NORM.fullmatch(name))] == []
@@ -88,7 +92,7 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
 
     def state(seed: int, before: int) -> dict[str, Tensor]:
         torch.manual_seed(before)
-        net = nn.ModuleDict({"g": Refiner(config.refiner), "d": PatchDiscriminator(config.critic)})
+        net = nn.ModuleDict({"g": Refiner(config.refiner), "d": PatchDiscriminator(config.discriminator)})
         initialise_weights(net, seed, "net")
         return net.state_dict()
 
@@ -112,25 +116,27 @@ def test_first_weights_are_the_published_distributions() -> None:
 
 
 def test_spectral_norm_is_right_after_the_first_weights() -> None:
-    critic = PatchDiscriminator(tiny_config().critic)
-    initialise_weights(critic, 0, "critic")
-    critic.eval()
-    for conv in critic.convs:
+    discriminator = PatchDiscriminator(tiny_config().discriminator)
+    initialise_weights(discriminator, 0, "critic")
+    discriminator.eval()
+    for conv in discriminator.convs:
         largest = torch.linalg.matrix_norm(conv.weight.flatten(1), 2)  # type: ignore[operator]
         assert float(largest.detach()) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize(("size", "layers"), [(64, 3), (128, 4), (256, 5)])
-def test_critic_maps_are_six_by_six(size: int, layers: int) -> None:
+def test_discriminator_maps_are_six_by_six(size: int, layers: int) -> None:
     assert stride_layers_for(size) == layers
-    critic = PatchDiscriminator(DiscriminatorConfig(7, 4, 64, layers)).eval()
+    discriminator = PatchDiscriminator(DiscriminatorConfig(7, 4, 64, layers)).eval()
     images = torch.zeros(1, 7, size, size)
-    assert critic(images).shape == (1, 64, 6, 6)
-    shapes = {key: tuple(value.shape) for key, value in critic.state_dict().items()}
-    assert shapes == critic.config.tensor_shapes()
-    before = {key: value.clone() for key, value in critic.state_dict().items()}
-    critic(images)
-    assert all(torch.equal(before[key], value) for key, value in critic.state_dict().items()), "no power step in eval"
+    assert discriminator(images).shape == (1, 64, 6, 6)
+    shapes = {key: tuple(value.shape) for key, value in discriminator.state_dict().items()}
+    assert shapes == discriminator.config.tensor_shapes()
+    before = {key: value.clone() for key, value in discriminator.state_dict().items()}
+    discriminator(images)
+    assert all(torch.equal(before[key], value) for key, value in discriminator.state_dict().items()), (
+        "no power step in eval"
+    )
 
 
 def test_the_refiner_stops_at_the_finest_input() -> None:

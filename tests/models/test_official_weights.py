@@ -67,8 +67,8 @@ def test_an_archive_is_imported_and_used_from_the_cache(home: Path, tmp_path: Pa
     assert card["network"] == "G256"
     found = read_checkpoint(weights.weights_path("dps-edit-g256"))
     assert torch.equal(found.tensors["head.bias"], states["G256"]["conv2.bias"])
-    critic = load_discriminator(weights.weights_path("dps-edit-d64"), 64)
-    assert torch.equal(critic.state_dict()["convs.0.bias"], states["D64"]["model.1.bias"])
+    discriminator = load_discriminator(weights.weights_path("dps-edit-d64"), 64)
+    assert torch.equal(discriminator.state_dict()["convs.0.bias"], states["D64"]["model.1.bias"])
     with pytest.raises(MissingError, match="dps-edit-g64 is not installed"):
         load_editor("official")
 
@@ -84,7 +84,7 @@ def test_names_and_contents_that_disagree_are_refused(home: Path, tmp_path: Path
         with pytest.raises(MissingError, match=reason):
             weights.import_weights(tmp_path / name)
     layouts.save_legacy(layouts.counted_state("D64", "edit"), tmp_path / "EDT-FD64.ckpt")
-    with pytest.raises(MissingError, match="critic of F"):
+    with pytest.raises(MissingError, match="discriminator of F"):
         import_dps(tmp_path / "EDT-FD64.ckpt")
     assert not (home / "weights").exists() or not list((home / "weights").iterdir())
 

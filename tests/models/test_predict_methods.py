@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("methods")
     samples.make_built(folder / "built", SIZE)
     samples.write_dps(folder / "dps", SIZE)
-    samples.write_rivals(folder / "run")
+    samples.write_baselines(folder / "run")
     config = config_of(folder, folder / "out", "dps")
     assert FolderPrediction(config).run() == (3, 0, ())
     return folder
@@ -144,7 +144,7 @@ def test_command_says_the_method_its_weights_and_what_is_missing(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
+    monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
     out = tmp_path / "out"
     assert run_app(app, words(place, out, "scfegan", "--weights", str(place / "run"), "--limit", "1")) == 0
     said = capsys.readouterr().out

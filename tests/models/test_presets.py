@@ -60,8 +60,8 @@ def test_every_preset_fits_together(name: str, task: str, resolution: int) -> No
     assert config.task == task
     assert config.refiner.resolutions[-1] == config.inpainter.resolution == resolution
     for size in config.refiner.resolutions:
-        assert config.critic_at(size).stride_layers == stride_layers_for(size)
-    assert config.critic_at(resolution) == config.critic
+        assert config.discriminator_at(size).stride_layers == stride_layers_for(size)
+    assert config.discriminator_at(resolution) == config.discriminator
 
 
 def test_unknown_names_are_refused() -> None:
@@ -88,8 +88,8 @@ def test_unknown_names_are_refused() -> None:
         lambda: DiscriminatorConfig(stride_layers=0),
         lambda: stride_layers_for(100),
         lambda: replace(find_config("tiny"), inpainter=InpainterConfig()),
-        lambda: replace(find_config("tiny"), critic=DiscriminatorConfig(input_channels=6)),
-        lambda: find_config("tiny").critic_at(256),
+        lambda: replace(find_config("tiny"), discriminator=DiscriminatorConfig(input_channels=6)),
+        lambda: find_config("tiny").discriminator_at(256),
     ],
 )
 def test_impossible_sizes_are_refused(make: object) -> None:

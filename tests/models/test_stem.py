@@ -98,15 +98,17 @@ def test_files_of_256_px_stay_under_24_megabytes_in_fp16() -> None:
 
 
 def test_the_discriminator_reads_the_hole_alone() -> None:
-    critic = HighPassDiscriminator(HighPassConfig(width=4))
-    initialise_weights(critic, 0, "critic")
+    discriminator = HighPassDiscriminator(HighPassConfig(width=4))
+    initialise_weights(discriminator, 0, "critic")
     photo, sketch, mask = torch.zeros(2, 3, 128, 128), torch.zeros(2, 1, 128, 128), torch.zeros(2, 1, 128, 128)
     mask[:, :, 8:24, 8:24] = 1
     far, inside = photo.clone(), photo.clone()
     far[:, :, 100:, 100:] = 1.0
     inside[:, :, 12:16, 12:16] = 1.0
     with torch.no_grad():
-        verdict, distant, near = (critic(critic.prepare(each, sketch, mask)) for each in (photo, far, inside))
+        verdict, distant, near = (
+            discriminator(discriminator.prepare(each, sketch, mask)) for each in (photo, far, inside)
+        )
     assert [share.shape for share in verdict.shares] == [score.shape for score in verdict.scores]
     assert not torch.equal(verdict.scores[0], distant.scores[0]), "its patches see it"
     assert torch.equal(verdict.mean(), distant.mean()), "and do not count"
@@ -117,9 +119,9 @@ def test_the_discriminator_reads_the_hole_alone() -> None:
 def test_what_is_fine_is_amplified() -> None:
     flat = torch.full((1, 3, 16, 16), 0.25)
     assert torch.allclose(blur(flat), flat)
-    critic = HighPassDiscriminator(HighPassConfig(width=2, scales=1, gain=8))
+    discriminator = HighPassDiscriminator(HighPassConfig(width=2, scales=1, gain=8))
     photo = torch.zeros(1, 3, 16, 16)
     photo[:, :, 8, 8] = 1.0
-    read = torch.nn.functional.pixel_shuffle(critic.prepare(photo, torch.zeros(1, 1, 16, 16), None)[0], 2)
+    read = torch.nn.functional.pixel_shuffle(discriminator.prepare(photo, torch.zeros(1, 1, 16, 16), None)[0], 2)
     assert read[0, 3, 8, 8].item() == pytest.approx(8 * (1 - (6 / 16) ** 2))
     assert torch.equal(read[:, 6:9], read[:, 3:6].abs())

@@ -17,12 +17,12 @@ def export_net(net: HED, config: HEDTrainConfig, out: Path, seconds: float) -> P
 
     Args:
         net: a trained net with BatchNorm.
-        config: what it was trained with; goes into the card, and a `judge` is marked as kept for scoring.
+        config: what it was trained with; goes into the card, and a `scorer` is marked as kept for scoring.
         out: run folder.
         seconds: time that the training took.
 
     Returns:
-        Path of the file; `load_hed` reads it (`load_judge` a judge).
+        Path of the file; `load_hed` reads it (`load_hed_scorer` a scorer).
     """
     folded = fold_batch_norm(net)
     path = out / f"hed_{config.name}.safetensors"

@@ -36,7 +36,7 @@ class HEDTrainConfig:
     """What is trained and how. Counted in crops seen, not in epochs.
 
     Attributes:
-        name: preset name, written into the card; a name that starts with `judge` marks the net as kept for scoring.
+        name: preset name, written into the card; a name that starts with `scorer` marks the net as kept for scoring.
         width: channels of the first stage.
         phases: first small crops of shrunken photos (many images in little time, and the annotators
             agree better there), then crops at full scale.

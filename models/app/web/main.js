@@ -212,7 +212,7 @@ class Page {
     for (const button of all("[data-save=png], [data-save=jpeg], [data-save=zip], #copy")) /** @type {any} */ (button).disabled = !hole;
     part("go-on").disabled = !hole;
     all(".strip .level").forEach((one) => one.classList.add("old"));
-    part("rivals").replaceChildren();
+    part("baselines").replaceChildren();
     this.keep();
     if (hole) this.live();
     this.surface.draw();
@@ -407,9 +407,9 @@ class Page {
     }
   }
 
-  async showRivals() {
+  async showBaselines() {
     const turn = this.turn;
-    part("rivals").replaceChildren();
+    part("baselines").replaceChildren();
     for (const { name } of this.methods) {
       const found = await this.result(this.level, name, turn);
       if (!found) return;
@@ -418,7 +418,7 @@ class Page {
       const canvas = document.createElement("canvas");
       this.crop(canvas, found);
       button.append(canvas, name);
-      part("rivals").append(button);
+      part("baselines").append(button);
     }
   }
 
@@ -522,7 +522,7 @@ class Page {
     part("lines").onclick = () => this.ownLines();
     part("go-on").onclick = () => this.goOn();
     part("copy").onclick = () => this.copy();
-    part("others").onclick = () => this.showRivals();
+    part("others").onclick = () => this.showBaselines();
     part("method").onchange = () => this.setMethod(part("method").value);
     part("exact").onchange = () => this.changed();
     part("level").oninput = () => this.setLevel(Number(part("level").value), true);

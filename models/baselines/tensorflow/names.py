@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.baselines.deepfillv2 import DeepFillv2
+from models.baselines.patch_discriminator import SNPatchDiscriminator
 from models.baselines.scfegan import ScFegan
-from models.baselines.sn_patch_critic import PatchCritic
 
 if TYPE_CHECKING:
     pass
@@ -56,8 +56,8 @@ def scfegan_name(key: str) -> str:
     return f"generator/{layer}{'_g' if parts[0] == 'gate' else ''}/{_LEAVES[parts[1]]}"
 
 
-def critic_name(key: str) -> str:
-    """TensorFlow's name of a tensor of DeepFillv2's critic; SC-FEGAN's was never released and borrows these.
+def discriminator_name(key: str) -> str:
+    """TensorFlow's name of a tensor of DeepFillv2's discriminator; SC-FEGAN's was never released and borrows these.
 
     Source: baselines.md section 3.2.
     """
@@ -70,7 +70,7 @@ def tf_tensors(net: nn.Module) -> dict[str, TfTensor]:
     namers: dict[type[nn.Module], Callable[[str], str]] = {
         DeepFillv2: deepfillv2_name,
         ScFegan: scfegan_name,
-        PatchCritic: critic_name,
+        SNPatchDiscriminator: discriminator_name,
     }
     namer = namers[type(net)]
     return {key: TfTensor(namer(key), _tf_shape(key, value)) for key, value in net.state_dict().items()}

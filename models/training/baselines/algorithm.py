@@ -14,19 +14,19 @@ from torch import nn
 
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
 from models.baselines.loading import load_deepfillv2, load_scfegan, write_network
+from models.baselines.patch_discriminator import SNPatchDiscriminator
 from models.baselines.scfegan import ScFegan
-from models.baselines.sn_patch_critic import PatchCritic
 from models.baselines.tensorflow.operators import initialise_glorot
 from models.methods.registry import find_method
 from models.methods.weights import find_method_weights
-from models.training.baselines.batch import prepare_rival_batch
+from models.training.baselines.batch import prepare_baseline_batch
 from models.training.baselines.color_map import ColorStrokes
 from models.training.baselines.config import BaselineTrainConfig
 from models.training.baselines.deepfill_step import train_deepfill
 from models.training.baselines.differences import list_baseline_differences
 from models.training.baselines.scfegan_step import draw_blends, train_scfegan
 from models.training.baselines.stage import BaselineStage, plan_baseline_stage
-from models.training.baselines.validation import draw_rival_sheet, validate_rival
+from models.training.baselines.validation import draw_baseline_sheet, validate_baseline
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
 from models.training.engine.initial_weights import GivenNetworks, describe_training
@@ -81,17 +81,17 @@ class BaselineAlgorithm(Algorithm[BaselineStage]):
         """The network once more."""
         return _build(self.config)
 
-    def make_critic(self, stage: BaselineStage) -> nn.Module:
+    def make_discriminator(self, stage: BaselineStage) -> nn.Module:
         """SN-PatchGAN."""
-        critic = PatchCritic(self.config.critic)
-        initialise_glorot(critic, self.config.seed, f"critic:{stage.name}")
-        return critic
+        discriminator = SNPatchDiscriminator(self.config.discriminator)
+        initialise_glorot(discriminator, self.config.seed, f"critic:{stage.name}")
+        return discriminator
 
     def step(
         self, parts: StageParts[BaselineStage], pixels: BatchPixels, step: int, accelerator: Accelerator
     ) -> dict[str, float]:
         """Draw guides and train; see `train_deepfill` and `train_scfegan`."""
-        batch = prepare_rival_batch(pixels, self.config, self.strokes, self.device)
+        batch = prepare_baseline_batch(pixels, self.config, self.strokes, self.device)
         if self.config.method != "scfegan":
             return train_deepfill(parts, batch, self.config.deepfill_losses, accelerator)
         blends = draw_blends(pixels.keys, self.config.seed)
@@ -99,11 +99,11 @@ class BaselineAlgorithm(Algorithm[BaselineStage]):
 
     def validate(self, stage: BaselineStage, net: nn.Module, data: ValidationSet) -> dict[str, float]:
         """Mean PSNR in the hole in dB."""
-        return validate_rival(data, self.config, net, self.strokes, self.device)
+        return validate_baseline(data, self.config, net, self.strokes, self.device)
 
     def draw_sheet(self, stage: BaselineStage, net: nn.Module, data: ValidationSet) -> NDArray[np.uint8]:
         """Truth, what is known, the guides, the results."""
-        return draw_rival_sheet(data, self.config, net, self.strokes, self.device)
+        return draw_baseline_sheet(data, self.config, net, self.strokes, self.device)
 
     def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write `METHOD.safetensors` and its card."""

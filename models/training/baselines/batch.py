@@ -1,4 +1,4 @@
-"""From pixels to what the rivals train on."""
+"""From pixels to what the baselines train on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.training.engine.batches import BatchPixels
 
 
 @dataclass(frozen=True, eq=False)
-class RivalBatch:
+class BaselineBatch:
     """One batch, by the contract's signs; S is the side that the network sees.
 
     Attributes:
@@ -41,17 +41,17 @@ class RivalBatch:
         return self.sketch, self.color, self.noise
 
 
-def prepare_rival_batch(
+def prepare_baseline_batch(
     pixels: BatchPixels,
     config: BaselineTrainConfig,
     strokes: ColorStrokes | None,
     device: torch.device,
     color_share: float | None = None,
-) -> RivalBatch:
+) -> BaselineBatch:
     """Draw, enlarge and scale a batch.
 
     The sketch is the photo's own thin one, drawn with the soft pen that F is trained with (`smooth_sketch`), whole
-    and in its place: neither rival was published with rough sketches.
+    and in its place: neither baseline was published with rough sketches.
 
     Args:
         pixels: photos, thin sketches and masks at the resolution of the built folder.
@@ -72,7 +72,7 @@ def prepare_rival_batch(
         color = F.interpolate(_photo_tensor(drawn, device), size=(size, size), mode="nearest")
         planes = [demo_noise(size, size, keyed_generator(config.seed, key, "train-noise")) for key in pixels.keys]
         noise = torch.cat(planes).to(device)
-    return RivalBatch(photo, mask, sketch, color, noise)
+    return BaselineBatch(photo, mask, sketch, color, noise)
 
 
 def _photo_tensor(photos: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -8,9 +8,9 @@ from typing import Literal
 from dpsdata.contracts import UsageError
 from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX as DEEPFILL_MULTIPLE_PX
 from models.baselines.deepfillv2 import DeepFillv2Config
+from models.baselines.patch_discriminator import SNPatchDiscriminatorConfig, scfegan_discriminator_config
 from models.baselines.scfegan import SIZE_MULTIPLE_PX as SCFEGAN_MULTIPLE_PX
 from models.baselines.scfegan import ScFeganConfig
-from models.baselines.sn_patch_critic import PatchCriticConfig, scfegan_critic_config
 from models.training.engine.config import LoopConfig, check_counts
 
 Method = Literal["deepfillv2", "deepfillv2-guided", "scfegan"]
@@ -24,9 +24,9 @@ class DeepFillLosses:
     Attributes:
         coarse: mean absolute difference of the first stage, over the whole photo.
         fine: the same of the second stage.
-        adversarial: the critic's verdict on the composite.
-        hinge_margin: of the critic.
-        critic: weight of each half of the critic's loss.
+        adversarial: the discriminator's verdict on the composite.
+        hinge_margin: of the discriminator.
+        discriminator: weight of each half of the discriminator's loss.
 
     Source: baselines.md section 4.2.
     """
@@ -35,7 +35,7 @@ class DeepFillLosses:
     fine: float = 1.0
     adversarial: float = 1.0
     hinge_margin: float = 1.0
-    critic: float = 0.5
+    discriminator: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ScFeganLosses:
         perceptual: absolute differences of feature maps.
         style: absolute differences of their Gram matrices.
         variation: differences of neighbours in the composite, in the hole and one pixel around it.
-        adversarial: the critic's verdict on the composite.
-        penalty: how far the critic's gradient in the hole is from length 1.
-        drift: the critic's squared scores of true photos.
+        adversarial: the discriminator's verdict on the composite.
+        penalty: how far the discriminator's gradient in the hole is from length 1.
+        drift: the discriminator's squared scores of true photos.
 
     Source: baselines.md section 4.1.
     """
@@ -73,7 +73,7 @@ class BaselineTrainConfig(LoopConfig):
         images: seen in all.
         batch_size: images per step.
         width: of the network: filters of DeepFillv2's first layer, channels of SC-FEGAN's.
-        critic_width: channels of the critic's first layer.
+        discriminator_width: channels of the discriminator's first layer.
         mask_count: how many masks.
         color_share: in how many of the samples SC-FEGAN gets colour strokes; it should work without them too.
         deepfill_losses: used by both kinds of DeepFillv2.
@@ -84,7 +84,7 @@ class BaselineTrainConfig(LoopConfig):
     images: int
     batch_size: int
     width: int
-    critic_width: int = 64
+    discriminator_width: int = 64
     mask_count: int = 4096
     color_share: float = 0.5
     deepfill_losses: DeepFillLosses = field(default_factory=DeepFillLosses)
@@ -95,7 +95,10 @@ class BaselineTrainConfig(LoopConfig):
         if self.method not in METHODS:
             raise UsageError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
         check_counts(
-            {name: getattr(self, name) for name in ("images", "batch_size", "width", "critic_width", "mask_count")}
+            {
+                name: getattr(self, name)
+                for name in ("images", "batch_size", "width", "discriminator_width", "mask_count")
+            }
         )
         if not 0 <= self.color_share <= 1:
             raise UsageError(f"color_share: expected a number in [0, 1], got {self.color_share}")
@@ -119,8 +122,8 @@ class BaselineTrainConfig(LoopConfig):
         return DeepFillv2Config(self.width, guided=self.method == "deepfillv2-guided")
 
     @property
-    def critic(self) -> PatchCriticConfig:
-        """Sizes of the critic."""
+    def discriminator(self) -> SNPatchDiscriminatorConfig:
+        """Sizes of the discriminator."""
         if self.method == "scfegan":
-            return scfegan_critic_config(self.critic_width)
-        return PatchCriticConfig(self.critic_width, sketch=self.method == "deepfillv2-guided")
+            return scfegan_discriminator_config(self.discriminator_width)
+        return SNPatchDiscriminatorConfig(self.discriminator_width, sketch=self.method == "deepfillv2-guided")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models.training.baselines.batch import RivalBatch
+from models.training.baselines.batch import BaselineBatch
 from models.training.baselines.config import DeepFillLosses
 from models.training.baselines.stage import BaselineStage
 from models.training.engine.losses import adversarial_loss, hinge_losses, reconstruction_loss
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def train_deepfill(
-    parts: StageParts[BaselineStage], batch: RivalBatch, losses: DeepFillLosses, accelerator: Accelerator
+    parts: StageParts[BaselineStage], batch: BaselineBatch, losses: DeepFillLosses, accelerator: Accelerator
 ) -> dict[str, float]:
-    """Update the critic, then DeepFillv2, on one batch.
+    """Update the discriminator, then DeepFillv2, on one batch.
 
     Args:
         parts: networks and optimisers; changed in place.
         batch: of this process.
         losses: weights.
-        accelerator: runs the backward passes and chooses the network's precision; the critic stays in float32.
+        accelerator: runs the backward passes and chooses the network's precision; the discriminator stays in float32.
 
     Returns:
         The losses of this process, without their weights, and the two gradient norms.
@@ -39,32 +39,34 @@ def train_deepfill(
     with accelerator.autocast():
         out = parts.net(batch.photo, batch.mask, *batch.guides())
     composite = out["composite"].float()
-    real_scores, fake_scores = judge_pair(parts.critic, batch, batch.photo, composite.detach()).chunk(2)
+    real_scores, fake_scores = judge_pair(parts.discriminator, batch, batch.photo, composite.detach()).chunk(2)
     hinge = hinge_losses(real_scores, fake_scores, losses.hinge_margin)
-    terms = {"critic_real": hinge.real, "critic_fake": hinge.fake}
-    total = losses.critic * (hinge.real + hinge.fake)
-    values = update_weights(parts.critic_optimiser, total, terms, "critic", accelerator)
+    terms = {"discriminator_real": hinge.real, "discriminator_fake": hinge.fake}
+    total = losses.discriminator * (hinge.real + hinge.fake)
+    values = update_weights(parts.discriminator_optimiser, total, terms, "discriminator", accelerator)
 
-    parts.bare_critic.requires_grad_(False)
+    parts.unwrapped_discriminator.requires_grad_(False)
     try:
         terms = {
             "coarse": reconstruction_loss(out["stage1"], batch.photo),
             "fine": reconstruction_loss(out["raw"], batch.photo),
-            "adversarial": adversarial_loss(parts.bare_critic(composite, batch.mask, batch.sketch, batch.color)),
+            "adversarial": adversarial_loss(
+                parts.unwrapped_discriminator(composite, batch.mask, batch.sketch, batch.color)
+            ),
         }
         total = (
             losses.coarse * terms["coarse"] + losses.fine * terms["fine"] + losses.adversarial * terms["adversarial"]
         )
         return values | update_weights(parts.optimiser, total, terms, "net", accelerator)
     finally:
-        parts.bare_critic.requires_grad_(True)
+        parts.unwrapped_discriminator.requires_grad_(True)
 
 
-def judge_pair(critic: nn.Module, batch: RivalBatch, real: Tensor, fake: Tensor) -> Tensor:
+def judge_pair(discriminator: nn.Module, batch: BaselineBatch, real: Tensor, fake: Tensor) -> Tensor:
     """Scores of real photos, then of completed ones, under the same guides and in one pass: (2N, scores)."""
 
     def twice(plane: Tensor | None) -> Tensor | None:
         return None if plane is None else torch.cat([plane, plane])
 
-    scores: Tensor = critic(torch.cat([real, fake]), twice(batch.mask), twice(batch.sketch), twice(batch.color))
+    scores: Tensor = discriminator(torch.cat([real, fake]), twice(batch.mask), twice(batch.sketch), twice(batch.color))
     return scores.float()

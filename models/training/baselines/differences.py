@@ -11,7 +11,7 @@ _PUBLISHED = {
     "images": 2_560_000,  # 160,000 steps of 16, after which a public retraining of DeepFillv2 stopped
     "batch_size": 16,
     "width": 48,
-    "critic_width": 64,
+    "discriminator_width": 64,
     "mask_family": "deepfillv2",
     "learning_rate": 1e-4,
     "betas": (0.5, 0.999),
@@ -20,7 +20,7 @@ _PUBLISHED_SCFEGAN = {**_PUBLISHED, "batch_size": 8, "width": 64, "mask_family":
 _ALWAYS = (
     "results are averaged weights; published: the last ones",
     "each sample has a mask of its own, from a fixed pool; published: drawn anew, for DeepFillv2 one for a batch",
-    "critic and network learn from the same batch; published for DeepFillv2: each from its own",
+    "discriminator and network learn from the same batch; published for DeepFillv2: each from its own",
     "kernels and masks are drawn by key, so that a run can be repeated",
     "images are counted; published: until the results look right, so `images` is a choice of ours",
 )
@@ -33,7 +33,7 @@ _SCFEGAN = (
     "256 px; published: 512 px",
     "differences in the hole count {hole_factor:g} times; published: more than once, without the number",
     "the gradient penalty takes the sum of a sample's scores",
-    "the squared scores of true photos are charged to the critic, since for the network they have no gradient",
+    "the squared scores of true photos are charged to the discriminator, since for the network they have no gradient",
     "colour maps have superpixels as segments; published: a face parsing",
     "colour strokes in {color_share:.0%} of the samples; published: not said",
     "noise is 0 or 1, as in the published demo, also in training",

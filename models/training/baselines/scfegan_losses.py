@@ -68,11 +68,11 @@ def variation_loss(composite: Tensor, mask: Tensor) -> Tensor:
     return (down.sum() + across.sum()) / composite.numel()
 
 
-def gradient_penalty(critic: nn.Module, blended: Tensor, mask: Tensor, sketch: Tensor, color: Tensor) -> Tensor:
-    """How far the critic's gradient in the hole is from length 1, squared, over the samples.
+def gradient_penalty(discriminator: nn.Module, blended: Tensor, mask: Tensor, sketch: Tensor, color: Tensor) -> Tensor:
+    """How far the discriminator's gradient in the hole is from length 1, squared, over the samples.
 
     Args:
-        critic: takes photo, mask, sketch and colour.
+        discriminator: takes photo, mask, sketch and colour.
         blended: (N, 3, H, W), between true and completed photos.
         mask: (N, 1, H, W) in {0, 1}, hole = 1; gradients outside do not count.
         sketch: (N, 1, H, W).
@@ -81,8 +81,8 @@ def gradient_penalty(critic: nn.Module, blended: Tensor, mask: Tensor, sketch: T
     Source: baselines.md section 4.1 (LGP); the gradient is taken of the sum of a sample's scores.
     """
     points = blended.detach().requires_grad_(True)
-    scores = critic(points, mask, sketch, color).float()
+    scores = discriminator(points, mask, sketch, color).float()
     slopes = torch.autograd.grad(scores.sum(), points, create_graph=True)[0] * mask
-    # The square root has no slope at 0, where a hole may be outside of all that the critic sees.
+    # The square root has no slope at 0, where a hole may be outside of all that the discriminator sees.
     lengths = (slopes.square().sum((1, 2, 3)) + 1e-12).sqrt()
     return (lengths - 1).square().mean()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dpsdata.contracts import UsageError
 from dpsdata.runtime.device import keyed_generator
-from models.training.baselines.batch import RivalBatch
+from models.training.baselines.batch import BaselineBatch
 from models.training.baselines.config import ScFeganLosses
 from models.training.baselines.deepfill_step import judge_pair
 from models.training.baselines.scfegan_losses import (
@@ -36,13 +36,13 @@ def draw_blends(keys: Sequence[str], seed: int) -> Tensor:
 
 def train_scfegan(
     parts: StageParts[BaselineStage],
-    batch: RivalBatch,
+    batch: BaselineBatch,
     blends: Tensor,
     losses: ScFeganLosses,
     perceptual: PerceptualLoss,
     accelerator: Accelerator,
 ) -> dict[str, float]:
-    """Update the critic, then SC-FEGAN, on one batch.
+    """Update the discriminator, then SC-FEGAN, on one batch.
 
     Args:
         parts: networks and optimisers; changed in place.
@@ -50,7 +50,7 @@ def train_scfegan(
         blends: (N, 1, 1, 1) of `draw_blends`.
         losses: weights.
         perceptual: its features are used, on the device.
-        accelerator: runs the backward passes and chooses the network's precision; the critic stays in float32.
+        accelerator: runs the backward passes and chooses the network's precision; the discriminator stays in float32.
 
     Returns:
         The losses of this process, without their weights, and the two gradient norms.
@@ -66,20 +66,23 @@ def train_scfegan(
         out = parts.net(batch.photo, batch.mask, *batch.guides())
     raw, composite = out["raw"].float(), out["composite"].float()
     known = composite.detach()
-    real_scores, fake_scores = judge_pair(parts.critic, batch, batch.photo, known).chunk(2)
+    real_scores, fake_scores = judge_pair(parts.discriminator, batch, batch.photo, known).chunk(2)
     blended = torch.lerp(batch.photo, known, blends.to(known))
     terms = {
-        "critic_real": 1 - real_scores.mean(),
-        "critic_fake": 1 + fake_scores.mean(),
-        "penalty": gradient_penalty(parts.bare_critic, blended, batch.mask, batch.sketch, batch.color),
+        "discriminator_real": 1 - real_scores.mean(),
+        "discriminator_fake": 1 + fake_scores.mean(),
+        "penalty": gradient_penalty(parts.unwrapped_discriminator, blended, batch.mask, batch.sketch, batch.color),
         "drift": real_scores.square().mean(),
     }
     total = (
-        terms["critic_real"] + terms["critic_fake"] + losses.penalty * terms["penalty"] + losses.drift * terms["drift"]
+        terms["discriminator_real"]
+        + terms["discriminator_fake"]
+        + losses.penalty * terms["penalty"]
+        + losses.drift * terms["drift"]
     )
-    values = update_weights(parts.critic_optimiser, total, terms, "critic", accelerator)
+    values = update_weights(parts.discriminator_optimiser, total, terms, "discriminator", accelerator)
 
-    parts.bare_critic.requires_grad_(False)
+    parts.unwrapped_discriminator.requires_grad_(False)
     try:
         with accelerator.autocast():
             perceptual_term, style = feature_losses(perceptual.features, [raw, composite], batch.photo)
@@ -88,7 +91,9 @@ def train_scfegan(
             "perceptual": perceptual_term,
             "style": style,
             "variation": variation_loss(composite, batch.mask),
-            "adversarial": adversarial_loss(parts.bare_critic(composite, batch.mask, batch.sketch, batch.color)),
+            "adversarial": adversarial_loss(
+                parts.unwrapped_discriminator(composite, batch.mask, batch.sketch, batch.color)
+            ),
         }
         total = (
             terms["reconstruction"]
@@ -99,4 +104,4 @@ def train_scfegan(
         )
         return values | update_weights(parts.optimiser, total, terms, "net", accelerator)
     finally:
-        parts.bare_critic.requires_grad_(True)
+        parts.unwrapped_discriminator.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""The single stage of a rival's training."""
+"""The single stage of a baseline's training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.training.baselines.config import BaselineTrainConfig
 
 @dataclass(frozen=True)
 class BaselineStage:
-    """The training of one network against its critic.
+    """The training of one network against its discriminator.
 
     Attributes:
         name: of the method.

@@ -1,4 +1,4 @@
-"""How well a rival's averaged weights fill the hole on the validation set, and what it looks like."""
+"""How well a baseline's averaged weights fill the hole on the validation set, and what it looks like."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.training.baselines.batch import RivalBatch, prepare_rival_batch
+from models.training.baselines.batch import BaselineBatch, prepare_baseline_batch
 from models.training.baselines.color_map import ColorStrokes
 from models.training.baselines.config import BaselineTrainConfig
 from models.training.engine.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr
 
 
 @torch.no_grad()
-def validate_rival(
+def validate_baseline(
     data: ValidationSet,
     config: BaselineTrainConfig,
     net: nn.Module,
@@ -27,7 +27,7 @@ def validate_rival(
     for name, share in shares.items():
         scores = []
         for pixels in data.chunks():
-            batch = prepare_rival_batch(pixels, config, strokes, device, share)
+            batch = prepare_baseline_batch(pixels, config, strokes, device, share)
             composite = net(batch.photo, batch.mask, *batch.guides())["composite"]
             scores.append(hole_psnr(composite, batch.photo, batch.mask))
         found[name] = float(torch.cat(scores).mean())
@@ -35,7 +35,7 @@ def validate_rival(
 
 
 @torch.no_grad()
-def draw_rival_sheet(
+def draw_baseline_sheet(
     data: ValidationSet,
     config: BaselineTrainConfig,
     net: nn.Module,
@@ -49,11 +49,11 @@ def draw_rival_sheet(
     """
     rows = []
     for pixels in data.chunks(SHEET_ROWS):
-        batch = prepare_rival_batch(pixels, config, strokes, device, 0.0 if strokes is None else 1.0)
+        batch = prepare_baseline_batch(pixels, config, strokes, device, 0.0 if strokes is None else 1.0)
         out = net(batch.photo, batch.mask, *batch.guides())
         results = [out["stage1"]] if "stage1" in out else []
         if strokes is not None:
-            bare = prepare_rival_batch(pixels, config, strokes, device, 0.0)
+            bare = prepare_baseline_batch(pixels, config, strokes, device, 0.0)
             results.append(net(bare.photo, bare.mask, *bare.guides())["composite"])
         results.append(out["composite"])
         for index in range(batch.photo.shape[0]):
@@ -62,7 +62,7 @@ def draw_rival_sheet(
     return np.concatenate(rows)
 
 
-def _shown_inputs(batch: RivalBatch, index: int) -> list[torch.Tensor]:
+def _shown_inputs(batch: BaselineBatch, index: int) -> list[torch.Tensor]:
     part = slice(index, index + 1)
     truth, mask = batch.photo[part], batch.mask[part]
     panels = [truth, truth * (1 - mask)]

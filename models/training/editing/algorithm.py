@@ -85,15 +85,15 @@ class EditingAlgorithm(Algorithm[Stage]):
         twin = Refiner(self.refiner.config)
         return twin if stage.is_joint else twin.scale(stage.size)
 
-    def make_critic(self, stage: Stage) -> nn.Module:
+    def make_discriminator(self, stage: Stage) -> nn.Module:
         """D at the resolution of a stage."""
-        critic: nn.Module = (
+        discriminator: nn.Module = (
             HighPassDiscriminator(HighPassConfig())
             if self.config.discriminator == "highpass"
-            else PatchDiscriminator(self.config.networks.critic_at(stage.size))
+            else PatchDiscriminator(self.config.networks.discriminator_at(stage.size))
         )
-        initialise_weights(critic, self.config.seed, f"critic:{stage.name}")
-        return critic
+        initialise_weights(discriminator, self.config.seed, f"critic:{stage.name}")
+        return discriminator
 
     def frozen_nets(self, stage: Stage) -> FrozenNets:
         """The networks that a stage uses and does not train."""

@@ -59,8 +59,8 @@ def train_on_composite(
     Source: Mescheder et al., ICML 2018 (R1); Karras et al., CVPR 2020 (lazy); Wang et al., CVPR 2018 (feature
         matching); Esser et al., CVPR 2021 (the weight from the ratio of gradients).
     """
-    critic = parts.bare_critic
-    assert isinstance(critic, HighPassDiscriminator)  # noqa: S101 (for the type checker)
+    discriminator = parts.unwrapped_discriminator
+    assert isinstance(discriminator, HighPassDiscriminator)  # noqa: S101 (for the type checker)
     with accelerator.autocast():
         painted = paint_batch(parts.stage, parts.net, frozen, batch)
     own_photo, sketch = painted.photo.float(), painted.sketch.float()
@@ -72,18 +72,18 @@ def train_on_composite(
     composite = torch.where(hole > 0, photo, batch.photo)
     seen, truth = crop(composite, batch.windows), crop(batch.photo, batch.windows)
     seen_hole = None if batch.mask is None else crop(hole, batch.windows)
-    fake = critic.prepare(seen, crop(lines, batch.windows), seen_hole)
+    fake = discriminator.prepare(seen, crop(lines, batch.windows), seen_hole)
     with torch.no_grad():
-        real = critic.prepare(truth, crop(batch.sketch, batch.windows), seen_hole)
+        real = discriminator.prepare(truth, crop(batch.sketch, batch.windows), seen_hole)
 
-    values = _update_critic(parts, real, [each.detach() for each in fake], losses, accelerator, step)
+    values = _update_discriminator(parts, real, [each.detach() for each in fake], losses, accelerator, step)
 
-    critic.requires_grad_(False)
+    discriminator.requires_grad_(False)
     try:
         with accelerator.autocast():
             with torch.no_grad():
-                wanted = critic(real).features
-            verdict = critic(fake)
+                wanted = discriminator(real).features
+            verdict = discriminator(fake)
             terms = {
                 "adversarial": -verdict.mean().mean(),
                 "feature_matching": _matching(verdict, wanted),
@@ -110,7 +110,7 @@ def train_on_composite(
             total = total + losses.own * losses.reconstruction * terms["own"]
         values |= update_weights(parts.optimiser, total, terms, "net", accelerator)
     finally:
-        critic.requires_grad_(True)
+        discriminator.requires_grad_(True)
     return values
 
 
@@ -124,7 +124,7 @@ def crop(images: Tensor, windows: NDArray[np.int64]) -> Tensor:
     )  # fmt: skip
 
 
-def _update_critic(
+def _update_discriminator(
     parts: StageParts[Stage],
     real: list[Tensor],
     fake: list[Tensor],
@@ -136,20 +136,20 @@ def _update_critic(
     both = [torch.cat(pair).requires_grad_(is_penalised) for pair in zip(real, fake, strict=True)]
     with accelerator.autocast():
         # One pass for both, since a wrapped network wants one forward pass for each backward pass.
-        verdict: PatchScores = parts.critic(both)
+        verdict: PatchScores = parts.discriminator(both)
     count = real[0].shape[0]
     terms = {
-        "critic_real": _hinge(verdict, slice(count), losses.hinge_margin, -1),
-        "critic_fake": _hinge(verdict, slice(count, None), losses.hinge_margin, 1),
+        "discriminator_real": _hinge(verdict, slice(count), losses.hinge_margin, -1),
+        "discriminator_fake": _hinge(verdict, slice(count, None), losses.hinge_margin, 1),
     }
-    total = terms["critic_real"] + terms["critic_fake"]
+    total = terms["discriminator_real"] + terms["discriminator_fake"]
     means = verdict.mean().detach()
     if is_penalised:
         gradients = torch.autograd.grad(verdict.mean()[:count].sum(), both, create_graph=True)
         # The sum over what is read; a mean over the pixels would all but remove it.
         terms["r1"] = torch.stack([each[:count].float().square().sum() for each in gradients]).sum() / count
         total = total + _R1_EVERY * losses.r1 / 2 * terms["r1"]
-    values = update_weights(parts.critic_optimiser, total, terms, "critic", accelerator)
+    values = update_weights(parts.discriminator_optimiser, total, terms, "discriminator", accelerator)
     values.pop("r1", None)  # not in every step, so its mean over a line of the statistics would be wrong
     return {**values, "pair_accuracy": float((means[:count] > means[count:]).float().mean())}
 

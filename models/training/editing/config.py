@@ -21,8 +21,8 @@ class LossConfig:
     """Weights of the losses; the defaults are the published ones.
 
     Attributes:
-        hinge_margin: of the critic.
-        adversarial: weight of the critic's verdict.
+        hinge_margin: of the discriminator.
+        adversarial: weight of the discriminator's verdict.
         reconstruction: weight of the mean absolute difference.
         perceptual: weights of the mean squared differences of the finer and the coarser feature map.
         published_vgg_scaling: feed VGG19 as the published code does (four times too much contrast), not as it wants.
@@ -34,7 +34,7 @@ class LossConfig:
         feature_matching: weight of the mean absolute difference of the discriminator's features, likewise.
         r1: weight of the penalty on the discriminator's gradient at true photos, likewise.
         crop: side of the windows around holes that features and the discriminator see, as a share of the photo's.
-        composite: judge F's photo inside of the hole and the truth around it, as it is shown and scored, while G is
+        composite: scorer F's photo inside of the hole and the truth around it, as it is shown and scored, while G is
             trained. Outside of the hole F repaints what is known, softly, and deep features mix the two.
 
     Source: deep_plastic_surgery.md section 4.1.

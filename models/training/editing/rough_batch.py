@@ -18,7 +18,7 @@ from dpsdata.sketch import (
     published_move_px,
     truth_sketches,
 )
-from models.networks.published_signs import critic_input, network_input, refiner_inputs, resize, shrink_mask
+from models.networks.published_signs import discriminator_input, network_input, refiner_inputs, resize, shrink_mask
 from models.training.editing.config import TrainConfig
 from models.training.editing.schedule import Stage
 from models.training.engine.batches import BatchPixels
@@ -44,9 +44,9 @@ class TrainBatch:
     level: float | Tensor
     windows: NDArray[np.int64]
 
-    def critic_truth(self) -> Tensor:
+    def discriminator_truth(self) -> Tensor:
         """What D reads as real: (N, 6 or 7, S, S)."""
-        return critic_input(self.sketch, self.photo, self.mask)
+        return discriminator_input(self.sketch, self.photo, self.mask)
 
 
 def prepare_batch(

@@ -19,7 +19,7 @@ RANDOM_LEVELS = (*(step / 20 for step in range(21)), 0.025)
 
 @dataclass(frozen=True)
 class Stage:
-    """The training of one network against its critic, with all earlier ones frozen.
+    """The training of one network against its discriminator, with all earlier ones frozen.
 
     Attributes:
         name: the network, such as `F256` or `G64`; `G` where all of its resolutions are trained at once.

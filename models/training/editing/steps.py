@@ -1,4 +1,4 @@
-"""One step of a stage: the critic learns, then the network that it judges."""
+"""One step of a stage: the discriminator learns, then the network that it judges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from models.networks.inpainter import Inpainter
-from models.networks.published_signs import critic_input, network_input, split_output
+from models.networks.published_signs import discriminator_input, network_input, split_output
 from models.networks.refiner import RefinerScale, level_column
 from models.training.editing.config import LossConfig
 from models.training.editing.rough_batch import TrainBatch
@@ -99,17 +99,17 @@ def train_step(
     with accelerator.autocast():
         painted = paint_batch(parts.stage, parts.net, frozen, batch)
     sketch, photo = painted.sketch.float(), painted.photo.float()
-    fake, real = critic_input(sketch, photo, batch.mask), batch.critic_truth()
+    fake, real = discriminator_input(sketch, photo, batch.mask), batch.discriminator_truth()
     # One pass for both, since a wrapped network wants one forward pass for each backward pass.
-    scores = judge(parts.critic, parts.bare_critic, torch.cat([real, fake.detach()]), accelerator)
+    scores = discriminate(parts.discriminator, parts.unwrapped_discriminator, torch.cat([real, fake.detach()]), accelerator)
     real_scores, fake_scores = scores.chunk(2)
     hinge = hinge_losses(real_scores, fake_scores, losses.hinge_margin)
-    terms = {"critic_real": hinge.real, "critic_fake": hinge.fake}
-    values = update_weights(parts.critic_optimiser, hinge.real + hinge.fake, terms, "critic", accelerator)
+    terms = {"discriminator_real": hinge.real, "discriminator_fake": hinge.fake}
+    values = update_weights(parts.discriminator_optimiser, hinge.real + hinge.fake, terms, "discriminator", accelerator)
 
-    parts.bare_critic.requires_grad_(False)
+    parts.unwrapped_discriminator.requires_grad_(False)
     try:
-        scores = judge(parts.bare_critic, parts.bare_critic, fake, accelerator)
+        scores = discriminate(parts.unwrapped_discriminator, parts.unwrapped_discriminator, fake, accelerator)
         with accelerator.autocast():
             terms = {"adversarial": adversarial_loss(scores), "perceptual": perceptual(photo, batch.photo)}
         # F's sketch and mask are the same in both, and would only dilute the mean over its photo.
@@ -133,16 +133,18 @@ def train_step(
                 total = total + share * losses.reconstruction * term
         values |= update_weights(parts.optimiser, total, terms, "net", accelerator)
     finally:
-        parts.bare_critic.requires_grad_(True)
+        parts.unwrapped_discriminator.requires_grad_(True)
     return values
 
 
-def judge(critic: nn.Module, bare_critic: nn.Module, images: Tensor, accelerator: Accelerator) -> Tensor:
-    """Scores of a critic in float32; its spectral norms are taken in float32, since autocast breaks them."""
+def discriminate(
+    discriminator: nn.Module, unwrapped_discriminator: nn.Module, images: Tensor, accelerator: Accelerator
+) -> Tensor:
+    """Scores of a discriminator in float32; its spectral norms are taken in float32, since autocast breaks them."""
     with parametrize.cached():
-        for module in bare_critic.modules():
+        for module in unwrapped_discriminator.modules():
             if isinstance(module, nn.Conv2d):
                 _ = module.weight
         with accelerator.autocast():
-            scores: Tensor = critic(images)
+            scores: Tensor = discriminator(images)
     return scores.float()

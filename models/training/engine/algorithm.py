@@ -86,14 +86,14 @@ class Algorithm(ABC, Generic[StageT]):
         """Another network of the same sizes, for the averaged weights."""
 
     @abstractmethod
-    def make_critic(self, stage: StageT) -> nn.Module:
-        """The critic of a stage with its first weights, on the CPU."""
+    def make_discriminator(self, stage: StageT) -> nn.Module:
+        """The discriminator of a stage with its first weights, on the CPU."""
 
     @abstractmethod
     def step(
         self, parts: StageParts[StageT], pixels: BatchPixels, step: int, accelerator: Accelerator
     ) -> dict[str, float]:
-        """Update the critic, then the network, on one batch.
+        """Update the discriminator, then the network, on one batch.
 
         Args:
             parts: networks and optimisers; changed in place.

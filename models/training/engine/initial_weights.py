@@ -20,9 +20,9 @@ from models.weights.checkpoints import read_checkpoint
 from models.weights.official import peek_card
 from models.weights.typed import SOURCES, typed_weights
 
-LIGHT_EXTRAS: Final = ("critic", "average")
+LIGHT_EXTRAS: Final = ("discriminator", "average")
 # What people call the groups of tensors.
-_SPOKEN: Final = {"refiner": "G", "inpainter": "F", "network": "a rival's network"}
+_SPOKEN: Final = {"refiner": "G", "inpainter": "F", "network": "a baseline's network"}
 _EXPECTED = (
     f"expected a run folder, its {LIGHT_FILE}, a folder of exported weights, or one of the words {', '.join(SOURCES)}"
 )
@@ -34,7 +34,7 @@ class GivenNetworks:
 
     Attributes:
         source: what they were read from, for people.
-        groups: tensors by group and key; `critic` and `average` where a run was stopped in the middle of a stage.
+        groups: tensors by group and key; `discriminator` and `average` where a run was stopped within a stage.
         facts: what is known of their training, see `describe_training`; `stopped_in` is the stage of a run that was
             not at its end, `pen_diameter` a pen of G that is not the published one.
         card: of a light checkpoint; empty for exported weights.

@@ -48,8 +48,8 @@ class Trainer:
         precision: `fp32` or `bf16`.
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
         init_from: networks to begin with, of the same sizes or for half the side: a run of another config (its folder
-            or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. The critic of a run
-            is taken too, where the training has one stage and that run was stopped in the stage of this name.
+            or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. A run's discriminator is
+            taken too, where the training has one stage and that run was stopped in the stage of this name.
         stop_after: end as soon as this many images were seen, all stages together, with the averaged weights of that
             moment; the same command with a larger number, or without one, goes on. The last stage must have begun; a
             rate that falls does so towards the end of the whole stage, not towards this stop.
@@ -92,7 +92,7 @@ class Trainer:
         begun = restore_run(out, config, self.store.root_hash, self.algorithm, typed)
         self.position, self.results = begun.position, dict(begun.results)
         self._sums, self._sum_count = Counter(begun.sums), begun.sum_count
-        self._critic: dict[str, Any] = dict(begun.critic)
+        self._discriminator: dict[str, Any] = dict(begun.discriminator)
         self.begun_with = begun.begun_with
         self.algorithm.use_perceptual(begun.perceptual or perceptual or config.features or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
@@ -150,8 +150,8 @@ class Trainer:
     def _run(self) -> Path:
         self._report.begin_at(self.position)
         self._write_card({"status": "running"})
-        if self._is_stopped and "average" in self._critic:  # stopped before; its networks are those that go on
-            self.algorithm.network(self.stages[-1]).load_state_dict(self._critic["average"])
+        if self._is_stopped and "average" in self._discriminator:  # stopped before; its networks are those that go on
+            self.algorithm.network(self.stages[-1]).load_state_dict(self._discriminator["average"])
         while self.position.stage < len(self.stages) and not self._is_stopped:
             self._run_stage(self.stages[self.position.stage])
         folder = self.out / run_state.WEIGHTS_FOLDER
@@ -192,7 +192,7 @@ class Trainer:
 
     def _begin_stage(self, stage: StagePlan) -> tuple[StageParts[Any], nn.Module]:
         net = self.algorithm.network(stage)
-        critic = self.algorithm.make_critic(stage).to(self.device).train()
+        discriminator = self.algorithm.make_discriminator(stage).to(self.device).train()
         average = self.algorithm.make_twin(stage).to(self.device).requires_grad_(False).eval()
         average.load_state_dict(net.state_dict())
         net.requires_grad_(True).train()
@@ -200,20 +200,20 @@ class Trainer:
             part.requires_grad_(False)
         optimisers = [
             torch.optim.Adam(part.parameters(), self.config.learning_rate, betas=self.config.betas, fused=True)
-            for part in (net, critic)
+            for part in (net, discriminator)
         ]
-        restored, self._critic = self._critic, {}
-        if "critic" in restored:
+        restored, self._discriminator = self._discriminator, {}
+        if "discriminator" in restored:
             source = self.out / run_state.STATE_FILE
-            # The critic of another preset may have another width; then a new one learns.
-            if self.begun_with is None or run_state.fits(critic, restored["critic"]):
-                run_state.restore(critic, restored["critic"], source)
+            # The discriminator of another preset may have another width; then a new one learns.
+            if self.begun_with is None or run_state.fits(discriminator, restored["discriminator"]):
+                run_state.restore(discriminator, restored["discriminator"], source)
             run_state.restore(average, restored["average"], source)
         if "optimiser" in restored:
             optimisers[0].load_state_dict(restored["optimiser"])
-            optimisers[1].load_state_dict(restored["critic_optimiser"])
-        wrapped = (wrap_network(net, self.accelerator), wrap_network(critic, self.accelerator))
-        return StageParts(stage, *wrapped, net, critic, *optimisers), average
+            optimisers[1].load_state_dict(restored["discriminator_optimiser"])
+        wrapped = (wrap_network(net, self.accelerator), wrap_network(discriminator, self.accelerator))
+        return StageParts(stage, *wrapped, net, discriminator, *optimisers), average
 
     def _run_stage(self, stage: StagePlan) -> None:
         parts, average = self._begin_stage(stage)
@@ -233,7 +233,7 @@ class Trainer:
             lost_at = self.position.optimiser_lost_at
             since = None if lost_at < 0 else (step - lost_at) * stage.batch_size
             rate = learning_rate_at(self.config, since, (stage.step_count - step) * stage.batch_size)
-            for optimiser in (parts.optimiser, parts.critic_optimiser):
+            for optimiser in (parts.optimiser, parts.discriminator_optimiser):
                 for group in optimiser.param_groups:
                     group["lr"] = rate
             try:
@@ -243,7 +243,7 @@ class Trainer:
                     f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: go on from it "
                     "with --precision fp32, or begin anew with a smaller learning rate"
                 ) from None
-            average_towards(average, parts.bare_net, self._decay(stage, step))
+            average_towards(average, parts.unwrapped, self._decay(stage, step))
             self._sums.update(values)
             self._sum_count += 1
             self.position = self.position._replace(step=step + 1)
@@ -270,8 +270,8 @@ class Trainer:
 
     def _take_average(self, parts: StageParts[Any], average: nn.Module) -> None:
         share_between_processes(average, self.accelerator)
-        parts.bare_net.load_state_dict(average.state_dict())
-        parts.bare_net.requires_grad_(False).eval()
+        parts.unwrapped.load_state_dict(average.state_dict())
+        parts.unwrapped.requires_grad_(False).eval()
 
     def _decay(self, stage: StagePlan, step: int) -> float:
         settled = 0.5 ** (stage.batch_size / self.config.ema_halflife_images)
@@ -310,7 +310,7 @@ class Trainer:
         if value is None or value >= self.results.get(f"{name}_hedps", float("inf")):
             return
         self.results |= {f"{name}_hedps": round(value, 4), f"{name}_images": images}
-        nets = {**self.algorithm.nets, "critic": parts.bare_critic, "average": average}
+        nets = {**self.algorithm.nets, "discriminator": parts.unwrapped_discriminator, "average": average}
         run_state.write_light(self.out / run_state.BEST_FILE, nets, self._describe_state(average))
 
     def _save(self, parts: StageParts[Any] | None, average: nn.Module | None) -> None:
@@ -319,10 +319,10 @@ class Trainer:
         nets = dict(self.algorithm.nets)
         optimisers: dict[str, Any] = {}
         if parts is not None and average is not None:
-            nets |= {"critic": parts.bare_critic, "average": average}
+            nets |= {"discriminator": parts.unwrapped_discriminator, "average": average}
             optimisers = {
                 "optimiser": parts.optimiser.state_dict(),
-                "critic_optimiser": parts.critic_optimiser.state_dict(),
+                "discriminator_optimiser": parts.discriminator_optimiser.state_dict(),
             }
         card = self._describe_state(average)
         rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}

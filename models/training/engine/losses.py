@@ -22,14 +22,14 @@ _POOLED = (5, 10)  # a pool stands in front of these convolutions, and their out
 
 
 class HingePair(NamedTuple):
-    """The two halves of the critic's loss."""
+    """The two halves of the discriminator's loss."""
 
     real: Tensor
     fake: Tensor
 
 
 def hinge_losses(real_scores: Tensor, fake_scores: Tensor, margin: float) -> HingePair:
-    """The critic's hinge loss: it wants real scores above `margin` and fake ones below minus `margin`.
+    """The discriminator's hinge loss: it wants real scores above `margin` and fake ones below minus `margin`.
 
     Args:
         real_scores: any shape; the mean is taken over all values.
@@ -42,7 +42,7 @@ def hinge_losses(real_scores: Tensor, fake_scores: Tensor, margin: float) -> Hin
 
 
 def adversarial_loss(fake_scores: Tensor) -> Tensor:
-    """What the critic's verdict costs the network that it judges: minus the mean score."""
+    """What the discriminator's verdict costs the network that it judges: minus the mean score."""
     return -fake_scores.mean()
 
 

@@ -26,7 +26,7 @@ from models.training.engine.initial_weights import (
 from models.training.engine.losses import PerceptualName
 from models.training.engine.state import Position
 
-_OPTIMISERS = ("optimiser", "critic_optimiser")
+_OPTIMISERS = ("optimiser", "discriminator_optimiser")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Beginning:
         results: of the last validations.
         sums: of the losses since the last line of `stats.jsonl`.
         sum_count: steps in them.
-        critic: tensors of the critic and of the averaged network, and the optimisers' states, where they are kept.
+        discriminator: tensors of D and of the averaged network, and the optimisers' states, where they are kept.
         perceptual: the features that it was trained with; None to choose.
         begun_with: what is known of the run whose networks were taken; None where there was none.
     """
@@ -47,7 +47,7 @@ class Beginning:
     results: Mapping[str, float] = field(default_factory=dict)
     sums: Mapping[str, float] = field(default_factory=Counter)
     sum_count: int = 0
-    critic: Mapping[str, Any] = field(default_factory=dict)
+    discriminator: Mapping[str, Any] = field(default_factory=dict)
     perceptual: PerceptualName | None = None
     begun_with: dict[str, Any] | None = None
 
@@ -134,8 +134,8 @@ def begin_run(
         raise MissingError(f"{given.source}: its {', '.join(grown)} is for half the side of the photo, the rest is not")
     # The average goes on where the one stage is that in which the run was stopped, at the same side.
     goes_on = "average" in groups and stage in stages and len(stages) == 1 and not grown
-    critic = {key: groups[key] for key in LIGHT_EXTRAS} if goes_on else {}
-    return Beginning(Position(0, 0, 0), critic=critic, begun_with={**given.facts, "grown": bool(grown)})
+    discriminator = {key: groups[key] for key in LIGHT_EXTRAS} if goes_on else {}
+    return Beginning(Position(0, 0, 0), discriminator=discriminator, begun_with={**given.facts, "grown": bool(grown)})
 
 
 def _read_given(algorithm: Algorithm[Any], init_from: str) -> GivenNetworks:

@@ -56,20 +56,20 @@ class StageParts(Generic[StageT]):
     Attributes:
         stage: what is trained.
         net: the network that is trained; perhaps wrapped for several processes.
-        critic: its D; perhaps wrapped.
-        bare_net: `net` without a wrapper.
-        bare_critic: `critic` without a wrapper.
+        discriminator: its D; perhaps wrapped.
+        unwrapped: `net` without a wrapper.
+        unwrapped_discriminator: `discriminator` without a wrapper.
         optimiser: of the net.
-        critic_optimiser: of the critic.
+        discriminator_optimiser: of the discriminator.
     """
 
     stage: StageT
     net: nn.Module
-    critic: nn.Module
-    bare_net: nn.Module
-    bare_critic: nn.Module
+    discriminator: nn.Module
+    unwrapped: nn.Module
+    unwrapped_discriminator: nn.Module
     optimiser: torch.optim.Optimizer
-    critic_optimiser: torch.optim.Optimizer
+    discriminator_optimiser: torch.optim.Optimizer
 
 
 def update_weights(
@@ -85,7 +85,7 @@ def update_weights(
         optimiser: of the weights.
         total: the loss.
         terms: its parts, to be reported.
-        owner: `net` or `critic`.
+        owner: `net` or `discriminator`.
         accelerator: runs the backward pass.
 
     Returns:

@@ -97,6 +97,8 @@ def load_state(path: Path, config: LoopConfig, root_hash: str) -> dict[str, Any]
         raise MissingError(f"{path}: this checkpoint is damaged ({type(error).__name__}); {_AGAIN}") from None
     if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:
         raise MissingError(f"{path}: no checkpoint of this version of the product; {_AGAIN}")
+    state = _rename_earlier(state)
+    state |= {key: _rename_earlier(state[key]) for key in ("config", "sums") if isinstance(state.get(key), dict)}
     if not is_same_config(state["config"], config):
         raise UsageError(f"{path}: this run was begun with another config; {_AGAIN}")
     if state["root_hash"] != root_hash:
@@ -125,7 +127,12 @@ def read_light(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     for name, value in tensors.items():
         group, _, key = name.partition("/")
         groups.setdefault(group, {})[key] = value
-    return groups, card
+    return _rename_earlier(groups), card
+
+
+def _rename_earlier(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Up to 0.3.0 the discriminator was called critic."""
+    return {key.replace("critic", "discriminator"): value for key, value in named.items()}
 
 
 def count_images(*counts: Any) -> int | None:

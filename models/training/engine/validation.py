@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpsdata.hed import HED, load_judge
+from dpsdata.hed import HED, load_hed_scorer
 from models.networks.published_signs import resize
 from models.training.engine.batches import BatchPixels, MaskPool, PhotoStore
 from models.training.engine.config import LoopConfig
@@ -112,7 +112,7 @@ class ValidationSet:
     """
 
     def __init__(self, store: PhotoStore, config: LoopConfig) -> None:
-        self._judge: HED | None = None
+        self._scorer: HED | None = None
         count = min(config.validation_count, len(store))
         chosen = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
         masks = MaskPool(config.mask_family, store.size, config.seed, "validation")
@@ -127,13 +127,13 @@ class ValidationSet:
 
     def looks(self, photos: Tensor, truth: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         """`hedps`, `sharpness` and `grid` of composites, (N,) each; the network that scores is loaded when needed."""
-        if self._judge is None:
-            self._judge = load_judge().requires_grad_(False)
+        if self._scorer is None:
+            self._scorer = load_hed_scorer().requires_grad_(False)
         hole = torch.ones_like(photos[:, :1]) if mask is None else mask
         pasted = torch.where(hole > 0, photos.float().clamp(-1, 1), truth).cpu()
         real, hole = truth.cpu(), hole.cpu()
         return {
-            "hedps": hed_distance(self._judge, pasted, real, hole),
+            "hedps": hed_distance(self._scorer, pasted, real, hole),
             "sharpness": sharpness_ratio(pasted, real, hole),
             "grid": grid_power(pasted, hole),
         }

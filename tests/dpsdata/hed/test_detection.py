@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from dpsdata.contracts import MissingError, UsageError
-from dpsdata.hed import HED, DetectionSettings, load_hed, load_judge
+from dpsdata.hed import HED, DetectionSettings, load_hed, load_hed_scorer
 from dpsdata.runtime.device import has_fast_bf16
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -164,8 +164,8 @@ def test_bf16_stays_near_fp32() -> None:
 
 
 def test_judge_is_kept_for_scoring(tmp_path: Path) -> None:
-    judge = load_judge()
-    assert judge.width != load_hed("hed-compact").width
+    scorer = load_hed_scorer()
+    assert scorer.width != load_hed("hed-compact").width
     with pytest.raises(UsageError, match="kept for scoring"):
         load_hed("hed-judge")
     from dpsdata import weights

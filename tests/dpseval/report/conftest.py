@@ -141,7 +141,7 @@ def write_report(folder: Path, per_image: pd.DataFrame, items: list[GalleryItem]
         "findings": ["extra: dps/l0/x.png: belongs to no photo </li><script>alert(1)</script>"],
         "command": ["dpseval", "score", "OUTPUTS"],
         "versions": {"python": "3.12.0", "torch": "2.15.0"},
-        "forwards": {"judge": 440, "inception": 0},
+        "forwards": {"scorer": 440, "inception": 0},
     }
     (folder / "run.json").write_text(json.dumps(run))
     save_gallery(folder, items)

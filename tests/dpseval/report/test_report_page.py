@@ -19,7 +19,7 @@ from dpseval.report.gallery import GalleryItem, Panel, save_gallery
 from dpseval.report.page import PAGE_LIMIT_BYTES, draw_report, write_page
 from dpseval.report.sections import verdict_rows, worst_cases
 from dpseval.report.stored import read_report
-from dpseval.report.verdicts import Rival, SetKey, Verdict
+from dpseval.report.verdicts import Baseline, SetKey, Verdict
 
 
 class Elements(HTMLParser):
@@ -187,6 +187,6 @@ def test_a_damaged_file_leaves_the_old_page(own_report: Path) -> None:
 
 
 def test_a_single_photo_has_no_interval() -> None:
-    rival = Rival(SetKey("b", None), 1, 9.4, math.nan, math.nan, 1.0, 1.0, False)
-    row = verdict_rows([Verdict("psnr", "hole", SetKey("a", None), (rival,))])[0]
-    assert row.rivals[0][:3] == ("b", "+9.400", "–")
+    baseline = Baseline(SetKey("b", None), 1, 9.4, math.nan, math.nan, 1.0, 1.0, False)
+    row = verdict_rows([Verdict("psnr", "hole", SetKey("a", None), (baseline,))])[0]
+    assert row.baselines[0][:3] == ("b", "+9.400", "–")

@@ -26,7 +26,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     place = tmp_path_factory.mktemp("changed")
     built = samples.make_split_built(place / "built", SIZE)
     samples.write_dps(place / "dps", SIZE)
-    samples.write_rivals(place / "run")
+    samples.write_baselines(place / "run")
     return StudyConfig(
         built,
         place / "report",

@@ -47,7 +47,7 @@ pairs = [["dps@1", "dps@0"]]
 metrics = ["edge_f_drawn:own"]
 worse = true
 [[questions]]
-name = "dps-over-rival"
+name = "dps-over-baseline"
 text = "Does it beat the others?"
 pairs = [["dps@chosen", "deepfillv2-guided"], ["dps@chosen", "mean-color"]]
 """
@@ -58,7 +58,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     place = tmp_path_factory.mktemp("study")
     built = samples.make_split_built(place / "built", SIZE)
     samples.write_dps(place / "dps", SIZE)
-    samples.write_rivals(place / "run")
+    samples.write_baselines(place / "run")
     (place / "study.toml").write_text(FEW)
     return StudyConfig(
         built,
@@ -98,7 +98,7 @@ def test_the_report_has_every_cell_and_says_how_levels_were_chosen(config: Study
         mine = table[(table["metric"] == "hedps") & (table["region"] == "hole") & (table["bin"] == "all")]
         assert level == mine.loc[mine["value"].idxmin(), "level"]
     assert {item["question"] for item in study["answers"]} == {
-        "f-over-g", "level-costs", "dps-over-rival",
+        "f-over-g", "level-costs", "dps-over-baseline",
     }  # fmt: skip
     readme = found["README.md"].decode()
     assert "chosen on the split val" in readme
@@ -170,7 +170,7 @@ def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said:
     weights = {"dps": config.weights["dps"]}
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
+        patch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
         study = run_study(replace(few, weights=weights), lines.append)
     assert any(line.startswith("missing: deepfillv2-guided") for line in lines)
     assert "Not run: deepfillv2-guided" in (tmp_path / "out/README.md").read_text()
@@ -226,7 +226,7 @@ def test_answers_by_hand() -> None:
     assert outcome("level-costs", "own", "edge_f_drawn", "dps at 1", "dps at 0") == "yes"
     assert ("level-costs", "deformed-8", "edge_f_drawn", "dps at 1", "dps at 0") not in found
     assert outcome("refining-helps-scfegan", "deformed-8", "hedps", "scfegan-refined at 1", "scfegan") == "no"
-    assert outcome("dps-over-rival", "deformed-8", "psnr", "dps at 1", "scfegan") == "yes"
+    assert outcome("dps-over-baseline", "deformed-8", "psnr", "dps at 1", "scfegan") == "yes"
     item = found["level-helps", "deformed-8", "hedps", "dps at 1", "dps at 0"]
     assert item.n == 60
     assert item.difference == pytest.approx(-0.05 + noise[0].mean())
@@ -239,8 +239,8 @@ def test_cells_as_people_type_them() -> None:
     assert [cell.name for cell in parse_cells(("dps:own, deformed-4", "center"))] == [
         "dps/own", "dps/deformed-4", "center/own",
     ]  # fmt: skip
-    assert parse_sketch("displaced-8").disturbance(64, 3).amount == 2
-    assert parse_sketch("dropped-0.33").disturbance(64, 3).amount == 0.33
+    assert parse_sketch("displaced-8").perturbation(64, 3).amount == 2
+    assert parse_sketch("dropped-0.33").perturbation(64, 3).amount == 0.33
     for wrong in ("blurred-3", "deformed", "deformed-x", "dropped-2", "displaced--4", ""):
         with pytest.raises(UsageError):
             parse_sketch(wrong)

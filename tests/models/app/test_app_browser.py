@@ -40,7 +40,7 @@ Spot = tuple[float, float]
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     shared.write_tiny_weights(folder)
-    samples.write_rivals(folder)
+    samples.write_baselines(folder)
     return folder
 
 
@@ -322,7 +322,7 @@ def test_other_methods_have_one_result_and_say_so(open_tab: Callable[..., Tab]) 
     assert "Save this result as PNG or JPEG" in tab.page.inner_text("#message")
     tab.complaints.clear()
     tab.page.click("#others")
-    tab.page.wait_for_function("document.querySelectorAll('#rivals button').length === dps.methods.length")
+    tab.page.wait_for_function("document.querySelectorAll('#baselines button').length === dps.methods.length")
     tab.page.select_option("#method", "Deep Plastic Surgery")
     tab.wait_result()
     assert tab.save("png") == first

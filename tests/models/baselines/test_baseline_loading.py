@@ -26,7 +26,7 @@ from models.baselines import (
     weight_sources,
 )
 from models.baselines.loading import network_card, write_network
-from models.baselines.sn_patch_critic import PatchCritic, PatchCriticConfig
+from models.baselines.patch_discriminator import SNPatchDiscriminator, SNPatchDiscriminatorConfig
 from models.baselines.tensorflow.bundle import read_bundle
 from models.baselines.tensorflow.names import count_weights, tf_tensors
 
@@ -58,7 +58,7 @@ def scfegan() -> Arrays:
     [
         (ScFegan, "scfegan_generator", 92_886_100),
         (DeepFillv2, "deepfillv2_generator_unguided", 4_052_478),
-        (PatchCritic, "deepfillv2_discriminator_unguided", 5_946_816),
+        (SNPatchDiscriminator, "deepfillv2_discriminator_unguided", 5_946_816),
     ],
 )
 def test_names_shapes_and_counts_are_the_official_ones(build: type[nn.Module], name: str, count: int) -> None:
@@ -73,12 +73,12 @@ def test_names_shapes_and_counts_are_the_official_ones(build: type[nn.Module], n
 def test_counts_of_the_guided_network_and_of_the_dead_biases() -> None:
     with torch.device("meta"):
         guided, scfegan = DeepFillv2(DeepFillv2Config(guided=True)), ScFegan()
-        critic = PatchCritic(PatchCriticConfig(sketch=True))
+        discriminator = SNPatchDiscriminator(SNPatchDiscriminatorConfig(sketch=True))
     assert count_weights(guided) == 4_053_678
     assert tf_tensors(guided)["coarse.conv1.weight"].shape == (5, 5, 6, 48)
     assert sum(value.numel() for value in scfegan.buffers()) == 1_987
     assert sum(value.numel() for value in scfegan.parameters()) == 92_886_100 - 1_987
-    assert sum(value.numel() for value in critic.buffers()) == 1_216
+    assert sum(value.numel() for value in discriminator.buffers()) == 1_216
 
 
 def test_tensorflow_arrays_go_there_and_back_exactly(deepfill: Arrays, scfegan: Arrays) -> None:

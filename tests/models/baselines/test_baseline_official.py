@@ -70,7 +70,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the authors share it, with critic, optimiser slots and the text file beside."""
+    """A folder as the authors share it, with discriminator, optimiser slots and the text file beside."""
     folder = tmp_path_factory.mktemp("deepfill") / "release_places2_256_deepfill_v2"
     more = {
         "global_step": np.int64(1),

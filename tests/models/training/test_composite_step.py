@@ -33,7 +33,9 @@ ROOT = Path(__file__).resolve().parents[3]
 def stemmed(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """A few steps of F and G of 64 px behind a stem of 2."""
     base = tiny_config("edit", 64)
-    sizes = ModelConfig(replace(base.refiner, resolutions=(64,), stem=2), replace(base.inpainter, stem=2), base.critic)
+    sizes = ModelConfig(
+        replace(base.refiner, resolutions=(64,), stem=2), replace(base.inpainter, stem=2), base.discriminator
+    )
     monkeypatch.setattr("models.training.editing.config.find_config", lambda *_: sizes)
     stages = (
         StageConfig(network="F", images=8, batch=2, masks=8),
@@ -67,7 +69,7 @@ def test_f_and_g_are_trained_and_the_discriminator_is_logged(built: Path, stemme
     assert {"hedps", "sharpness", "grid"} <= judged[0].keys()
     assert {"hedps_l0", "hedps_l1"} <= judged[-1].keys()
     light, card = read_light(tmp_path / "run" / BEST_FILE)
-    assert {"refiner", "inpainter", "average", "critic"} <= light.keys()
+    assert {"refiner", "inpainter", "average", "discriminator"} <= light.keys()
     best = min(row["hedps_l0"] for row in judged if row["stage"] == "G64")
     told = json.loads((tmp_path / "run/card.json").read_text())["results"]
     assert told["G64_best_hedps"] == pytest.approx(best, abs=1e-4)

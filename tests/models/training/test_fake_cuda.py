@@ -73,9 +73,9 @@ def test_a_step_stays_on_its_device(name: str, fake: FakeTensorMode) -> None:
     for stage in algorithm.stages:
         net = algorithm.network(stage).requires_grad_(True).train()
         with CUDA:
-            critic = algorithm.make_critic(stage).train()
-        optimisers = [torch.optim.Adam(part.parameters(), 1e-4) for part in (net, critic)]
-        parts = StageParts(stage, net, critic, net, critic, *optimisers)
+            discriminator = algorithm.make_discriminator(stage).train()
+        optimisers = [torch.optim.Adam(part.parameters(), 1e-4) for part in (net, discriminator)]
+        parts = StageParts(stage, net, discriminator, net, discriminator, *optimisers)
         values = algorithm.step(parts, pixels, 0, accelerator)
         assert values
 

@@ -110,10 +110,10 @@ def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
     average = Inpainter(small.inpainter).state_dict()
     groups = {"refiner": Refiner(small.refiner).state_dict(), "inpainter": Inpainter(small.inpainter).state_dict()}
     card = {"stage": "F64", "position": [0, 9]}
-    given = GivenNetworks("here", {**groups, "average": average, "critic": {}}, {}, card)
+    given = GivenNetworks("here", {**groups, "average": average, "discriminator": {}}, {}, card)
     nets: dict[str, nn.Module] = {"refiner": Refiner(large.refiner), "inpainter": Inpainter(large.inpainter)}
     begun = begin_run(nets, {"F128": nets["inpainter"]}, given, grow_tensors)
-    assert begun.critic == {}
+    assert begun.discriminator == {}
     assert begun.begun_with == {"grown": True}
     assert torch.equal(nets["inpainter"].state_dict()["head.weight"], average["head.weight"])
     with pytest.raises(MissingError, match="its average is of none of its networks"):
@@ -253,14 +253,14 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
         make_trainer(drawing, built, tmp_path / "out", device="cpu", init_from="bundled")
 
 
-def test_a_rival_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
+def test_a_baseline_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
     grown = replace(read_training("lite-scfegan-256"), resolution=128)
     algorithm = make_algorithm(grown, CPU)
     begun = restore_run(Path("nowhere"), grown, "hash", algorithm, init_from="bundled")
     assert begun.begun_with is not None
     assert type(begun.begun_with["images_seen"]) is int
     assert "research use" in begun.begun_with["licence"]
-    tiny = replace(read_training("tiny-deepfillv2"), images=4, width=4, critic_width=4, mask_count=4)
+    tiny = replace(read_training("tiny-deepfillv2"), images=4, width=4, discriminator_width=4, mask_count=4)
     make_trainer(tiny, built, tmp_path / "first", device="cpu").run()
     weights = tmp_path / "first/weights"
     second = make_trainer(replace(tiny, name="x"), built, tmp_path / "second", device="cpu", init_from=weights)

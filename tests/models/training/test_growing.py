@@ -70,7 +70,7 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     assert (begun.begun_with["preset"], begun.begun_with["images_seen"]) == ("lite-edit-64-sharp", 7)
     grown, given = nets["inpainter"].state_dict(), groups["inpainter"].state_dict()
     assert all(torch.equal(grown[key], given[key]) for key in given if key.startswith(("first.", "head.")))
-    stopped = {**groups, "average": Refiner(small.refiner).scale(64), "critic": nn.Linear(1, 1)}
+    stopped = {**groups, "average": Refiner(small.refiner).scale(64), "discriminator": nn.Linear(1, 1)}
     write_light(light, stopped, {"position": [0, 9], "stage": "G64", "config": {"name": "a"}, "images_seen": 7})
     large = nets["refiner"]
     assert isinstance(large, Refiner)
@@ -108,11 +108,11 @@ def test_a_light_of_an_earlier_version_keeps_its_average(tmp_path: Path) -> None
     """It does not name its stage, which a training of one stage leaves no doubt about."""
     net, average = nn.Linear(2, 2), nn.Linear(2, 2)
     light = tmp_path / "light.safetensors"
-    groups = {"network": net, "average": average, "critic": nn.Linear(1, 1)}
+    groups = {"network": net, "average": average, "discriminator": nn.Linear(1, 1)}
     write_light(light, groups, {"position": [0, 9], "config": {"name": "a"}, "images_seen": 7})
     own = nn.Linear(2, 2)
     begun = begin_run({"network": own}, {"scfegan": own}, read_given_light(light), grow_tensors)
     assert torch.equal(own.weight, average.weight)
-    assert set(begun.critic) == {"critic", "average"}
-    with pytest.raises(MissingError, match=r"it holds a rival.s network, and this preset begins with F and G"):
+    assert set(begun.discriminator) == {"discriminator", "average"}
+    with pytest.raises(MissingError, match=r"it holds a baseline.s network, and this preset begins with F and G"):
         begin_run({"refiner": own, "inpainter": own}, {"F64": own}, read_given_light(light), grow_tensors)

@@ -105,4 +105,4 @@ def test_synthesis_sees_the_sketch_alone(pixels: BatchPixels, quick: TrainConfig
         batch = prepared(pixels, config, index, 1.0)
         assert {size: batch.inputs[size].shape[1] for size in batch.inputs} == dict.fromkeys(sizes, 3)
         assert batch.mask is None
-        assert batch.critic_truth().shape[1] == 6
+        assert batch.discriminator_truth().shape[1] == 6

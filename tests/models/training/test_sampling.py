@@ -11,7 +11,7 @@ import torch
 from dpsdata.contracts import UsageError
 from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.training.baselines.batch import prepare_rival_batch
+from models.training.baselines.batch import prepare_baseline_batch
 from models.training.baselines.color_map import ColorStrokes, paint_color_map
 from models.training.baselines.config import BaselineTrainConfig
 from models.training.baselines.differences import list_baseline_differences
@@ -114,7 +114,7 @@ def test_color_strokes_of_a_mirrored_photo_have_its_colors(built: Path, quick: T
         wanted = paint_color_map(np.ascontiguousarray(photo))
         assert np.array_equal(drawn[given], (wanted[:, ::-1] if sample.is_mirrored else wanted)[given])
     assert len(strokes._maps) == 1, "a mirrored photo has no map of its own in memory"
-    assert prepare_rival_batch(source.read([turned]), config, strokes, torch.device("cpu")).color is not None
+    assert prepare_baseline_batch(source.read([turned]), config, strokes, torch.device("cpu")).color is not None
 
 
 def test_a_run_draws_what_its_config_says(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_the_command_line_decides_about_sampling(
 
 def test_sampling_is_told_and_kept(built: Path, quick: TrainConfig) -> None:
     changed = replace(quick, sampling=SamplingConfig((("z*", 6),), True))
-    rival = read_training("tiny-scfegan")
-    assert isinstance(rival, BaselineTrainConfig)
-    rival_changed = replace(rival, sampling=changed.sampling)
-    for told in (list_differences(changed, "vgg19"), list_baseline_differences(rival_changed, "vgg19")):
+    baseline = read_training("tiny-scfegan")
+    assert isinstance(baseline, BaselineTrainConfig)
+    baseline_changed = replace(baseline, sampling=changed.sampling)
+    for told in (list_differences(changed, "vgg19"), list_baseline_differences(baseline_changed, "vgg19")):
         assert "photos whose ID matches 'z*' come 6 times in an epoch; published: once" in told
         assert "half of the photos are mirrored; published: none" in told
     stored = describe_config(quick)

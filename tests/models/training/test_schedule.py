@@ -70,16 +70,16 @@ def test_the_rate_may_fall_towards_the_end_of_a_stage() -> None:
     assert learning_rate_at(falling, None, 50) == pytest.approx(0.0025)
     assert learning_rate_at(falling, 49, 100) == pytest.approx(0.0025), "both at once in a very short stage"
     assert (falling.scaled(0.5).cooldown_images, falling.scaled(0.5).warmup_images) == (100, 50)
-    rival = replace(read_training("tiny-scfegan"), cooldown_images=200)
-    assert rival.scaled(0.5).cooldown_images == 100
+    baseline = replace(read_training("tiny-scfegan"), cooldown_images=200)
+    assert baseline.scaled(0.5).cooldown_images == 100
     assert any("falls over the last 200 images" in line for line in list_differences(falling, "hed-compact"))
     told = [line for line in list_differences(falling, "hed-compact") if "learning rate" in line]
     assert told == [
         "the learning rate rises over the first 100 images and falls over the last 200 images of each stage; "
         "published: constant"
     ]
-    assert any("falls over the last 200 images" in line for line in list_baseline_differences(rival, "hed-compact"))
-    for config in (falling, rival):
+    assert any("falls over the last 200 images" in line for line in list_baseline_differences(baseline, "hed-compact"))
+    for config in (falling, baseline):
         with pytest.raises(UsageError, match="cooldown_images: expected 0 or more"):
             replace(config, cooldown_images=-1)
 

@@ -14,7 +14,7 @@ from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import TrainConfig
 from models.training.editing.rough_batch import TrainBatch, prepare_batch
 from models.training.editing.schedule import Stage
-from models.training.editing.steps import judge, paint_batch, train_step
+from models.training.editing.steps import paint_batch, discriminate, train_step
 from models.training.engine.batches import BatchSource
 from models.training.engine.loop import Trainer
 from models.training.engine.stage_parts import DivergedError, StageParts
@@ -51,12 +51,12 @@ def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick
     parts, batch = begin(trainer, 3, 0.5)
     editing = editing_of(trainer)
     before = {name: state_of(net) for name, net in (("f", editing.inpainter), ("g32", editing.refiner.scale(32)))}
-    own, critic = state_of(parts.bare_net), state_of(parts.bare_critic)
+    own, discriminator = state_of(parts.unwrapped), state_of(parts.unwrapped_discriminator)
     values = train_once(trainer, parts, batch)
     assert set(values) == {
-        "critic_real",
-        "critic_fake",
-        "critic_gradient",
+        "discriminator_real",
+        "discriminator_fake",
+        "discriminator_gradient",
         "adversarial",
         "perceptual",
         "reconstruction",
@@ -66,10 +66,10 @@ def test_a_step_at_the_finest_resolution_trains_g_and_d_alone(built: Path, quick
     }
     assert not changed(editing.inpainter, before["f"]), "F is frozen, its BatchNorm statistics too"
     assert not changed(editing.refiner.scale(32), before["g32"])
-    assert changed(parts.bare_net, own)
-    assert changed(parts.bare_critic, critic)
-    assert all(value.grad is not None for value in parts.bare_net.parameters())
-    assert all(value.requires_grad for value in parts.bare_critic.parameters())
+    assert changed(parts.unwrapped, own)
+    assert changed(parts.unwrapped_discriminator, discriminator)
+    assert all(value.grad is not None for value in parts.unwrapped.parameters())
+    assert all(value.requires_grad for value in parts.unwrapped_discriminator.parameters())
 
 
 def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_loss_of_g_is_the_published_one(built: Path, quick: TrainConfig, tmp
     photo = (painted.photo - batch.photo).abs().mean()
     values = train_once(trainer, parts, batch)
     assert values["reconstruction"] == pytest.approx(float(sketch + photo) / 2, rel=1e-5)
-    assert values["critic_real"] == pytest.approx(10, abs=1), "hinge margin 10 before anything is learned"
+    assert values["discriminator_real"] == pytest.approx(10, abs=1), "hinge margin 10 before anything is learned"
 
 
 def test_the_share_of_its_own_photo_counts_where_f_judges_too(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_share_of_its_own_photo_counts_where_f_judges_too(built: Path, quick
     for index, is_finest in ((1, False), (3, True)):
         parts, batch = begin(trainer, index)
         train_once(trainer, parts, batch)
-        head = dict(parts.bare_net.named_parameters())["head.weight"].grad
+        head = dict(parts.unwrapped.named_parameters())["head.weight"].grad
         assert head is not None
         assert float(head[0].abs().max()) > 0, "F paints from the sketch"
         assert (float(head[1:].abs().max()) == 0) is is_finest, "nothing but its own losses reaches G's photo"
@@ -152,17 +152,17 @@ def test_one_batch_can_be_overfitted(built: Path, quick: TrainConfig, tmp_path: 
 def test_a_broken_loss_stops_before_it_reaches_the_weights(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
     trainer = make_trainer(quick, built, tmp_path / "run", device="cpu")
     parts, batch = begin(trainer, 1)
-    own, critic = state_of(parts.bare_net), dict(parts.bare_critic.named_parameters())
-    weights = {key: value.detach().clone() for key, value in critic.items()}
+    own, discriminator = state_of(parts.unwrapped), dict(parts.unwrapped_discriminator.named_parameters())
+    weights = {key: value.detach().clone() for key, value in discriminator.items()}
     photo = batch.photo.clone()
     photo[0, 0, 0, 0] = float("nan")
-    with pytest.raises(DivergedError, match="critic_real"):
+    with pytest.raises(DivergedError, match="discriminator_real"):
         train_once(trainer, parts, replace(batch, photo=photo))
-    assert not changed(parts.bare_net, own)
-    assert all(torch.equal(weights[key], value) for key, value in critic.items())
+    assert not changed(parts.unwrapped, own)
+    assert all(torch.equal(weights[key], value) for key, value in discriminator.items())
 
 
-def test_the_critic_works_in_bf16() -> None:
+def test_the_discriminator_works_in_bf16() -> None:
     class Half:
         def autocast(self) -> torch.autocast:
             return torch.autocast("cpu", dtype=torch.bfloat16)
@@ -171,13 +171,13 @@ def test_the_critic_works_in_bf16() -> None:
         def autocast(self) -> nullcontext[None]:
             return nullcontext()
 
-    critic = PatchDiscriminator(DiscriminatorConfig(7, 4, 4, 3))
-    initialise_weights(critic, 0, "critic")
+    discriminator = PatchDiscriminator(DiscriminatorConfig(7, 4, 4, 3))
+    initialise_weights(discriminator, 0, "critic")
     images = torch.rand(2, 7, 64, 64)
-    scores = judge(critic.eval(), critic, images, Half())  # type: ignore[arg-type]
+    scores = discriminate(discriminator.eval(), discriminator, images, Half())  # type: ignore[arg-type]
     assert scores.dtype == torch.float32
     scores.mean().backward()
-    assert all(value.grad is not None for value in critic.parameters())
-    wanted = judge(critic, critic, images, Full())  # type: ignore[arg-type]
-    assert torch.equal(wanted, critic(images)), "nothing is changed in fp32"
+    assert all(value.grad is not None for value in discriminator.parameters())
+    wanted = discriminate(discriminator, discriminator, images, Full())  # type: ignore[arg-type]
+    assert torch.equal(wanted, discriminator(images)), "nothing is changed in fp32"
     assert torch.allclose(scores, wanted, atol=0.02 * float(wanted.detach().abs().max()))

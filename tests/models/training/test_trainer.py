@@ -165,7 +165,7 @@ def test_all_resolutions_of_g_learn_at_once(whole_run: Path, built: Path, quick:
     )
     trainer = make_trainer(joint, built, tmp_path / "joint", device="cpu", init_from=whole_run)
     parts, _ = trainer._begin_stage(trainer.stages[0])
-    idle = {name for name, value in parts.bare_net.named_parameters() if not value.requires_grad}
+    idle = {name for name, value in parts.unwrapped.named_parameters() if not value.requires_grad}
     assert idle == {f"scales.{size}.head.{kind}" for size in (16, 32) for kind in ("weight", "bias")}
     before = {key: value.clone() for key, value in trainer.algorithm.nets["refiner"].state_dict().items()}
     inpainter = {key: value.clone() for key, value in trainer.algorithm.nets["inpainter"].state_dict().items()}

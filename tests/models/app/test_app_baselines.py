@@ -13,10 +13,10 @@ import pytest
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import encode_png, read_photo
-from models.app import baselines as rivals
-from models.app.baselines import RivalEngine, find_rivals
+from models.app import baselines as baselines
+from models.app.baselines import BaselineEngine, find_baselines
 from models.app.engine import Engine
-from models.app.method_words import name_editors, name_rival, say_limits
+from models.app.method_words import name_baseline, name_editors, say_limits
 from models.app.session import EditSession
 from models.editing.photo_frame import box_frame, whole_frame
 from models.methods.one_photo import fill_photo
@@ -37,7 +37,7 @@ DRAWING = json.dumps({"mask": HOLE, "sketch": LINE, "box": BOX})
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     shared.write_tiny_weights(folder)
-    samples.write_rivals(folder)
+    samples.write_baselines(folder)
     return folder
 
 
@@ -47,8 +47,8 @@ def engine(weights: Path) -> Engine:
 
 
 @pytest.fixture
-def found(weights: Path) -> dict[str, RivalEngine]:
-    return {rival.method.name: rival for rival in find_rivals(str(weights))}
+def found(weights: Path) -> dict[str, BaselineEngine]:
+    return {baseline.method.name: baseline for baseline in find_baselines(str(weights))}
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return load_method(name, options)
 
-    monkeypatch.setattr(rivals, "load_method", load)
+    monkeypatch.setattr(baselines, "load_method", load)
     return names
 
 
@@ -79,28 +79,28 @@ def test_only_methods_with_weights_are_offered(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: list[str]
 ) -> None:
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: False)
-    assert find_rivals(None) == []
+    monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
+    assert find_baselines(None) == []
     (tmp_path / "own").mkdir()
     shutil.copy(weights / "weights" / "scfegan.safetensors", tmp_path / "own")
-    assert [(rival.method.name, rival.weights) for rival in find_rivals(str(tmp_path / "own"))] == [
+    assert [(baseline.method.name, baseline.weights) for baseline in find_baselines(str(tmp_path / "own"))] == [
         ("scfegan", str(tmp_path / "own"))
     ]
 
     bundled = weights / "weights" / "deepfillv2-guided.safetensors"
-    monkeypatch.setattr("models.methods.weights.has_bundled_rival", lambda stem: stem == "deepfillv2-guided")
+    monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: stem == "deepfillv2-guided")
     monkeypatch.setattr("models.methods.weights.weights_path", lambda name: bundled)
     monkeypatch.setattr("models.methods.weights.find_weights", lambda name: SimpleNamespace(licence="for tests"))
     for named in (None, "official", str(tmp_path / "none")):
-        assert [(rival.method.name, rival.weights) for rival in find_rivals(named)] == [
+        assert [(baseline.method.name, baseline.weights) for baseline in find_baselines(named)] == [
             ("deepfillv2-guided", "bundled")
         ]
     assert loads == []
 
 
-@pytest.mark.parametrize("name", rivals.RIVALS)
+@pytest.mark.parametrize("name", baselines.BASELINES)
 def test_one_result_in_the_placed_square_and_every_known_pixel_kept(
-    name: str, session: EditSession, found: dict[str, RivalEngine], weights: Path
+    name: str, session: EditSession, found: dict[str, BaselineEngine], weights: Path
 ) -> None:
     session.choose(found[name])
     result = show(session)
@@ -126,19 +126,19 @@ def test_one_result_in_the_placed_square_and_every_known_pixel_kept(
 
 
 def test_results_of_methods_are_kept_apart_and_kept(
-    session: EditSession, engine: Engine, found: dict[str, RivalEngine], monkeypatch: pytest.MonkeyPatch
+    session: EditSession, engine: Engine, found: dict[str, BaselineEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[str] = []
-    for rival in (engine, *found.values()):
-        name, edit = rival.method.name, rival.edit
-        monkeypatch.setattr(rival, "edit", lambda *words, name=name, edit=edit: (runs.append(name), edit(*words))[1])
+    for baseline in (engine, *found.values()):
+        name, edit = baseline.method.name, baseline.edit
+        monkeypatch.setattr(baseline, "edit", lambda *words, name=name, edit=edit: (runs.append(name), edit(*words))[1])
     results = {}
     for _ in range(2):
-        for rival in (engine, *found.values()):
-            session.choose(rival)
+        for baseline in (engine, *found.values()):
+            session.choose(baseline)
             assert session.shown is None
             result = show(session)
-            assert np.array_equal(results.setdefault(rival.method.name, result), result)
+            assert np.array_equal(results.setdefault(baseline.method.name, result), result)
             session.move(0.5)
     assert runs == ["dps", "deepfillv2", "deepfillv2-guided", "scfegan"]
     assert len({result.tobytes() for result in results.values()}) == 4
@@ -152,8 +152,8 @@ def test_results_of_methods_are_kept_apart_and_kept(
     assert session.save_edit()[0] == "me-edit.zip"
 
 
-def test_a_rival_is_loaded_at_its_first_edit_and_leaves_when_another_comes(
-    session: EditSession, found: dict[str, RivalEngine], loads: list[str]
+def test_a_baseline_is_loaded_at_its_first_edit_and_leaves_when_another_comes(
+    session: EditSession, found: dict[str, BaselineEngine], loads: list[str]
 ) -> None:
     other = EditSession(session.editor)
     other.open_photo(encode_png(255 - PHOTO), "other.png")
@@ -175,8 +175,8 @@ def test_weights_that_went_wrong_are_a_sentence_and_the_next_press_works(
 ) -> None:
     path = tmp_path / "scfegan.safetensors"
     shutil.copy(weights / "weights" / "scfegan.safetensors", path)
-    (rival,) = [rival for rival in find_rivals(str(tmp_path)) if rival.method.name == "scfegan"]
-    session.choose(rival)
+    (baseline,) = [baseline for baseline in find_baselines(str(tmp_path)) if baseline.method.name == "scfegan"]
+    session.choose(baseline)
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
     with pytest.raises(MissingError, match=r"scfegan\.safetensors"):
@@ -191,7 +191,7 @@ def test_weights_that_went_wrong_are_a_sentence_and_the_next_press_works(
     show(session)
 
 
-def test_an_edit_opens_while_a_rival_is_chosen(session: EditSession, found: dict[str, RivalEngine]) -> None:
+def test_an_edit_opens_while_a_baseline_is_chosen(session: EditSession, found: dict[str, BaselineEngine]) -> None:
     session.move(0.75)
     show(session)
     packed = session.save_edit()
@@ -212,7 +212,10 @@ def test_the_words_of_methods() -> None:
     dps, plain, fegan = (METHODS[name] for name in ("dps", "deepfillv2", "scfegan"))
     assert name_editors(["bundled"]) == ["Deep Plastic Surgery"]
     assert name_editors(["official", "bundled"])[1] == "Deep Plastic Surgery, bundled weights"
-    assert [name_rival(method) for method in (fegan, plain)] == ["SC-FEGAN, no level", "DeepFillv2, no level, no line"]
+    assert [name_baseline(method) for method in (fegan, plain)] == [
+        "SC-FEGAN, no level",
+        "DeepFillv2, no level, no line",
+    ]
     assert say_limits(dps) == ()
     assert say_limits(plain)[1] == "DeepFillv2 does not read the lines."
     assert say_limits(fegan) == ("SC-FEGAN has no level, so there is one result.",)

@@ -49,25 +49,25 @@ def test_variation_counts_neighbours_in_the_hole_and_one_pixel_around() -> None:
 
 
 def test_the_penalty_looks_at_the_hole_alone() -> None:
-    def critic(photo: Tensor, mask: Tensor, sketch: Tensor, color: Tensor) -> Tensor:
+    def discriminator(photo: Tensor, mask: Tensor, sketch: Tensor, color: Tensor) -> Tensor:
         return (3 * photo).flatten(1)
 
     photo, mask = torch.zeros(2, 3, 2, 2), torch.zeros(2, 1, 2, 2)
     mask[0, 0, 0, 0] = 1
-    found = gradient_penalty(critic, photo, mask, mask, photo)  # type: ignore[arg-type]
+    found = gradient_penalty(discriminator, photo, mask, mask, photo)  # type: ignore[arg-type]
     # One pixel of three channels with slope 3: (sqrt(27) - 1)^2; and an empty hole: 1.
     assert float(found.detach()) == pytest.approx(((27**0.5 - 1) ** 2 + 1) / 2, rel=1e-4)
 
 
-def test_the_penalty_trains_the_critic() -> None:
-    from models.baselines.sn_patch_critic import PatchCritic, scfegan_critic_config
+def test_the_penalty_trains_the_discriminator() -> None:
+    from models.baselines.patch_discriminator import SNPatchDiscriminator, scfegan_discriminator_config
     from models.baselines.tensorflow.operators import initialise_glorot
 
-    critic = PatchCritic(scfegan_critic_config(4))
-    initialise_glorot(critic, 0, "critic")
+    discriminator = SNPatchDiscriminator(scfegan_discriminator_config(4))
+    initialise_glorot(discriminator, 0, "critic")
     photo, plane = torch.rand(1, 3, 128, 128), torch.ones(1, 1, 128, 128)
-    gradient_penalty(critic, photo, plane, plane, photo).backward()
-    for name, value in critic.named_parameters():
+    gradient_penalty(discriminator, photo, plane, plane, photo).backward()
+    for name, value in discriminator.named_parameters():
         if name.endswith("weight"):
             assert value.grad is not None, name
             assert float(value.grad.abs().sum()) > 0, name

@@ -14,10 +14,10 @@ from scipy import ndimage
 from dpsdata.cli import app
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset.manifest import ManifestRow, write_dataset
-from dpsdata.dataset.perturb import disturb_folder
+from dpsdata.dataset.perturb import perturb_folder
 from dpsdata.images.codec import read_sketch, write_sketch
 from dpsdata.runtime.command_line import run_app
-from dpsdata.sketch.perturb import FAULTS, Disturbance, disturb_sketch
+from dpsdata.sketch.perturb import FAULTS, Perturbation, perturb_sketch
 from dpsdata.sketch.rough import deform_grid, simulate_sketch
 from dpsdata.sketch.thin import thin_lines
 
@@ -39,7 +39,7 @@ def test_displaced_is_the_same_drawing_elsewhere() -> None:
     lines = face()
     directions = set()
     for name in map(str, range(40)):
-        moved = disturb_sketch(lines, Disturbance("displaced", 8), name)
+        moved = perturb_sketch(lines, Perturbation("displaced", 8), name)
         rows, columns = (np.argwhere(moved).mean(0) - np.argwhere(lines).mean(0)).round(6)
         assert abs(math.hypot(rows, columns) - 8) <= 0.5
         assert np.array_equal(moved, np.roll(lines, (int(rows), int(columns)), (0, 1)))
@@ -48,7 +48,7 @@ def test_displaced_is_the_same_drawing_elsewhere() -> None:
 
 
 def test_what_leaves_the_image_is_gone() -> None:
-    moved = disturb_sketch(face(), Disturbance("displaced", 3 * SIZE), "a")
+    moved = perturb_sketch(face(), Perturbation("displaced", 3 * SIZE), "a")
     assert not moved.any()
 
 
@@ -58,7 +58,7 @@ def test_deformed_moves_lines_by_the_distance_and_tears_none(distance: float) ->
     strokes = ndimage.label(lines, np.ones((3, 3)))[1]
     moves = []
     for name in map(str, range(60)):
-        moved = disturb_sketch(lines, Disturbance("deformed", distance), name)
+        moved = perturb_sketch(lines, Perturbation("deformed", distance), name)
         assert np.array_equal(moved, thin_lines(moved))
         assert ndimage.label(moved, np.ones((3, 3)))[1] <= strokes
         assert 0.7 < moved.sum() / lines.sum() < 1.4
@@ -71,12 +71,12 @@ def test_deformed_moves_lines_by_the_distance_and_tears_none(distance: float) ->
 def test_dropped_leaves_out_whole_strokes() -> None:
     lines = face()
     for name in map(str, range(20)):
-        kept = disturb_sketch(lines, Disturbance("dropped", 1 / 3), name)
+        kept = perturb_sketch(lines, Perturbation("dropped", 1 / 3), name)
         assert not (kept & ~lines).any()
         assert 0.1 < 1 - kept.sum() / lines.sum() < 0.6
         bars = [int(kept[row, 14:20].sum()) for row in range(26, 72, 6)]
         assert set(bars) <= {0, 6}
-    assert not disturb_sketch(lines, Disturbance("dropped", 1.0), "a").any()
+    assert not perturb_sketch(lines, Perturbation("dropped", 1.0), "a").any()
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])
@@ -95,7 +95,7 @@ def test_sketches_are_simulated_as_published(case: str) -> None:
 
 def test_simulated_sketches_keep_their_strokes() -> None:
     lines = face()
-    found = [disturb_sketch(lines, Disturbance("sketchrefiner", 8), name) for name in map(str, range(20))]
+    found = [perturb_sketch(lines, Perturbation("sketchrefiner", 8), name) for name in map(str, range(20))]
     assert all(np.array_equal(moved, thin_lines(moved)) for moved in found)
     assert 0.85 < np.mean([moved.sum() for moved in found]) / lines.sum() < 1.15
     assert len({moved.tobytes() for moved in found}) == 20
@@ -103,8 +103,8 @@ def test_simulated_sketches_keep_their_strokes() -> None:
 
 def test_nothing_to_do_changes_nothing() -> None:
     for fault in FAULTS:
-        assert np.array_equal(disturb_sketch(face(), Disturbance(fault, 0), "a"), face()), fault
-        assert not disturb_sketch(np.zeros((9, 7), np.uint8), Disturbance(fault, 0.5), "a").any()
+        assert np.array_equal(perturb_sketch(face(), Perturbation(fault, 0), "a"), face()), fault
+        assert not perturb_sketch(np.zeros((9, 7), np.uint8), Perturbation(fault, 0.5), "a").any()
 
 
 @settings(max_examples=40, deadline=None)
@@ -118,13 +118,13 @@ def test_nothing_to_do_changes_nothing() -> None:
 def test_any_sketch_keeps_its_contract(fault: str, amount: float, height: int, width: int, seed: int) -> None:
     lines = (np.random.default_rng(seed).random((height, width)) < 0.2).astype(np.uint8)
     before = lines.copy()
-    disturbance = Disturbance(fault, amount, seed)  # type: ignore[arg-type]
-    found = disturb_sketch(lines, disturbance, "a")
+    perturbation = Perturbation(fault, amount, seed)  # type: ignore[arg-type]
+    found = perturb_sketch(lines, perturbation, "a")
     assert found.dtype == np.uint8
     assert found.shape == lines.shape
     assert set(np.unique(found)) <= {0, 1}
     assert np.array_equal(lines, before)
-    assert np.array_equal(found, disturb_sketch(lines, disturbance, "a"))
+    assert np.array_equal(found, perturb_sketch(lines, perturbation, "a"))
 
 
 def test_wrong_arguments_are_refused() -> None:
@@ -136,9 +136,9 @@ def test_wrong_arguments_are_refused() -> None:
         ("displaced", 1e9),
     ):
         with pytest.raises(UsageError):
-            Disturbance(fault, amount)  # type: ignore[arg-type]
+            Perturbation(fault, amount)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="0 and 1"):
-        disturb_sketch(face() * 255, Disturbance("dropped", 0.5), "a")
+        perturb_sketch(face() * 255, Perturbation("dropped", 0.5), "a")
 
 
 @pytest.fixture
@@ -155,31 +155,31 @@ def built(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_repeated_byte_for_byte_and_goes_on(built: Path, tmp_path: Path) -> None:
-    disturbance = Disturbance("deformed", 4)
+    perturbation = Perturbation("deformed", 4)
     out = tmp_path / "poor"
-    assert disturb_folder(built, out, disturbance, "test") == (2, 0, ())
+    assert perturb_folder(built, out, perturbation, "test") == (2, 0, ())
     first = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(first) == {"a.png", "b__c.png", "disturbance.json"}
-    assert np.array_equal(read_sketch(out / "a.png"), disturb_sketch(face(), disturbance, "a"))
-    assert json.loads(first["disturbance.json"])["amount"] == 4
+    assert set(first) == {"a.png", "b__c.png", "perturbation.json"}
+    assert np.array_equal(read_sketch(out / "a.png"), perturb_sketch(face(), perturbation, "a"))
+    assert json.loads(first["perturbation.json"])["amount"] == 4
     (out / "a.png").unlink()
-    assert disturb_folder(built, out, disturbance, "test") == (1, 1, ())
+    assert perturb_folder(built, out, perturbation, "test") == (1, 1, ())
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
     with pytest.raises(UsageError, match="other settings"):
-        disturb_folder(built, out, Disturbance("deformed", 5), "test")
+        perturb_folder(built, out, Perturbation("deformed", 5), "test")
     with pytest.raises(UsageError, match="train"):
-        disturb_folder(built, tmp_path / "x", disturbance, "nope")
-    with pytest.raises(UsageError, match=r"disturbance\.json"):
-        disturb_folder(built, built, disturbance)
+        perturb_folder(built, tmp_path / "x", perturbation, "nope")
+    with pytest.raises(UsageError, match=r"perturbation\.json"):
+        perturb_folder(built, built, perturbation)
     with pytest.raises(MissingError):
-        disturb_folder(tmp_path, tmp_path / "x", disturbance)
+        perturb_folder(tmp_path, tmp_path / "x", perturbation)
 
 
 def test_the_command_says_counts_and_what_is_next(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "poor"
-    words = ["disturb", str(built), str(out), "--fault", "displaced", "--amount", "8"]
+    words = ["perturb", str(built), str(out), "--fault", "displaced", "--amount", "8"]
     assert run_app(app, words) == 0
     said = capsys.readouterr().out
     assert "3 sketches displaced, 0 were there" in said

@@ -10,8 +10,8 @@ import torch
 from skimage.data import astronaut
 
 from dpsdata.contracts import UsageError
-from dpsdata.hed import load_judge
-from dpseval.metrics.hedps import Judge
+from dpsdata.hed import load_hed_scorer
+from dpseval.metrics.hedps import HedScorer
 from dpseval.metrics.regions import composite, region_masks
 
 FACE = np.ascontiguousarray(astronaut()[20:148, 150:278])  # 128 x 128
@@ -19,13 +19,13 @@ FULL = {"full": np.ones(FACE.shape[:2], bool)}
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
-    return Judge()
+def scorer() -> HedScorer:
+    return HedScorer()
 
 
-def hedps(judge: Judge, outputs: list[np.ndarray]) -> list[float]:
-    truth = judge.forward(FACE[None]).maps
-    return [row["full"] for row in judge.distances(truth, judge.forward(np.stack(outputs)).maps, FULL)]
+def hedps(scorer: HedScorer, outputs: list[np.ndarray]) -> list[float]:
+    truth = scorer.forward(FACE[None]).maps
+    return [row["full"] for row in scorer.distances(truth, scorer.forward(np.stack(outputs)).maps, FULL)]
 
 
 def noisy(sigma: float) -> np.ndarray:
@@ -33,8 +33,8 @@ def noisy(sigma: float) -> np.ndarray:
     return np.clip(np.round(FACE + sigma * noise), 0, 255).astype(np.uint8)
 
 
-def test_equal_photos_have_no_distance(judge: Judge) -> None:
-    assert hedps(judge, [FACE]) == [0.0]
+def test_equal_photos_have_no_distance(scorer: HedScorer) -> None:
+    assert hedps(scorer, [FACE]) == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -47,30 +47,30 @@ def test_equal_photos_have_no_distance(judge: Judge) -> None:
     ],
     ids=["noise", "blur", "displacement", "fading"],
 )
-def test_it_grows_with_damage(judge: Judge, outputs: list[np.ndarray]) -> None:
-    found = hedps(judge, outputs)
+def test_it_grows_with_damage(scorer: HedScorer, outputs: list[np.ndarray]) -> None:
+    found = hedps(scorer, outputs)
     assert found[0] > 0.002
     assert all(after > 1.1 * before for before, after in pairwise(found))
     assert found[-1] <= 2
 
 
-def test_a_change_of_light_counts_less_than_a_change_of_shape(judge: Judge) -> None:
-    lighter, moved = hedps(judge, [np.clip(FACE.astype(int) + 10, 0, 255).astype(np.uint8), np.roll(FACE, 2, axis=1)])
+def test_a_change_of_light_counts_less_than_a_change_of_shape(scorer: HedScorer) -> None:
+    lighter, moved = hedps(scorer, [np.clip(FACE.astype(int) + 10, 0, 255).astype(np.uint8), np.roll(FACE, 2, axis=1)])
     assert lighter < moved / 4
 
 
 def test_edges_are_those_of_the_detector_and_one_forward_gives_all(
-    judge: Judge, monkeypatch: pytest.MonkeyPatch
+    scorer: HedScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    net = load_judge()
+    net = load_hed_scorer()
     calls = []
     whole = net.forward
     monkeypatch.setattr(net, "forward", lambda *arguments: calls.append(1) or whole(*arguments))
     photos = np.stack([FACE, noisy(20)])
-    found = Judge(net=net).forward(photos)
+    found = HedScorer(net=net).forward(photos)
     assert len(calls) == 1
     assert found.edges.dtype == np.float32
-    assert (found.edges == load_judge().detect(photos)).all()
+    assert (found.edges == load_hed_scorer().detect(photos)).all()
     with torch.inference_mode():
         stages = net.features(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
     expected = torch.cat([stage.mean(dim=(2, 3)) for stage in stages], dim=1).numpy()
@@ -79,38 +79,38 @@ def test_edges_are_those_of_the_detector_and_one_forward_gives_all(
     assert not any(score._forward_pre_hooks for score in net.sides)
 
 
-def test_a_repaired_hole_is_scored_in_the_hole(judge: Judge) -> None:
+def test_a_repaired_hole_is_scored_in_the_hole(scorer: HedScorer) -> None:
     mask = np.zeros(FACE.shape[:2], np.uint8)
     mask[40:80, 50:90] = 1
     result = composite(noisy(60), FACE, mask)
     regions = region_masks(mask)
     regions["nothing"] = np.zeros_like(regions["hole"])
-    row = judge.distances(judge.forward(FACE[None]).maps, judge.forward(result[None]).maps, regions)[0]
+    row = scorer.distances(scorer.forward(FACE[None]).maps, scorer.forward(result[None]).maps, regions)[0]
     assert row["hole"] > row["ring"] > row["full"] > 0
     assert math.isnan(row["nothing"])
 
 
-def test_a_photo_scores_the_same_alone_and_in_a_batch(judge: Judge) -> None:
+def test_a_photo_scores_the_same_alone_and_in_a_batch(scorer: HedScorer) -> None:
     outputs = [noisy(10), cv2.GaussianBlur(FACE, (0, 0), 2), np.roll(FACE, 3, axis=0)]
-    together = hedps(judge, outputs)
-    assert together == pytest.approx([hedps(judge, [output])[0] for output in outputs], rel=1e-4)
+    together = hedps(scorer, outputs)
+    assert together == pytest.approx([hedps(scorer, [output])[0] for output in outputs], rel=1e-4)
 
 
-def test_maps_are_small_enough_to_keep(judge: Judge) -> None:
-    found = judge.forward(np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8))
+def test_maps_are_small_enough_to_keep(scorer: HedScorer) -> None:
+    found = scorer.forward(np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8))
     assert sum(part.nbytes for part in found.maps) < 3_000_000
     assert [tuple(part.shape[2:]) for part in found.maps] == [(128, 128), (128, 128), (64, 64), (32, 32), (16, 16)]
 
 
-def test_odd_sizes_and_what_is_no_photo(judge: Judge) -> None:
+def test_odd_sizes_and_what_is_no_photo(scorer: HedScorer) -> None:
     odd = FACE[:77, :51]
     regions = {"full": np.ones(odd.shape[:2], bool), "hole": np.ones(odd.shape[:2], bool)}
-    row = judge.distances(judge.forward(odd[None]).maps, judge.forward(255 - odd[None]).maps, regions)[0]
+    row = scorer.distances(scorer.forward(odd[None]).maps, scorer.forward(255 - odd[None]).maps, regions)[0]
     assert row["full"] == pytest.approx(row["hole"], rel=0.1)
     with pytest.raises(UsageError, match="uint8 RGB"):
-        judge.forward(FACE[None].astype(np.float32))
+        scorer.forward(FACE[None].astype(np.float32))
 
 
-def test_the_weights_are_named(judge: Judge) -> None:
-    assert judge.name == "hedps"
-    assert len(judge.weights_id) == 64
+def test_the_weights_are_named(scorer: HedScorer) -> None:
+    assert scorer.name == "hedps"
+    assert len(scorer.weights_id) == 64

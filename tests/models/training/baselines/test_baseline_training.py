@@ -11,7 +11,7 @@ import typer
 
 from dpsdata.runtime.command_line import run_app
 from models.baselines.loading import load_deepfillv2, load_scfegan
-from models.baselines.sn_patch_critic import PatchCritic
+from models.baselines.patch_discriminator import SNPatchDiscriminator
 from models.methods.predictor import LoadOptions, load_method
 from models.training.baselines.algorithm import BaselineAlgorithm
 from models.training.baselines.config import METHODS, BaselineTrainConfig
@@ -26,7 +26,7 @@ from models.training.export import export_run
 def quick(method: str, **fields: object) -> BaselineTrainConfig:
     """Three steps on batches of two."""
     counts = {"images": 6, "batch_size": 2, "log_images": 4, "validation_images": 4, "validation_count": 2}
-    config = replace(read_training(f"tiny-{method}"), width=4, critic_width=4, mask_count=16, **counts)
+    config = replace(read_training(f"tiny-{method}"), width=4, discriminator_width=4, mask_count=16, **counts)
     return replace(config, **fields)
 
 
@@ -43,13 +43,13 @@ def begin(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_one_batch_can_be_overfitted_by_a_rival(built: Path, tmp_path: Path, method: str) -> None:
+def test_one_batch_can_be_overfitted_by_a_baseline(built: Path, tmp_path: Path, method: str) -> None:
     config = quick(method, width=8, learning_rate=2e-3)
     if method == "scfegan":
         config = replace(config, width=4, learning_rate=4e-3, betas=(0.5, 0.99))
         steps, names = 46, ("reconstruction",)
     else:
-        # A critic with its full say slows the first steps down, in which gates and small weights shut the network.
+        # A discriminator with its full say slows the first steps, in which gates and small weights shut the network.
         losses = replace(config.deepfill_losses, adversarial=0.01)
         config = replace(config, betas=(0.9, 0.99), deepfill_losses=losses)
         steps, names = 140, ("coarse", "fine")
@@ -60,25 +60,25 @@ def test_one_batch_can_be_overfitted_by_a_rival(built: Path, tmp_path: Path, met
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_gradients_reach_every_weight_of_a_rival(built: Path, tmp_path: Path, method: str) -> None:
+def test_gradients_reach_every_weight_of_a_baseline(built: Path, tmp_path: Path, method: str) -> None:
     step, parts, _ = begin(quick(method), built, tmp_path / "run")
-    before = {key: value.clone() for key, value in parts.bare_critic.state_dict().items()}
+    before = {key: value.clone() for key, value in parts.unwrapped_discriminator.state_dict().items()}
     values = step()
-    wanted = {"critic_real", "critic_fake", "critic_gradient", "adversarial", "net_gradient"}
+    wanted = {"discriminator_real", "discriminator_fake", "discriminator_gradient", "adversarial", "net_gradient"}
     own = {"penalty", "drift", "reconstruction", "perceptual", "style", "variation"}
     assert set(values) == wanted | (own if method == "scfegan" else {"coarse", "fine"})
-    for name, value in parts.bare_net.named_parameters():
+    for name, value in parts.unwrapped.named_parameters():
         assert value.grad is not None, name
         assert float(value.grad.abs().max()) > 0, name
-    assert isinstance(parts.bare_critic, PatchCritic)
-    for name, value in parts.bare_critic.named_parameters():
+    assert isinstance(parts.unwrapped_discriminator, SNPatchDiscriminator)
+    for name, value in parts.unwrapped_discriminator.named_parameters():
         assert not torch.equal(value, before[name]) or name.endswith("bias"), name
         assert value.requires_grad
-    assert not torch.equal(parts.bare_critic.conv1.power_vector, before["conv1.power_vector"])  # type: ignore[union-attr]
+    assert not torch.equal(parts.unwrapped_discriminator.conv1.power_vector, before["conv1.power_vector"])  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("method", ["deepfillv2-guided", "scfegan"])
-def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
+def test_a_killed_baseline_goes_on_as_if_nothing_had_happened(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     config = quick(method)
@@ -98,7 +98,7 @@ def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
         with pytest.raises(KeyboardInterrupt):
             make_trainer(config, built, killed, device="cpu", checkpoint_seconds=0.0).run()
     groups, card = read_light(killed / LIGHT_FILE)
-    assert set(groups) == {"network", "critic", "average"}
+    assert set(groups) == {"network", "discriminator", "average"}
     assert card["position"] == [0, 2, -1]
     trainer = make_trainer(config, built, killed, device="cpu")
     assert trainer.position[:2] == (0, 2)
@@ -107,19 +107,19 @@ def test_a_killed_rival_goes_on_as_if_nothing_had_happened(
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_a_broken_loss_of_a_rival_stops_before_its_weights(built: Path, tmp_path: Path) -> None:
+def test_a_broken_loss_of_a_baseline_stops_before_its_weights(built: Path, tmp_path: Path) -> None:
     config = quick("scfegan")
     step, parts, _ = begin(replace(config, scfegan_losses=replace(config.scfegan_losses, style=1e39)), built, tmp_path)
-    before = {key: value.clone() for key, value in parts.bare_net.state_dict().items()}
+    before = {key: value.clone() for key, value in parts.unwrapped.state_dict().items()}
     with torch.no_grad():
-        parts.bare_critic.conv6.bias.fill_(float("nan"))  # type: ignore[union-attr]
-    with pytest.raises(DivergedError, match="critic_real"):
+        parts.unwrapped_discriminator.conv6.bias.fill_(float("nan"))  # type: ignore[union-attr]
+    with pytest.raises(DivergedError, match="discriminator_real"):
         step()
-    assert all(torch.equal(before[key], value) for key, value in parts.bare_net.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in parts.unwrapped.state_dict().items())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_rival_from_the_command_line(
+def test_a_baseline_from_the_command_line(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     from models.cli.export import register_export
@@ -163,7 +163,7 @@ def test_a_rival_from_the_command_line(
         assert torch.allclose(value, net.state_dict()[key], rtol=2e-3, atol=1e-4), key
 
 
-def test_a_second_run_takes_the_average_and_the_critic_of_a_stopped_one(built: Path, tmp_path: Path) -> None:
+def test_a_second_run_takes_the_average_and_the_discriminator_of_a_stopped_one(built: Path, tmp_path: Path) -> None:
     config = quick("deepfillv2")
     first = make_trainer(config, built, tmp_path / "first", device="cpu", stop_after=4)
     first.run()
@@ -174,7 +174,11 @@ def test_a_second_run_takes_the_average_and_the_critic_of_a_stopped_one(built: P
         replace(config, name="polish", learning_rate=1e-4), built, tmp_path / "second", device="cpu", init_from=light
     )
     parts, average = second._begin_stage(second.stages[0])
-    for net, group in ((parts.bare_net, "average"), (average, "average"), (parts.bare_critic, "critic")):
+    for net, group in (
+        (parts.unwrapped, "average"),
+        (average, "average"),
+        (parts.unwrapped_discriminator, "discriminator"),
+    ):
         assert all(torch.equal(groups[group][key], value) for key, value in net.state_dict().items()), group
     second.run()
     export_run(tmp_path / "second", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""SN-PatchGAN, the critic of both rivals: strided convolutions under spectral normalisation, judged everywhere."""
+"""SN-PatchGAN, the discriminator of both baselines: spectrally normalised strided convolutions, judged everywhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NORM_EPS = 1e-12
 
 
 @dataclass(frozen=True)
-class PatchCriticConfig:
-    """Sizes of the critic; the defaults are those of DeepFillv2.
+class SNPatchDiscriminatorConfig:
+    """Sizes of the discriminator; the defaults are those of DeepFillv2.
 
     Attributes:
         width: channels of the first convolution; the six have 1, 2, 4, 4, 4, 4 times as many.
@@ -41,7 +41,7 @@ class PatchCriticConfig:
     def __post_init__(self) -> None:
         if self.width < 1 or self.kernel_px < 1:
             raise UsageError(
-                f"critic: expected width and kernel_px of at least 1, got {self.width} and {self.kernel_px}"
+                f"discriminator: expected width and kernel_px of at least 1, got {self.width} and {self.kernel_px}"
             )
 
     @property
@@ -50,15 +50,15 @@ class PatchCriticConfig:
         return 4 + self.sketch + 3 * self.color
 
 
-def scfegan_critic_config(width: int = 64) -> PatchCriticConfig:
-    """SC-FEGAN's critic as we train it; it was never released.
+def scfegan_discriminator_config(width: int = 64) -> SNPatchDiscriminatorConfig:
+    """SC-FEGAN's discriminator as we train it; it was never released.
 
     Kernels of 3, six convolutions of stride 2, no leaky ReLU behind the last one: its loss reads the scores
     without a hinge, and a slope of 0.2 on one side only would pull the two sides apart.
 
     Source: baselines.md section 2.3.
     """
-    return PatchCriticConfig(width, sketch=True, color=True, kernel_px=3, sketch_first=True, leaky_end=False)
+    return SNPatchDiscriminatorConfig(width, sketch=True, color=True, kernel_px=3, sketch_first=True, leaky_end=False)
 
 
 class SpectralConv2d(SameConv2d):
@@ -89,7 +89,7 @@ class SpectralConv2d(SameConv2d):
         return convolve_same(x, self.weight / spread, self.bias, stride=2)
 
 
-class PatchCritic(nn.Module):
+class SNPatchDiscriminator(nn.Module):
     """Judges every patch of a photo.
 
     Args:
@@ -98,9 +98,9 @@ class PatchCritic(nn.Module):
     Source: baselines.md sections 2.3, 2.7.
     """
 
-    def __init__(self, config: PatchCriticConfig | None = None) -> None:
+    def __init__(self, config: SNPatchDiscriminatorConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or PatchCriticConfig()
+        self.config = config = config or SNPatchDiscriminatorConfig()
         channels = (config.input_channels, *(config.width * factor for factor in _FACTORS))
         for step, (before, after) in enumerate(pairwise(channels), start=1):
             self.add_module(f"conv{step}", SpectralConv2d(before, after, config.kernel_px))
@@ -118,7 +118,7 @@ class PatchCritic(nn.Module):
             (N, h w C) scores, row by row with the channels last; h and w are H / 64 and W / 64, rounded up.
 
         Raises:
-            UsageError: a tensor that this critic reads is missing or has another size than the photo.
+            UsageError: a tensor that this discriminator reads is missing or has another size than the photo.
         """
         mask = match_plane(mask, photo, "mask")
         planes = [mask]
@@ -143,5 +143,5 @@ def _unit(vector: Tensor) -> Tensor:
 
 def _given(plane: Tensor | None, name: str) -> Tensor:
     if plane is None:
-        raise UsageError(f"{name}: this critic reads it, so it cannot be None")
+        raise UsageError(f"{name}: this discriminator reads it, so it cannot be None")
     return plane

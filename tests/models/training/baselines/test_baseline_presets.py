@@ -34,9 +34,20 @@ def test_published_presets_have_the_published_sizes_and_losses() -> None:
         92_886_100,
     ]
     config = read_baseline("paper-deepfillv2-256")
-    assert (config.learning_rate, config.betas, config.batch_size, config.critic_width) == (1e-4, (0.5, 0.999), 16, 64)
+    assert (config.learning_rate, config.betas, config.batch_size, config.discriminator_width) == (
+        1e-4,
+        (0.5, 0.999),
+        16,
+        64,
+    )
     losses = config.deepfill_losses
-    assert (losses.coarse, losses.fine, losses.adversarial, losses.hinge_margin, losses.critic) == (1, 1, 1, 1, 0.5)
+    assert (losses.coarse, losses.fine, losses.adversarial, losses.hinge_margin, losses.discriminator) == (
+        1,
+        1,
+        1,
+        1,
+        0.5,
+    )
     weights = read_baseline("paper-scfegan-256").scfegan_losses
     assert (weights.perceptual, weights.style, weights.variation) == (0.05, 120, 0.1)
     assert (weights.adversarial, weights.penalty, weights.drift) == (0.001, 10, 0.001)
@@ -92,7 +103,7 @@ def test_differences_name_what_was_chosen() -> None:
         {"warmup_images": -1},
     ],
 )
-def test_wrong_rival_configs_are_refused(fields: dict[str, object]) -> None:
+def test_wrong_baseline_configs_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         replace(read_baseline("tiny-deepfillv2"), **fields)
     with pytest.raises(UsageError, match="images-scale"):
