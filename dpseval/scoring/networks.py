@@ -167,6 +167,8 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
     device = choose_device(config.device)
     features, maps = open_caches(config)
     setup = ReaderSetup(features, maps, device, config.batch_size or (1 if device.type == "cpu" else _GPU_BATCH))
+    from dpseval.metrics.hedps import HedScorer
+
     scorer = PairReader(ScorerNetwork(HedScorer(device=str(device))), setup)
     lpips = []
     for net in config.lpips_nets:

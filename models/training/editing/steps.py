@@ -101,7 +101,8 @@ def train_step(
     sketch, photo = painted.sketch.float(), painted.photo.float()
     fake, real = discriminator_input(sketch, photo, batch.mask), batch.discriminator_truth()
     # One pass for both, since a wrapped network wants one forward pass for each backward pass.
-    scores = discriminate(parts.discriminator, parts.unwrapped_discriminator, torch.cat([real, fake.detach()]), accelerator)
+    both = torch.cat([real, fake.detach()])
+    scores = discriminate(parts.discriminator, parts.unwrapped_discriminator, both, accelerator)
     real_scores, fake_scores = scores.chunk(2)
     hinge = hinge_losses(real_scores, fake_scores, losses.hinge_margin)
     terms = {"discriminator_real": hinge.real, "discriminator_fake": hinge.fake}

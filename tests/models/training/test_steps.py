@@ -14,7 +14,7 @@ from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import TrainConfig
 from models.training.editing.rough_batch import TrainBatch, prepare_batch
 from models.training.editing.schedule import Stage
-from models.training.editing.steps import paint_batch, discriminate, train_step
+from models.training.editing.steps import discriminate, paint_batch, train_step
 from models.training.engine.batches import BatchSource
 from models.training.engine.loop import Trainer
 from models.training.engine.stage_parts import DivergedError, StageParts
