@@ -24,7 +24,7 @@ def built(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
-    return samples.make_outputs(tmp_path / "out", methods=("ours", "baseline"), levels=("l0", "l0.50"))
+    return samples.make_outputs(tmp_path / "out", methods=("ours", "theirs"), levels=("l0", "l0.50"))
 
 
 CONFIG = ScoreConfig(masks="dps")
@@ -44,14 +44,14 @@ def pair(outputs: Path, dataset: Path, config: ScoreConfig) -> Pairing:
 
 def test_everything_is_paired_by_id(built: Path, outputs: Path) -> None:
     pairing = pair(outputs, built, CONFIG)
-    assert pairing.keys == (SetKey("ours", 0.0), SetKey("ours", 0.5), SetKey("baseline", 0.0), SetKey("baseline", 0.5))
+    assert pairing.keys == (SetKey("ours", 0.0), SetKey("ours", 0.5), SetKey("theirs", 0.0), SetKey("theirs", 0.5))
     assert [photo.id for photo in pairing.photos] == list(samples.IDS)
     photo = pairing.photos[1]
     assert photo.truth == built / "images/b__c.png"
     assert photo.mask.path == built / "masks/dps/b__c.png"
     assert photo.sketch == built / "sketches/b__c.png"
     assert [item.path for item in photo.outputs] == [
-        outputs / method / level / "b__c.png" for method in ("ours", "baseline") for level in ("l0", "l0.50")
+        outputs / method / level / "b__c.png" for method in ("ours", "theirs") for level in ("l0", "l0.50")
     ]
     assert pairing.findings == ()
 
@@ -69,9 +69,9 @@ def test_a_method_without_level_and_a_refined_sketch(built: Path, tmp_path: Path
 
 
 def test_filters_take_methods_and_levels(built: Path, outputs: Path) -> None:
-    config = ScoreConfig(masks="dps", methods=("baseline",), levels=(0.5,))
-    assert pair(outputs, built, config).keys == (SetKey("baseline", 0.5),)
-    with pytest.raises(UsageError, match="method 'other' has no outputs here; there are: ours, baseline"):
+    config = ScoreConfig(masks="dps", methods=("theirs",), levels=(0.5,))
+    assert pair(outputs, built, config).keys == (SetKey("theirs", 0.5),)
+    with pytest.raises(UsageError, match="method 'other' has no outputs here; there are: ours, theirs"):
         find_sets(outputs, ("other",))
     with pytest.raises(UsageError, match=r"level 0\.25 has no outputs here; there are: 0, 0\.5"):
         find_sets(outputs, levels=(0.25,))
@@ -87,9 +87,9 @@ def test_no_outputs_and_no_folder(built: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["all", "one"])
 def test_a_missing_output(built: Path, outputs: Path, where: str) -> None:
-    for method in ("ours", "baseline"):
+    for method in ("ours", "theirs"):
         for level in ("l0", "l0.50"):
-            if where == "all" or (method, level) == ("baseline", "l0"):
+            if where == "all" or (method, level) == ("theirs", "l0"):
                 (outputs / method / level / "d.png").unlink()
     pairing = pair(outputs, built, CONFIG)
     kinds = {finding.kind for finding in pairing.findings}
@@ -147,16 +147,16 @@ def test_names_in_another_unicode_form_are_the_same_id(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_is_a_finding(built: Path, outputs: Path) -> None:
-    place = Path(os.fsdecode(bytes(outputs) + b"/baseline\xff/none"))
+    place = Path(os.fsdecode(bytes(outputs) + b"/theirs\xff/none"))
     try:
         place.mkdir(parents=True)
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     (place / "a.png").write_bytes(b"")
     pairing = pair(outputs, built, CONFIG)
-    assert {key.method for key in pairing.keys} == {"ours", "baseline"}
+    assert {key.method for key in pairing.keys} == {"ours", "theirs"}
     assert [item.kind for item in pairing.findings] == ["extra"]
-    assert "baseline\\udcff: its name is no valid Unicode" in str(pairing.findings[0])
+    assert "theirs\\udcff: its name is no valid Unicode" in str(pairing.findings[0])
     str(pairing.findings[0]).encode()
 
 

@@ -20,7 +20,7 @@ from dpseval.pairing.findings import FINDING_KINDS, Finding, count_kinds
 from dpseval.scoring.pixel_workers import find_inverted
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
-SETS = ("ours/l0", "ours/l1", "baseline/none")
+SETS = ("ours/l0", "ours/l1", "theirs/none")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def built(tmp_path: Path) -> Path:
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
     samples.make_outputs(tmp_path / "out", methods=("ours",), levels=("l0", "l1"))
-    return samples.make_outputs(tmp_path / "out", methods=("baseline",))
+    return samples.make_outputs(tmp_path / "out", methods=("theirs",))
 
 
 @pytest.fixture
@@ -222,8 +222,8 @@ def test_findings_of_pixels_are_all_listed(
     built: Path, outputs: Path, tmp_path: Path, network: SimpleNamespace
 ) -> None:
     hole = samples.make_mask_pixels(0)[..., None] == 1
-    write_photo(outputs / "baseline/none/a.png", np.where(hole, samples.make_truth(0), 255 - samples.make_truth(0)))
-    path = outputs / "baseline/none/e.png"
+    write_photo(outputs / "theirs/none/a.png", np.where(hole, samples.make_truth(0), 255 - samples.make_truth(0)))
+    path = outputs / "theirs/none/e.png"
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(PairingError) as caught:
         dpseval.score(outputs, built, ScoreConfig(masks="dps", cache=tmp_path / "c", device="cpu"))
@@ -233,7 +233,7 @@ def test_findings_of_pixels_are_all_listed(
 
 def test_nothing_is_left(built: Path, outputs: Path, tmp_path: Path, network: SimpleNamespace) -> None:
     for name in samples.IDS:
-        (outputs / f"baseline/none/{name}.png").write_bytes(b"x")
+        (outputs / f"theirs/none/{name}.png").write_bytes(b"x")
     config = ScoreConfig(masks="dps", allow=("unreadable",), cache=tmp_path / "c", device="cpu")
     with pytest.raises(dpseval.pairing.findings.FindingsError, match="no photo remains"):
         dpseval.score(outputs, built, config)

@@ -24,7 +24,7 @@ def _images(count: int = 40, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     ratios = rng.uniform(0.002, 0.75, count)
     rows = []
-    for method, level in (("ours", 0.0), ("ours", 0.5), ("baseline", math.nan)):
+    for method, level in (("ours", 0.0), ("ours", 0.5), ("theirs", math.nan)):
         for region in ("full", "hole", "ring"):
             for index in range(count):
                 mse = 0.0 if region == "ring" or index == 3 else rng.gamma(2, 60)
@@ -41,7 +41,7 @@ def _images(count: int = 40, seed: int = 0) -> pd.DataFrame:
 
 
 def _cell(
-    scores: pd.DataFrame, metric: str, region: str = "full", bin_name: str = "all", method: str = "baseline"
+    scores: pd.DataFrame, metric: str, region: str = "full", bin_name: str = "all", method: str = "theirs"
 ) -> Any:
     chosen = scores[
         (scores["metric"] == metric)
@@ -87,7 +87,7 @@ def test_columns_order_and_directions() -> None:
     scores = summarise(_images(), [], 0)
     assert tuple(scores.columns) == SCORE_COLUMNS
     sets = scores[["method", "level"]].drop_duplicates()
-    assert list(sets["method"]) == ["ours", "ours", "baseline"]
+    assert list(sets["method"]) == ["ours", "ours", "theirs"]
     assert list(sets["level"][:2]) == [0.0, 0.5]
     assert math.isnan(sets["level"].iloc[2])
     first = scores[(scores["method"] == "ours") & (scores["level"] == 0) & (scores["region"] == "hole")]
@@ -102,7 +102,7 @@ def test_columns_order_and_directions() -> None:
 def test_intervals_are_those_of_the_values_and_stay_in_the_range_of_the_metric() -> None:
     per_image = _images()
     scores = summarise(per_image, [], 5)
-    column = per_image[(per_image["method"] == "baseline") & (per_image["region"] == "hole")]["edge_f_drawn"].dropna()
+    column = per_image[(per_image["method"] == "theirs") & (per_image["region"] == "hole")]["edge_f_drawn"].dropna()
     cell = _cell(scores, "edge_f_drawn", "hole")
     assert (cell["ci_low"], cell["ci_high"]) == pytest.approx(bootstrap_interval(column, 5, "scores"), abs=1e-12)
     for row in scores.dropna(subset="ci_low").itertuples():
@@ -128,7 +128,7 @@ def test_exact_images_count_as_100_db_and_are_named() -> None:
 def test_pooled_psnr_by_hand() -> None:
     assert pooled_psnr(0.01) == pytest.approx(20)
     assert pooled_psnr(0.0) == pooled_psnr(-0.1) == pooled_psnr(1e-12) == 100
-    two = _images().query("region == 'full' and method == 'baseline' and id in ('p000', 'p001')").assign(psnr=[20, 40])
+    two = _images().query("region == 'full' and method == 'theirs' and id in ('p000', 'p001')").assign(psnr=[20, 40])
     scores = summarise(two, [], 0)
     assert _cell(scores, "psnr")["value"] == 30
     pooled = _cell(scores, "psnr_pooled")
@@ -148,7 +148,7 @@ def test_few_images_are_noted_and_one_has_no_interval() -> None:
 def test_values_of_whole_sets_carry_n_and_no_interval() -> None:
     missing = "weights missing: dps weights get lpips-alex"
     rows = [
-        SetScore("baseline", None, "fid", 40, 12.5, "n < 2048"),
+        SetScore("theirs", None, "fid", 40, 12.5, "n < 2048"),
         ("ours", 0.5, "kid", 40, -0.001, ""),
         ("ours", 0.5, "lpips_alex", 0, math.nan, missing),
     ]
