@@ -13,7 +13,9 @@ from dpseval.report.verdicts import Baseline, Verdict
 
 # The first of these with a test is what the sentence is about: what eyes see before what pixels say.
 HEADLINE = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "hedps", "psnr", "ssim", "l1", "edge_f_drawn", "chamfer_px")
-_MAX_ROWS = 30
+# What the page shows beside it.
+_BESIDE = ("psnr", "edge_f_drawn", "ssim")
+_MAX_ROWS = 15
 
 
 def answer_question(verdicts: Sequence[Verdict]) -> str:
@@ -53,7 +55,8 @@ def draw_forests(verdicts: Sequence[Verdict]) -> list[Chart]:
     head = _headline(verdicts)
     chosen = {verdict.metric: verdict for verdict in reversed(verdicts) if verdict.baselines}
     chosen |= {verdict.metric: verdict for verdict in verdicts if verdict.region == "full" and verdict.baselines}
-    order = sorted(chosen.values(), key=lambda verdict: verdict is not head)
+    ranks = {name: rank for rank, name in enumerate(_BESIDE)}
+    order = sorted(chosen.values(), key=lambda item: (item is not head, ranks.get(item.metric, len(ranks))))
     return [_draw_forest(verdict) for verdict in order]
 
 
@@ -78,7 +81,7 @@ def _draw_forest(verdict: Verdict) -> Chart:
         :_MAX_ROWS
     ]
     ends = [end for gain, _ in rows for end in gain if math.isfinite(end)]
-    axes = Axes(spread([0.0, *ends], 0.1), (len(rows) - 0.5, -0.5), left=122, height=64 + 22 * len(rows))
+    axes = Axes(spread([0.0, *ends], 0.1), (len(rows) - 0.5, -0.5), left=122, height=64 + 18 * len(rows))
     low, high = axes.x_limits
     axes.draw_x_axis([(tick, f"{tick:.6g}") for tick in nice_ticks(low, high, 4)], metric.unit, grid=True)
     axes.add_whisker(0, (0.0, -0.5), (0.0, len(rows) - 0.5))

@@ -23,7 +23,7 @@ INDEX = "gallery.json"
 ERROR_TOP = 64
 # In base64 they take a third more; with the tables and charts the page stays under 5 MB.
 THUMBNAIL_BYTES = 2_700_000
-THUMBNAIL_SIDES_PX = (208, 176, 144, 112, 88)
+THUMBNAIL_SIDES_PX = (256, 208, 176, 144, 112, 88)
 _JPEG_QUALITY = 82
 _NAME = re.compile(r"[0-9a-f]{16}\.jpg")
 _MAX_PICTURE_BYTES = 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -34,6 +34,8 @@ SET_GROUPS = (
     ("Identity", ("id_p5", "id_share", "id_impostor")),
 )
 SETS = "sets"
+# What a reader looks at first; the others follow in the order of the groups.
+FIRST = ("fid", "lpips_alex", "hedps", "psnr", "ssim", "edge_f_drawn", "edge_f_refined", "l1", "chamfer_px", "fd_hed")
 # The composite has the photo's own pixels there: every method would show the same.
 _ALWAYS_EXACT_IN_RING = ("psnr", "psnr_pooled", "l1")
 SHORT = {
@@ -216,6 +218,23 @@ def build_head_table(scores: pd.DataFrame, verdicts: Sequence[Verdict], region: 
             cells.append(_cell(line, column, marks.get((column.metric.name, column.region, key), "")))
         rows.append(Row(key, max((cell.count for cell in cells), default=0), tuple(cells)))
     return HeadTable(region, tuple(columns), tuple(rows))
+
+
+def split_columns(table: HeadTable, count: int) -> tuple[HeadTable, HeadTable]:
+    """Two tables of the same rows: the `count` columns that a reader looks at first, and the others.
+
+    Columns without a single value are in neither, as `missing_notes` names them.
+    """
+    filled = [place for place in range(len(table.columns)) if any(row.cells[place].text for row in table.rows)]
+    ranks = {name: rank for rank, name in enumerate(FIRST)}
+    order = sorted(filled, key=lambda place: ranks.get(table.columns[place].metric.name, len(FIRST)))
+    return _keep_columns(table, sorted(order[:count])), _keep_columns(table, sorted(order[count:]))
+
+
+def _keep_columns(table: HeadTable, places: Sequence[int]) -> HeadTable:
+    columns = tuple(table.columns[place] for place in places)
+    rows = tuple(replace(row, cells=tuple(row.cells[place] for place in places)) for row in table.rows)
+    return replace(table, columns=columns, rows=rows)
 
 
 def missing_notes(tables: Sequence[HeadTable]) -> list[tuple[str, list[str]]]:

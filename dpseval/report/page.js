@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this: it only lets a click on a head sort its table.
+// The page is whole without this: it sorts tables, opens the part that a link leads to, and shows pictures large.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = table.tHead.rows[table.tHead.rows.length - 1].cells;
   const body = table.tBodies[0];
@@ -34,4 +34,37 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+const openPart = () => {
+  const part = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!part) return;
+  for (let box = part; box; box = box.parentElement) if (box.tagName === "DETAILS") box.open = true;
+  part.scrollIntoView();
+};
+addEventListener("hashchange", openPart);
+openPart();
+
+const large = document.getElementById("large");
+const strips = Array.from(document.querySelectorAll(".strip"), (strip) => Array.from(strip.querySelectorAll(".zoom img")));
+const shown = large.appendChild(new Image());
+let [row, place] = [0, 0];
+const show = (nextRow, nextPlace) => {
+  row = (nextRow + strips.length) % strips.length;
+  place = (nextPlace + strips[row].length) % strips[row].length;
+  const picture = strips[row][place];
+  shown.src = picture.src;
+  shown.alt = large.querySelector("b").textContent = picture.alt;
+};
+strips.forEach((pictures, number) => pictures.forEach((picture, index) => {
+  picture.parentElement.addEventListener("click", () => {
+    show(number, index);
+    large.showModal();
+  });
+}));
+large.addEventListener("click", () => large.close());
+large.addEventListener("keydown", (event) => {
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+  if (!steps) return;
+  event.preventDefault();
+  show(row + steps[0], place + steps[1]);
+});
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));

@@ -20,7 +20,7 @@ from dpseval.report.chart_data import method_styles
 from dpseval.report.extras import cost_rows, group_tables, leak_lines
 from dpseval.report.facts import SHOWN_ELSEWHERE, flatten_facts, list_texts
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
-from dpseval.report.head_table import SHORT, known_metric, missing_notes
+from dpseval.report.head_table import SHORT, known_metric, missing_notes, split_columns
 from dpseval.report.plots import draw_bins, draw_curves, draw_trade_offs
 from dpseval.report.sections import bin_tables, list_leads, verdict_rows, worst_cases
 from dpseval.report.stored import StoredReport, read_report
@@ -30,6 +30,8 @@ from dpseval.report.verdicts import gather_verdicts, read_comparisons
 
 PAGE_LIMIT_BYTES = 5_000_000
 _MARGIN_BYTES = 50_000
+# So many fit beside each other on a page of 1,440 px.
+_HEAD_COLUMNS = 9
 # How the reason of a gallery row begins that is shown under a metric.
 WORST = "worst "
 
@@ -74,10 +76,12 @@ def _gather(stored: StoredReport) -> dict[str, Any]:
     styles = method_styles(scores)
     levelled = scores.groupby("method", sort=False)["level"].apply(lambda level: bool(level.notna().any()))
     ids = stored.per_image.drop_duplicates("id")
+    head, more = split_columns(tables[0], _HEAD_COLUMNS)
+    others = [(REGION_TITLES[table.region], split_columns(table, len(table.columns))[0]) for table in tables[1:]]
     return {
         "name": stored.name,
-        "tables": tables,
-        "region_titles": REGION_TITLES,
+        "head": head,
+        "tables": [(title, table) for title, table in [("More of the whole image", more), *others] if table.columns],
         "mark_note": MARK_NOTE,
         "missing": [(names, _with_commands(note)) for note, names in missing_notes(tables)],
         "legend": [(name, Markup(draw_key(style)), bool(levelled[name])) for name, style in styles.items()],  # noqa: S704
@@ -103,7 +107,6 @@ def _gather(stored: StoredReport) -> dict[str, Any]:
         "counts": {
             "images": len(ids),
             "methods": len(styles),
-            "sets": len(tables[0].rows) if tables else 0,
             "levels": int(scores["level"].nunique()),
         },
         "hole": (ids["hole_ratio"].min(), ids["hole_ratio"].median(), ids["hole_ratio"].max()),

@@ -11,7 +11,15 @@ import pandas as pd
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.metrics.names import REGION_NAMES
 from dpseval.report.answer import answer_question
-from dpseval.report.head_table import SETS, Cell, HeadTable, Row, build_head_table, missing_notes
+from dpseval.report.head_table import (
+    SETS,
+    Cell,
+    HeadTable,
+    Row,
+    build_head_table,
+    missing_notes,
+    split_columns,
+)
 from dpseval.report.verdicts import Verdict, gather_verdicts
 
 REGION_TITLES = {
@@ -24,6 +32,10 @@ MARK_NOTE = (
     "★ best: paired tests (Wilcoxon, Holm's correction) separate it from every other set. "
     "≈ not separated from the leader, so no set is best. Values stand with 95 % intervals; N is the number of images."
 )
+_TEX_COLUMNS = 6
+_TEX_NOTE = "★ best: paired tests separate it from every other set. ≈ not separated from the leader."
+# Shrinks what is wider than a column, and leaves alone what is not.
+_TEX_BOX = r"\providecommand{\fitcolumn}[1]{\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{#1}}"
 _TEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -101,16 +113,22 @@ def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str
 
 
 def format_latex(tables: Sequence[HeadTable]) -> str:
-    """The tables for the LaTeX package booktabs; names are escaped."""
-    lines = [r"% Needs \usepackage{booktabs}; a wide table fits with \usepackage{graphicx} and \resizebox."]
-    for table in tables:
+    """The columns that a reader looks at first, as tables that fit a column of a paper; names are escaped.
+
+    Intervals and the other columns are left to `scores.csv`.
+    """
+    lines = [r"% Needs \usepackage{booktabs,graphicx}. Intervals and more metrics: scores.csv.", _TEX_BOX]
+    for whole in tables:
+        table = split_columns(whole, _TEX_COLUMNS)[0]
+        counts = sorted({row.count for row in table.rows})
+        number = f"N={counts[0]}" if len(counts) == 1 else f"N={counts[0]} to {counts[-1]}"
         lines += [
             r"\begin{table}[t]",
             r"\centering",
-            rf"\caption{{{escape_latex(REGION_TITLES[table.region])}. {escape_latex(MARK_NOTE)}}}",
-            rf"\begin{{tabular}}{{lr{'r' * (len(table.columns) + 1)}}}",
+            rf"\caption{{{escape_latex(f'{REGION_TITLES[table.region]}, {number}. {_TEX_NOTE}')}}}",
+            rf"\fitcolumn{{\begin{{tabular}}{{lr{'r' * len(table.columns)}}}",
             r"\toprule",
-            " & ".join(["Method", "Level", "$N$", *(escape_latex(column.label) for column in table.columns)]) + r" \\",
+            " & ".join(["Method", "Level", *(escape_latex(column.label) for column in table.columns)]) + r" \\",
             r"\midrule",
         ]
         method = ""
@@ -118,11 +136,9 @@ def format_latex(tables: Sequence[HeadTable]) -> str:
             if method not in ("", row.method):
                 lines.append(r"\addlinespace")
             method = row.method
-            cells = [_latex_cell(cell, row) for cell in row.cells]
-            lines.append(
-                " & ".join([escape_latex(row.method), escape_latex(row.level), str(row.count), *cells]) + r" \\"
-            )
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+            cells = [_latex_cell(cell) for cell in row.cells]
+            lines.append(" & ".join([escape_latex(row.method), escape_latex(row.level), *cells]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     for note, names in missing_notes(tables):
         lines.append(f"% {_one_line(', '.join(names))}: {_one_line(note)}")
     return "\n".join(lines).rstrip() + "\n"
@@ -154,12 +170,10 @@ def _markdown_cell(cell: Cell, row: Row) -> str:
     return f"{number} ({cell.interval}{_count_note(cell, row)})" if cell.interval else number
 
 
-def _latex_cell(cell: Cell, row: Row) -> str:
+def _latex_cell(cell: Cell) -> str:
     if not cell.text:
         return r"\textit{weights missing}" if cell.missing else "--"
     number = escape_latex(cell.text)
     if cell.mark == "best":
-        number = rf"\textbf{{{number}}}$^\star$"
-    elif cell.mark == "tied":
-        number = rf"{number}$^\approx$"
-    return rf"{number} {{\scriptsize ({cell.interval}{_count_note(cell, row)})}}" if cell.interval else number
+        return rf"\textbf{{{number}}}$^\star$"
+    return rf"{number}$^\approx$" if cell.mark == "tied" else number

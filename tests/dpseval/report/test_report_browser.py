@@ -108,3 +108,35 @@ def test_on_a_phone_the_body_never_scrolls_sideways_and_heads_sort(drawn_report:
     assert rising == sorted(rising)
     assert probe["down"].split() == probe["up"].split()[::-1]
     assert probe["back"] == probe["before"] != probe["up"]
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(1440, 900), (820, 1180), (390, 844)])
+def test_the_answer_is_in_the_first_screen(drawn_report: Path, width_px: int, height_px: int) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width_px, "height": height_px})
+        page.goto((drawn_report / "index.html").as_uri())
+        whole = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        assert whole[0] <= width_px
+        assert whole[1] < 3000
+        for part in (".answer", ".lead .chart"):
+            box = page.locator(part).first.bounding_box()
+            assert box["y"] + box["height"] < height_px
+        table = page.locator(".scroll").first
+        if width_px == 1440:
+            assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+        page.locator("#gallery > summary").click()
+        page.locator("#gallery .zoom").nth(3).click()
+        large = page.locator("#large")
+        assert large.locator("b").text_content().startswith("dps 0 of")
+        assert large.locator("img").bounding_box()["height"] > 300
+        page.keyboard.press("ArrowRight")
+        assert large.locator("b").text_content().startswith("dps 0.25 of")
+        page.keyboard.press("ArrowDown")
+        assert large.locator("b").text_content() == "dps 0.25 of NA, hedps 0.123"
+        page.keyboard.press("Escape")
+        assert not large.is_visible()
+        page.goto((drawn_report / "index.html").as_uri() + "#worst")
+        assert page.locator("#worst").get_attribute("open") is not None
+        browser.close()

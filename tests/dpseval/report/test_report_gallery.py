@@ -39,7 +39,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert item.panels[0].jpeg == item.panels[2].jpeg
     assert len(list((tmp_path / "gallery").glob("*.jpg"))) == 2  # equal pictures share a file
     assert item.panels[1].jpeg is not None
-    assert read_photo(item.panels[1].jpeg).shape == (122, 208, 3)  # 300 x 512, brought to 208 px
+    assert read_photo(item.panels[1].jpeg).shape == (150, 256, 3)  # 300 x 512, brought to 256 px
 
 
 def test_a_second_save_replaces_the_first(tmp_path: Path) -> None:
