@@ -92,7 +92,7 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """HedScorer every patch; losses take the mean over all values.
+        """Judge every patch; losses take the mean over all values.
 
         Args:
             x: (N, 6 or 7, S, S), published channel order and signs: sketch x3 (paper = +1), R, G, B, and for
@@ -193,7 +193,7 @@ class HighPassDiscriminator(nn.Module):
         return inputs
 
     def forward(self, inputs: list[Tensor]) -> PatchScores:
-        """HedScorer every patch of what `prepare` gave."""
+        """Judge every patch of what `prepare` gave."""
         scores, features, shares = [], [], []
         for net, x in zip(self.nets, inputs, strict=True):
             assert isinstance(net, nn.ModuleList)  # noqa: S101 (for the type checker)

@@ -100,7 +100,8 @@ class EditingAlgorithm(Algorithm[Stage]):
         is_step = stage.part == "G" and not stage.is_joint
         sizes = [size for size in self.refiner.config.resolutions if is_step and size < stage.size]
         coarser = {size: self.refiner.scale(size) for size in sizes}
-        return FrozenNets(coarser, self.inpainter if stage.is_finest else None)
+        refiner = self.refiner if stage.refined_share > 0 else None
+        return FrozenNets(coarser, self.inpainter if stage.is_finest else None, refiner)
 
     def step(
         self, parts: StageParts[Stage], pixels: BatchPixels, step: int, accelerator: Accelerator

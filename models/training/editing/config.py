@@ -72,6 +72,8 @@ class StageConfig:
         level1_images: of G: how many of them at level 1, at first; the others at random levels.
         batch: images per step, over all processes.
         masks: how many masks there are.
+        refined_share: of F: the share of samples whose sketch is what G, as it is by then, makes of a rough one, at a
+            level of its own; so F learns what G leaves open. Wants a G that was trained before (`init_from`).
     """
 
     network: str
@@ -79,11 +81,16 @@ class StageConfig:
     level1_images: int = 0
     batch: int = 4
     masks: int = 4096
+    refined_share: float = 0.0
 
     def __post_init__(self) -> None:
         check_counts({f"{self.network}: {name}": getattr(self, name) for name in ("images", "batch", "masks")})
         if not 0 <= self.level1_images <= self.images:
             raise UsageError(f"{self.network}: level1_images: expected 0 to {self.images}, got {self.level1_images}")
+        if not 0 <= self.refined_share <= 1 or (self.refined_share > 0 and self.network != "F"):
+            raise UsageError(
+                f"{self.network}: refined_share: expected 0 to 1 for F, 0 for G, got {self.refined_share:g}"
+            )
         if self.network not in ("F", "G") and not (self.network[:1] == "G" and self.network[1:].isdecimal()):
             raise UsageError(f"stage: expected F, G, or G with a resolution such as G64, got {self.network!r}")
 

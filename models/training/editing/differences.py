@@ -64,6 +64,10 @@ def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
                     stage.network, *own, told
                 )
             )
+        if stage.refined_share:
+            found.append(
+                f"{stage.network} also learns from sketches that G refined ({stage.refined_share:.0%}); published: no"
+            )
     found += rate_differences(config)
     found += sampling_differences(config.sampling)
     if config.losses.composite and config.task == "edit":

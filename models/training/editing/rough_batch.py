@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,21 @@ from models.training.engine.batches import BatchPixels
 
 
 @dataclass(frozen=True, eq=False)
+class RoughSamples:
+    """Samples of F's batch whose sketch G refines first.
+
+    Attributes:
+        rows: (M,) int64: which samples of the batch.
+        inputs: {size in px: (M, 3 or 7, size, size)}, what G reads.
+        level: (M,) in [0, 1].
+    """
+
+    rows: Tensor
+    inputs: dict[int, Tensor]
+    level: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class TrainBatch:
     """One batch of one stage, by the contract's signs; S is the size of the stage.
 
@@ -35,6 +51,7 @@ class TrainBatch:
         mask: (N, 1, S, S) in {0, 1}, hole = 1; None for synthesis.
         level: of the whole batch, or (N,) with one for each sample.
         windows: (N, 4) int64: top, left, height, width of what features and D see of each photo, in px.
+        rough: at F's stage, the samples that G refines; None for none.
     """
 
     inputs: dict[int, Tensor]
@@ -43,6 +60,7 @@ class TrainBatch:
     mask: Tensor | None
     level: float | Tensor
     windows: NDArray[np.int64]
+    rough: RoughSamples | None = None
 
     def discriminator_truth(self) -> Tensor:
         """What D reads as real: (N, 6 or 7, S, S)."""
@@ -77,17 +95,19 @@ def prepare_batch(
     side = thin.shape[-1]
     known = photo if config.task == "edit" else None
     windows = place_windows(pixels, config)
-    if stage.part == "F":
-        return TrainBatch({side: network_input(truths[side], known, mask)}, truths[side], photo, mask, level, windows)
-    pen_px = config.networks.refiner.pen_px(side)
-    if is_rough:
-        draws = draw_rough(pixels.keys, side, side, config.seed)
-        draws = RoughDraws(draws.noise, draws.rectangles.to(device))
-        move = published_move_px(side, side)
-        sketch = make_rough_sketch(truths[side], level, draws, pen_px, config.max_deformation, move)
-    else:
-        sketch = dilate_sketch(truths[side], level, pen_px)
     sizes = [size for size in config.networks.refiner.resolutions if size <= stage.size]
+    if stage.part == "F":
+        inputs = {side: network_input(truths[side], known, mask)}
+        rows = [row for row, key in enumerate(pixels.keys) if _is_refined(key, stage.refined_share, config.seed)]
+        rough = None
+        if rows:
+            at = torch.tensor(rows, device=device)
+            levels = level[rows] if isinstance(level, Tensor) else torch.full((len(rows),), level)
+            lines = _roughen(truths[side][at], [pixels.keys[row] for row in rows], levels, config, is_rough)
+            around, hole = (None, None) if mask is None else (photo[at], mask[at])
+            rough = RoughSamples(at, refiner_inputs(lines, around, hole, sizes), levels)
+        return TrainBatch(inputs, truths[side], photo, mask, level, windows, rough)
+    sketch = _roughen(truths[side], pixels.keys, level, config, is_rough)
     return TrainBatch(
         refiner_inputs(sketch, known, mask, sizes),
         truths[stage.size],
@@ -96,6 +116,21 @@ def prepare_batch(
         level,
         windows,
     )
+
+
+def _is_refined(key: str, share: float, seed: int) -> bool:
+    return share > 0 and keyed_generator(seed, key, "train-refined").random() < share
+
+
+def _roughen(truth: Tensor, keys: Sequence[str], level: float | Tensor, config: TrainConfig, is_rough: bool) -> Tensor:
+    """What a person might draw of smooth sketches (N, 1, S, S), dilated; the draws are keyed."""
+    side = truth.shape[-1]
+    pen_px = config.networks.refiner.pen_px(side)
+    if not is_rough:
+        return dilate_sketch(truth, level, pen_px)
+    draws = draw_rough(keys, side, side, config.seed)
+    draws = RoughDraws(draws.noise, draws.rectangles.to(truth.device))
+    return make_rough_sketch(truth, level, draws, pen_px, config.max_deformation, published_move_px(side, side))
 
 
 def place_windows(pixels: BatchPixels, config: TrainConfig) -> NDArray[np.int64]:

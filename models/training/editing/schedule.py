@@ -32,6 +32,7 @@ class Stage:
         mask_count: size of its pool of masks.
         is_joint: whether all resolutions of G are trained at once, by the losses of this one.
         is_level_per_sample: whether every sample of a batch has a level of its own.
+        refined_share: of F's samples, those whose sketch G refines first.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Stage:
     mask_count: int
     is_joint: bool = False
     is_level_per_sample: bool = False
+    refined_share: float = 0.0
 
     @property
     def fixed_steps(self) -> int:
@@ -92,6 +94,7 @@ def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
                 mask_count=each.masks,
                 is_joint=is_joint,
                 is_level_per_sample=config.level_per_sample,
+                refined_share=each.refined_share,
             )
         )
     return tuple(stages)

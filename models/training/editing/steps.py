@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from models.networks.inpainter import Inpainter
 from models.networks.published_signs import discriminator_input, network_input, split_output
-from models.networks.refiner import RefinerScale, level_column
+from models.networks.refiner import Refiner, RefinerScale, level_column
 from models.training.editing.config import LossConfig
 from models.training.editing.rough_batch import TrainBatch
 from models.training.editing.schedule import Stage
@@ -29,10 +29,12 @@ class FrozenNets:
     Attributes:
         coarser: the networks of G below, from the coarsest, by size in px.
         inpainter: F where it judges G's sketch, at the finest resolution; None elsewhere.
+        refiner: all of G where F learns from sketches that it refined; None elsewhere.
     """
 
     coarser: dict[int, RefinerScale]
     inpainter: Inpainter | None
+    refiner: Refiner | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Painted:
 def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBatch) -> Painted:
     """Run the networks of a stage; only `net` and, through it, the sketch that F reads carry a gradient."""
     if stage.part == "F":
-        return Painted(batch.sketch, net(batch.inputs[stage.size]), None)
+        return Painted(batch.sketch, net(_inpainter_input(batch, frozen.refiner, stage.size)), None)
     if stage.is_joint:
         output = net(batch.inputs, batch.level).outputs[stage.size]
     else:
@@ -68,6 +70,17 @@ def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBa
         return Painted(sketch, photo, None)
     known = None if batch.mask is None else batch.photo
     return Painted(sketch, photo, frozen.inpainter(network_input(sketch, known, batch.mask)))
+
+
+@torch.no_grad()
+def _inpainter_input(batch: TrainBatch, refiner: Refiner | None, size: int) -> Tensor:
+    """What F reads: true sketches, and G's in the samples that are rough."""
+    inputs, rough = batch.inputs[size], batch.rough
+    if rough is None or refiner is None:
+        return inputs
+    photo, mask = (None, None) if batch.mask is None else (batch.photo[rough.rows], batch.mask[rough.rows])
+    sketch, _ = split_output(refiner(rough.inputs, rough.level).outputs[size], mask)
+    return inputs.index_copy(0, rough.rows, network_input(sketch.to(inputs), photo, mask))
 
 
 def train_step(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,9 +31,18 @@ def validate(
     """Mean PSNR in the hole in dB, by level, for the network of a stage and, where F has a part, for its result.
 
     `hedps` (lower is better, see `dpseval`), `sharpness` (1 is the truth's) and `grid` (power at the period of 4 px
-    over that of its neighbours, about 1 without a grid) are those of the composite.
+    over that of its neighbours, about 1 without a grid) are those of the composite. Where F learns from G's sketches
+    too, `_refined` is its result from them at level 1.
     """
     scores: dict[str, list[Tensor]] = {}
+    if stage.refined_share > 0:
+        always = replace(stage, refined_share=1.0)
+        for pixels in data.chunks():
+            batch = _as_drawn(pixels, always, config, 1.0, device)
+            painted = paint_batch(always, net, frozen, batch)
+            for name, values in data.looks(painted.photo, batch.photo, batch.mask).items():
+                scores.setdefault(f"{name}_refined", []).append(values)
+        stage = replace(stage, refined_share=0.0)
     for level in LEVELS if stage.part == "G" else LEVELS[:1]:
         suffix = f"_l{level:g}" if stage.part == "G" else ""
         for pixels in data.chunks():
