@@ -9,10 +9,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.runtime.lock_file import lock_folder
@@ -21,7 +23,9 @@ from models.networks.config import ModelConfig, tiny_config
 from models.training.catalogue import make_trainer, read_training
 from models.training.editing.composite_step import crop
 from models.training.editing.config import LossConfig, StageConfig, TrainConfig
-from models.training.editing.rough_batch import place_windows
+from models.training.editing.rough_batch import place_windows, prepare_batch
+from models.training.editing.schedule import plan_stages
+from models.training.editing.steps import FrozenNets, paint_batch
 from models.training.engine.batches import BatchPixels
 from models.training.engine.state import BEST_FILE, read_light
 from models.training.engine.validation import grid_power
@@ -85,6 +89,59 @@ def test_f_and_g_are_trained_and_the_discriminator_is_logged(built: Path, stemme
     again = make_trainer(stemmed, built, tmp_path / "again", device="cpu").run()
     for path in sorted(folder.glob("*.safetensors")):
         assert path.read_bytes() == (again / path.name).read_bytes(), "the same bytes"
+
+
+def test_f_learns_from_sketches_that_g_refined(built: Path, stemmed: TrainConfig, tmp_path: Path) -> None:
+    first = make_trainer(stemmed, built, tmp_path / "first", device="cpu").run()
+    stage = StageConfig(network="F", images=8, batch=2, masks=8, refined_share=0.5)
+    config = replace(stemmed, stage=(stage,))
+    folder = make_trainer(config, built, tmp_path / "run", device="cpu", init_from=str(first)).run()
+    for name, stands in (("G64", True), ("F64", False)):
+        before, after = (load_file(path / f"{name}.safetensors") for path in (first, folder))
+        assert all(torch.equal(before[key], after[key]) for key in before) == stands, name
+    rows = [json.loads(line) for line in (tmp_path / "run/stats.jsonl").read_text().splitlines()]
+    assert {"hedps", "hedps_refined", "sharpness_refined"} <= rows[-1].keys()
+    with pytest.raises(UsageError, match="refined_share"):
+        replace(stemmed.stage[1], refined_share=0.5)
+
+
+def test_f_reads_gs_sketch_in_its_rough_samples_alone() -> None:
+    known = read_training("lite-edit-256")
+    assert isinstance(known, TrainConfig)
+    config = replace(known, stage=(replace(known.stage[0], refined_share=0.5), known.stage[1]))
+    count = 6
+    draws = np.random.default_rng(0)
+    photos = draws.integers(0, 256, (count, 256, 256, 3), np.uint8)
+    lines = np.zeros((count, 256, 256), np.uint8)
+    lines[:, 120, 60:200] = 1
+    masks = np.zeros_like(lines)
+    masks[:, 80:180, 80:180] = 1
+    pixels = BatchPixels(tuple("abcdef"), photos, lines, masks)
+    stage = plan_stages(config)[0]
+    batch = prepare_batch(pixels, stage, config, torch.linspace(0, 1, count), torch.device("cpu"))
+    assert batch.rough is not None
+    rows = batch.rough.rows.tolist()
+    assert 0 < len(rows) < count
+    assert torch.equal(batch.rough.level, torch.linspace(0, 1, count)[rows])
+    seen: list[torch.Tensor] = []
+
+    class Eye(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x[:, :3]
+
+    class White(torch.nn.Module):
+        def forward(self, inputs: dict[int, torch.Tensor], level: torch.Tensor) -> SimpleNamespace:
+            assert inputs[256].shape[0] == len(level) == len(rows)
+            return SimpleNamespace(outputs={256: torch.ones(len(level), 6, 256, 256)})
+
+    paint_batch(stage, Eye(), FrozenNets({}, None, White()), batch)  # type: ignore[arg-type]
+    for row in range(count):
+        same = torch.equal(seen[0][row], batch.inputs[256][row])
+        assert same == (row not in rows)
+        assert torch.equal(seen[0][row, 3:], batch.inputs[256][row, 3:]), "photo and mask"
+    assert (seen[0][rows, :3, 80:180, 80:180] == 1).all(), "no line: white"
+    assert (seen[0][:, :3, :80] == 0).all()
 
 
 def test_windows_hold_the_hole_or_lie_in_it() -> None:
