@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from dpseval.pairing.findings import Finding, PairingError
+    from dpseval.pairing.findings import PairingError, PairingIssue
     from dpseval.scoring.compare import Comparison, compare_reports
     from dpseval.scoring.config import ScoreConfig
     from dpseval.scoring.score import Scores, score
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Comparison": "dpseval.scoring.compare",
-    "Finding": "dpseval.pairing.findings",
+    "PairingIssue": "dpseval.pairing.findings",
     "PairingError": "dpseval.pairing.findings",
     "ScoreConfig": "dpseval.scoring.config",
     "Scores": "dpseval.scoring.score",
@@ -23,7 +23,7 @@ _HOMES = {
     "score": "dpseval.scoring.score",
 }
 
-__all__ = ["Comparison", "Finding", "PairingError", "ScoreConfig", "Scores", "compare_reports", "score"]
+__all__ = ["Comparison", "PairingError", "PairingIssue", "ScoreConfig", "Scores", "compare_reports", "score"]
 
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -50,7 +50,7 @@ print(json.dumps(ray.cluster_resources()))
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at.
 
     Attributes:
@@ -72,7 +72,7 @@ class Finding:
         object.__setattr__(self, "sentence", line if len(line) <= _MAX_LETTERS else f"{line[:_MAX_LETTERS]}...")
 
 
-def diagnose(data: Path | None = None) -> tuple[list[Finding], list[WeightStatus]]:
+def diagnose(data: Path | None = None) -> tuple[list[CheckResult], list[WeightStatus]]:
     """Look at Python, libraries, processor, GPU, Ray, disk, weights, and at a folder of data.
 
     Args:
@@ -83,12 +83,12 @@ def diagnose(data: Path | None = None) -> tuple[list[Finding], list[WeightStatus
     """
     weights: list[WeightStatus] = []
 
-    def look_at_weights() -> Iterator[Finding]:
+    def look_at_weights() -> Iterator[CheckResult]:
         weights.extend(verify_weights())
         yield from check_weights(weights)
         yield from check_tasks({status.name for status in weights if status.status == "ok"})
 
-    checks: list[tuple[str, str, Callable[[], Iterator[Finding]]]] = [
+    checks: list[tuple[str, str, Callable[[], Iterator[CheckResult]]]] = [
         ("libraries", _INSTALL, check_libraries),
         ("device", "pip install torch torchvision", check_device),
         ("ray", "pip install ray", check_ray),
@@ -100,19 +100,19 @@ def diagnose(data: Path | None = None) -> tuple[list[Finding], list[WeightStatus
     return [finding for check in checks for finding in run_check(*check)], weights
 
 
-def run_check(name: str, command: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def run_check(name: str, command: str, check: Callable[[], Iterator[CheckResult]]) -> Iterator[CheckResult]:
     """The findings of a check; where it cannot be made, a problem that says why and names `command`."""
     try:
         yield from check()
     except DpsError as error:
-        yield Finding(name, "problem", str(error), command)
+        yield CheckResult(name, "problem", str(error), command)
     except (ImportError, OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         command = _INSTALL if isinstance(error, ImportError) else command
-        yield Finding(name, "problem", f"cannot be checked: {reason}", command)
+        yield CheckResult(name, "problem", f"cannot be checked: {reason}", command)
 
 
-def to_dict(findings: list[Finding], weights: list[WeightStatus]) -> dict[str, Any]:
+def to_dict(findings: list[CheckResult], weights: list[WeightStatus]) -> dict[str, Any]:
     """What `--json` prints; keys are only ever added while `schema_version` stays the same."""
     return {
         "schema_version": 2,
@@ -122,13 +122,13 @@ def to_dict(findings: list[Finding], weights: list[WeightStatus]) -> dict[str, A
     }
 
 
-def check_libraries() -> Iterator[Finding]:
+def check_libraries() -> Iterator[CheckResult]:
     """Which Python this is, and whether the libraries load."""
     sentence = f"Python {platform.python_version()} at {sys.executable}"
     if _OLDEST <= sys.version_info[:2] <= _NEWEST:
-        yield Finding("python", "ok", sentence)
+        yield CheckResult("python", "ok", sentence)
     else:
-        yield Finding("python", "note", f"{sentence}; tested on 3.11 to 3.13", "python3.13 -m venv .venv")
+        yield CheckResult("python", "note", f"{sentence}; tested on 3.11 to 3.13", "python3.13 -m venv .venv")
     found = []
     for name in _MODULES:
         try:
@@ -137,11 +137,11 @@ def check_libraries() -> Iterator[Finding]:
             # OpenCV's own wheel needs the desktop's libGL, its headless twin does not.
             is_desktop = name == "cv2" and "libGL" in str(error)
             mending = "pip uninstall -y opencv-python && pip install opencv-python-headless" if is_desktop else _INSTALL
-            yield Finding("libraries", "problem", f"{name} does not load: {error}", mending)
-    yield Finding("versions", "ok", f"deep-plastic-surgery {__version__}, {', '.join(found)}")
+            yield CheckResult("libraries", "problem", f"{name} does not load: {error}", mending)
+    yield CheckResult("versions", "ok", f"deep-plastic-surgery {__version__}, {', '.join(found)}")
 
 
-def check_device() -> Iterator[Finding]:
+def check_device() -> Iterator[CheckResult]:
     """Cores, threads and bf16 of the processor; which GPU `--device auto` would take, or why none."""
     import torch
 
@@ -153,9 +153,9 @@ def check_device() -> Iterator[Finding]:
     bf16 = "" if has_fast_bf16() else "no "
     sentence = f"{cores} cores, {bf16}bf16 in hardware; threads of torch: {threads}; {said}"
     if threads > cores:
-        yield Finding("cpu", "note", f"{sentence}; they wait for each other", f"export OMP_NUM_THREADS={cores}")
+        yield CheckResult("cpu", "note", f"{sentence}; they wait for each other", f"export OMP_NUM_THREADS={cores}")
     else:
-        yield Finding("cpu", "ok", sentence)
+        yield CheckResult("cpu", "ok", sentence)
     driver, built_for = shutil.which("nvidia-smi"), torch.version.cuda or torch.version.hip
     if torch.cuda.is_available():
         try:
@@ -163,30 +163,30 @@ def check_device() -> Iterator[Finding]:
             (torch.zeros(1, device="cuda") + 1).item()
         except RuntimeError as error:
             sentence = f"torch sees a GPU that does not compute ({error}); use --device cpu until it does"
-            yield Finding("gpu", "note", sentence, "pip install --upgrade torch torchvision")
+            yield CheckResult("gpu", "note", sentence, "pip install --upgrade torch torchvision")
         else:
             name = torch.cuda.get_device_name(0)
-            yield Finding("gpu", "ok", f"`--device auto` takes the GPU: {name}, which torch computes on")
+            yield CheckResult("gpu", "ok", f"`--device auto` takes the GPU: {name}, which torch computes on")
     elif driver is None:
-        yield Finding("gpu", "ok", "none: there is no driver of a GPU here; `--device auto` takes the CPU")
+        yield CheckResult("gpu", "ok", "none: there is no driver of a GPU here; `--device auto` takes the CPU")
     elif built_for is None:
         sentence = "none: there is an NVIDIA driver, but this torch is built for the CPU alone"
-        yield Finding("gpu", "note", sentence, "pip install --force-reinstall torch torchvision")
+        yield CheckResult("gpu", "note", sentence, "pip install --force-reinstall torch torchvision")
     else:
         hidden = f"; CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}"
-        yield Finding("gpu", "note", f"none: torch, built for CUDA {built_for}, sees none{hidden}", "nvidia-smi")
+        yield CheckResult("gpu", "note", f"none: torch, built for CUDA {built_for}, sees none{hidden}", "nvidia-smi")
 
 
-def check_ray() -> Iterator[Finding]:
+def check_ray() -> Iterator[CheckResult]:
     """What `--engine ray` would run on. A cluster is asked in a process of its own: Ray ends the one it fails in."""
     try:
         ray = f"Ray {version('ray')}"
     except PackageNotFoundError:
-        yield Finding("ray", "ok", "Ray is not installed; `--engine local` needs none")
+        yield CheckResult("ray", "ok", "Ray is not installed; `--engine local` needs none")
         return
     address = os.environ.get("RAY_ADDRESS")
     if address is None:
-        yield Finding("ray", "ok", f"{ray}; without --address it starts a cluster of {core_count()} cores here")
+        yield CheckResult("ray", "ok", f"{ray}; without --address it starts a cluster of {core_count()} cores here")
         return
     try:
         done = subprocess.run(  # noqa: S603 - this Python, our own words
@@ -194,13 +194,13 @@ def check_ray() -> Iterator[Finding]:
         )
         resources = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        yield Finding("ray", "note", f"{ray}: no cluster answers at RAY_ADDRESS={address}", "ray start --head")
+        yield CheckResult("ray", "note", f"{ray}: no cluster answers at RAY_ADDRESS={address}", "ray start --head")
         return
     cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    yield Finding("ray", "ok", f"{ray}: the cluster at {address} has {cores} cores and {gpus} GPUs")
+    yield CheckResult("ray", "ok", f"{ray}: the cluster at {address} has {cores} cores and {gpus} GPUs")
 
 
-def check_disk(home: Path) -> Iterator[Finding]:
+def check_disk(home: Path) -> Iterator[CheckResult]:
     """Whether weights, cache and results have room, and may be written."""
     for name, place in (("disk", home), ("disk-here", Path.cwd())):
         standing = next(folder for folder in (place, *place.parents) if folder.exists())
@@ -208,18 +208,18 @@ def check_disk(home: Path) -> Iterator[Finding]:
         sentence = f"{free / 1e9:,.2f} GB free at {place}"
         other = "export DPS_HOME=FOLDER_ON_ANOTHER_DISK" if name == "disk" else "cd FOLDER_ON_ANOTHER_DISK"
         if free < _FULL_BYTES:
-            yield Finding(name, "problem", f"{sentence}: the disk is full", other)
+            yield CheckResult(name, "problem", f"{sentence}: the disk is full", other)
         elif not standing.is_dir() or not os.access(standing, os.W_OK):
-            yield Finding(name, "note", f"{sentence}, but nothing can be written there", other)
+            yield CheckResult(name, "note", f"{sentence}, but nothing can be written there", other)
         else:
-            yield Finding(name, "ok", sentence)
+            yield CheckResult(name, "ok", sentence)
 
 
-def check_weights(statuses: list[WeightStatus]) -> Iterator[Finding]:
+def check_weights(statuses: list[WeightStatus]) -> Iterator[CheckResult]:
     """One finding for each wrong file, and one for all that are whole and all that are missing."""
     whole = [status for status in statuses if status.status == "ok"]
     names = [f"{item.name} (not the published file)" if item.verified is False else item.name for item in whole]
-    yield Finding("weights", "ok", f"{len(whole)} installed, hashes right: {', '.join(names)}")
+    yield CheckResult("weights", "ok", f"{len(whole)} installed, hashes right: {', '.join(names)}")
     missing = []
     for status in statuses:
         file = find_weights(status.name)
@@ -232,21 +232,21 @@ def check_weights(statuses: list[WeightStatus]) -> Iterator[Finding]:
             sentence = f"{status.path}: wrong hash, SHA-256 {status.actual_sha256}, expected {status.expected_sha256}"
             # The first sets a wrong file aside and fails, the second gets it anew.
             again = f"dps weights path {file.name} || {mending}" if mending.startswith("dps weights get") else mending
-            yield Finding(f"weights {file.name}", "problem", sentence, again)
+            yield CheckResult(f"weights {file.name}", "problem", sentence, again)
         elif status.status == "missing" and is_bundled:
             sentence = f"{status.path}: missing, though it comes with the package"
-            yield Finding(f"weights {file.name}", "problem", sentence, _INSTALL)
+            yield CheckResult(f"weights {file.name}", "problem", sentence, _INSTALL)
         elif status.status == "missing" and status.path.exists():
             sentence = f"{status.path}: not used, since its card {file.name}.json is missing or damaged"
-            yield Finding(f"weights {file.name}", "note", sentence, mending)
+            yield CheckResult(f"weights {file.name}", "note", sentence, mending)
         elif status.status == "missing":
             missing.append(file.name)
     if missing:
         sentence = f"{len(missing)} not installed: {', '.join(missing)}"
-        yield Finding("weights-missing", "note", sentence, "dps weights list")
+        yield CheckResult("weights-missing", "note", sentence, "dps weights list")
 
 
-def check_tasks(whole: set[str]) -> Iterator[Finding]:
+def check_tasks(whole: set[str]) -> Iterator[CheckResult]:
     """What can run with the weights that are whole; only an editor without weights stops work."""
     from models.editing.loading import find_sources  # with torch, which may not load
 
@@ -259,9 +259,9 @@ def check_tasks(whole: set[str]) -> Iterator[Finding]:
                 f"cannot run, since {', '.join(lacking)} are not installed; `dps weights list` says where their files "
                 "are, and your own weights of `dps train` go into --weights"
             )
-            yield Finding(task, "problem" if task == "edit" else "note", sentence, "dps weights import FILE")
+            yield CheckResult(task, "problem" if task == "edit" else "note", sentence, "dps weights import FILE")
         else:
-            yield Finding(task, "ok", f"{'bundled' if lacking else 'official'} weights are there")
+            yield CheckResult(task, "ok", f"{'bundled' if lacking else 'official'} weights are there")
     able = {
         method.name: not method.needs_weights
         or bool(whole & set(method.weight_names) and whole >= set(method.beside))
@@ -278,10 +278,10 @@ def check_tasks(whole: set[str]) -> Iterator[Finding]:
     ):
         sentence = f"can run: {', '.join(name for name in found if found[name])}"
         if all(found.values()):
-            yield Finding(kind, "ok", sentence)
+            yield CheckResult(kind, "ok", sentence)
         else:
             unable = ", ".join(name for name in found if not found[name])
-            yield Finding(kind, "note", f"{sentence}; cannot, for lack of weights: {unable}", command)
+            yield CheckResult(kind, "note", f"{sentence}; cannot, for lack of weights: {unable}", command)
 
 
 def _is_there(find: Callable[[], object]) -> bool:
@@ -291,7 +291,7 @@ def _is_there(find: Callable[[], object]) -> bool:
         return False
 
 
-def check_data(place: Path) -> Iterator[Finding]:
+def check_data(place: Path) -> Iterator[CheckResult]:
     """Recognise a folder or zip; names and headers are read, `dpsdata verify` reads every byte."""
     from dpsdata.dataset.manifest import read_dataset, read_manifest, root_hash
     from dpsdata.images.header import probe_image
@@ -302,15 +302,15 @@ def check_data(place: Path) -> Iterator[Finding]:
         try:
             description, rows = read_dataset(place), read_manifest(place)
         except MissingError as error:
-            yield Finding("data", "problem", str(error), again)
+            yield CheckResult("data", "problem", str(error), again)
             return
         good = sum(row.status == "ok" for row in rows)
         if good and root_hash(rows) == description["root_hash"]:
             sentence = f"{place}: built by `dpsdata build`, {good:,} samples of {description['size']} px"
-            yield Finding("data", "ok", f"{sentence}; `dpsdata verify` reads every file")
+            yield CheckResult("data", "ok", f"{sentence}; `dpsdata verify` reads every file")
         else:
             sentence = f"{place}: broken, its manifest.csv holds no sample or is not that of dataset.json"
-            yield Finding("data", "problem", sentence, again)
+            yield CheckResult("data", "problem", sentence, again)
         return
     listing = find_samples(place)
     count = len(listing.samples)
@@ -327,4 +327,4 @@ def check_data(place: Path) -> Iterator[Finding]:
     if bad:
         sentence += f"; at least {len(bad)} cannot be used, such as {bad[0]}; a build lists them in errors.csv"
     state: State = "note" if bad else "ok"
-    yield Finding("data", state, sentence, f"dpsdata build {shlex.quote(str(place))} BUILT" if bad else "")
+    yield CheckResult("data", state, sentence, f"dpsdata build {shlex.quote(str(place))} BUILT" if bad else "")

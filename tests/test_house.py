@@ -97,8 +97,8 @@ def ranks(floor: str) -> dict[str, int]:
 
 def room_of(module: str, rooms: Iterable[str]) -> str | None:
     """The longest room that holds a module; None for the `__init__` of a floor."""
-    fitting = [room for room in rooms if module == room or module.startswith(f"{room}.")]
-    return max(fitting, key=len) if fitting else None
+    holding = [room for room in rooms if module == room or module.startswith(f"{room}.")]
+    return max(holding, key=len) if holding else None
 
 
 def find_upward(graph: dict[str, set[str]]) -> list[str]:
@@ -178,7 +178,7 @@ def test_folders_are_small_and_roots_are_almost_empty() -> None:
 # One home for each fact: what is written in the house only once, as a pattern of its text.
 HOMES = {
     r"94\.8, 120\.1": "eye centres of the CelebA-HQ frame",
-    r"^RUN_FILE = ": "file of a run's facts",
+    r"^RUN_FILE = ": "file of what a run says of itself",
     r"^NO_LEVEL = ": "folder of a method without a level",
     r"^CARD_FILE = ": "card of a training",
     r"os\.sched_getaffinity": "how many cores there are",

@@ -92,9 +92,9 @@ def eval_command(
         typer.echo(f"{name}: ODS {scores.ods:.4f} ({at}), OIS {scores.ois:.4f}, AP {scores.average_precision:.4f}")
     typer.echo(f"{net.origin.name}: average crispness {crispness:.4f}, ODS without NMS and thinning {raw.ods:.4f}")
     if out is not None:
-        facts: dict[str, object] = {"split": split, "weights_sha256": net.origin.sha256}
-        facts |= {"average_crispness": crispness, "ods_without_nms": raw.ods}
+        metadata: dict[str, object] = {"split": split, "weights_sha256": net.origin.sha256}
+        metadata |= {"average_crispness": crispness, "ods_without_nms": raw.ods}
         write_text_atomic(
-            out, json.dumps({**facts, **{name: asdict(row) for name, row in rows.items()}}, indent=2) + "\n"
+            out, json.dumps({**metadata, **{name: asdict(row) for name, row in rows.items()}}, indent=2) + "\n"
         )
         typer.echo(f"scores: {out}")

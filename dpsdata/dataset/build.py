@@ -162,7 +162,7 @@ def _is_current(plan: BuildPlan, record: SampleRecord, files: FolderFiles | None
         return False
     return all(
         path in record.files
-        and (not fact or fact in record.facts)
+        and (not fact or fact in record.sample_stats)
         and (files is None or files.is_intact(path, *record.files[path]))
         for path, fact in plan.options.wanted(record.id).items()
     )
@@ -173,8 +173,8 @@ def _task(journal: Journal, sample: SourceSample) -> Task:
     record = journal.get(sample.id)
     if record is None or record.stamp != stamp:
         # Another time stamp: the photo is read again, and kept where its content is the same.
-        keys, files, facts = (record.keys, record.files, record.facts) if record else ({}, {}, {})
-        record = SampleRecord(sample.id, sample.relative_path, stamp, keys=keys, files=files, facts=facts)
+        keys, files, stats = (record.keys, record.files, record.sample_stats) if record else ({}, {}, {})
+        record = SampleRecord(sample.id, sample.relative_path, stamp, keys=keys, files=files, sample_stats=stats)
     return Task(sample, record)
 
 

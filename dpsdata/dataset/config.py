@@ -9,7 +9,7 @@ from dpsdata.contracts import UsageError, check_level, level_folder
 from dpsdata.engines import check_engine
 from dpsdata.masks import check_family
 
-SMALLEST_SIZE_PX, LARGEST_SIZE_PX = 64, 1024
+MIN_SIZE_PX, MAX_SIZE_PX = 64, 1024
 FORMATS = ("files", "webdataset")
 RESAMPLERS = ("area", "lanczos", "bicubic", "nearest")
 
@@ -76,8 +76,8 @@ class BuildConfig:
         for family in self.masks:
             check_family(family)
         _check_folders("levels", [(level_folder(level), f"{level!r}") for level in self.levels])
-        if not SMALLEST_SIZE_PX <= self.size <= LARGEST_SIZE_PX:
-            raise UsageError(f"size: expected {SMALLEST_SIZE_PX} to {LARGEST_SIZE_PX} px, got {self.size}")
+        if not MIN_SIZE_PX <= self.size <= MAX_SIZE_PX:
+            raise UsageError(f"size: expected {MIN_SIZE_PX} to {MAX_SIZE_PX} px, got {self.size}")
         if self.resampler not in RESAMPLERS:
             raise UsageError(f"resampler: expected one of {', '.join(RESAMPLERS)}, got {self.resampler!r}")
         if self.format not in FORMATS:

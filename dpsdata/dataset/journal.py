@@ -122,6 +122,8 @@ def _read_line(line: bytes) -> SampleRecord | None:
     try:
         # Bytes that a damaged disk changed make their own line unreadable and no other.
         row: Any = json.loads(line.decode("utf-8", "replace"))
+        if isinstance(row, dict) and "facts" in row:  # as 0.1 to 0.3 wrote it
+            row["sample_stats"] = row.pop("facts")
         if not isinstance(row, dict) or row.keys() | _LATER_FIELDS != _FIELDS:
             return None
         row["notes"] = {path: [str(note) for note in notes] for path, notes in row.get("notes", {}).items()}
@@ -130,7 +132,7 @@ def _read_line(line: bytes) -> SampleRecord | None:
         texts = [record.id, record.source, record.stamp, record.source_sha256, record.error, record.look]
         texts.append(record.options_key)
         texts += record.keys.values()
-        numbers = (record.width, record.height, *record.facts.values())
+        numbers = (record.width, record.height, *record.sample_stats.values())
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     whole = all(isinstance(text, str) for text in texts) and all(isinstance(item, (int, float)) for item in numbers)

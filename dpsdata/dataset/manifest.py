@@ -162,8 +162,8 @@ def read_dataset(folder: Path) -> dict[str, Any]:
             f"{path}: expected schema_version {SCHEMA_VERSION}; build the dataset again with this version"
         )
     config = description.get("config")
-    facts = {**description, "seed": config.get("seed") if isinstance(config, dict) else None}
-    damaged = [name for name, kind in _KINDS.items() if not isinstance(facts.get(name), kind)]
+    metadata = {**description, "seed": config.get("seed") if isinstance(config, dict) else None}
+    damaged = [name for name, kind in _KINDS.items() if not isinstance(metadata.get(name), kind)]
     if damaged:
         raise MissingError(f"{path}: {damaged[0]} is missing or damaged; run `dpsdata build` again to rewrite it")
     return description

@@ -17,7 +17,7 @@ from dpsdata.sketch.perturb import Perturbation, perturb_sketch
 
 RECORD_FILE = "perturbation.json"
 _EARLIER_RECORD_FILE = "disturbance.json"  # up to 0.3.0
-_MOST_RECORD_BYTES = 100_000
+_MAX_RECORD_BYTES = 100_000
 _VERSION = 1  # of the ways in which sketches are perturbed; another one gives other bytes
 
 
@@ -97,7 +97,7 @@ def _check_record(out: Path, record: dict[str, object]) -> None:
         return
     try:
         with path.open("rb") as file:
-            stored = json.loads(file.read(_MOST_RECORD_BYTES))
+            stored = json.loads(file.read(_MAX_RECORD_BYTES))
     except ValueError:
         stored = None
     if stored != record:

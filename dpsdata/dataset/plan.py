@@ -24,7 +24,7 @@ from dpsdata.sources.splits import Splits, make_splits
 
 PROBE_COUNT = 96
 PROBE_SECONDS = 45.0
-FEWEST_PROBES = 8
+MIN_PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def estimate_build(plan: BuildPlan, workers: int) -> Estimate:
     sizes: list[int] = []
     started = time.perf_counter()
     for number, index in enumerate(order):
-        if number >= FEWEST_PROBES and time.perf_counter() - started > PROBE_SECONDS:
+        if number >= MIN_PROBES and time.perf_counter() - started > PROBE_SECONDS:
             break
         sample = plan.samples[index]
         try:

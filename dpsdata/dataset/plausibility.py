@@ -51,8 +51,8 @@ class SeenPhoto:
     @classmethod
     def of(cls, record: SampleRecord) -> SeenPhoto:
         """From what the journal tells."""
-        facts = record.facts
-        few = facts.get("photo_colors", FEW_COLORS + 1) <= FEW_COLORS or facts.get("photo_one_color", 0) > MAX_ONE_COLOR
+        stats = record.sample_stats
+        few = stats.get("photo_colors", FEW_COLORS + 1) <= FEW_COLORS or stats.get("photo_one_color", 0) > MAX_ONE_COLOR
         is_known = re.fullmatch(f"[0-9a-f]{{{LOOK_BITS // 4}}}", record.look)
         return cls(
             id=record.id,

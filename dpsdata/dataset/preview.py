@@ -56,7 +56,7 @@ def write_preview(folder: Path, count: int = 24) -> Path:
         name=folder.resolve().name,
         dataset=description,
         edges=stages["edges"],
-        splits={name: facts["count"] for name, facts in description["splits"].items()},
+        splits={name: about["count"] for name, about in description["splits"].items()},
         failed=[row for row in rows if row.status != "ok"],
         levels=[f"{level:g}" for level in DEFAULT_LEVELS],
         families=sorted(good[0].masks) if good else [],

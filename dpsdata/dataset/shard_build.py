@@ -198,7 +198,7 @@ class ShardWorker:
                 records.append(record)
                 if not record.error:
                     row = manifest_row(self._setup.options, record, task.split)
-                    writer.add(record.id, files.take(list(record.files)), describe_sample(row, record.facts))
+                    writer.add(record.id, files.take(list(record.files)), describe_sample(row, record.sample_stats))
                     count += 1
         if not count:
             path.unlink(missing_ok=True)

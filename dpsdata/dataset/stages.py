@@ -125,13 +125,13 @@ def batch_size(device: str) -> int:
     return 1 if device == "cpu" else 32
 
 
-def stage_key(stage: str, **facts: Any) -> str:
+def stage_key(stage: str, **inputs: Any) -> str:
     """Hash of a stage's version and of all that its output depends on."""
-    text = json.dumps([stage, STAGE_VERSIONS[stage], facts], sort_keys=True)
+    text = json.dumps([stage, STAGE_VERSIONS[stage], inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-PHOTO_FACTS = ("photo_colors", "photo_one_color")
+PHOTO_STATS = ("photo_colors", "photo_one_color")
 
 
 @dataclass
@@ -146,7 +146,7 @@ class SampleRecord:
     height: int = 0
     keys: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[str, int]] = field(default_factory=dict)  # path -> (sha256, bytes)
-    facts: dict[str, float] = field(default_factory=dict)  # line density, hole ratios
+    sample_stats: dict[str, float] = field(default_factory=dict)  # line density, hole ratios
     error: str = ""
     look: str = ""  # perceptual hash of the image, see `dpsdata.dataset.looks`
     notes: dict[str, list[str]] = field(default_factory=dict)  # path -> how a mask file had to be read
@@ -157,7 +157,7 @@ class SampleRecord:
         self.notes |= {path: notes for path, notes in earlier.notes.items() if path not in self.files}
         self.keys = {**earlier.keys, **self.keys}
         self.files = {**earlier.files, **self.files}
-        self.facts = {**earlier.facts, **self.facts}
+        self.sample_stats = {**earlier.sample_stats, **self.sample_stats}
         self.look = self.look or earlier.look
         return self
 
@@ -258,11 +258,11 @@ class SampleBuilder:
             if not self._keep(record, new, path, image_key()):
                 image = resize_photo(photo, options.size, options.resampler)
                 new.look = hash_look(image)
-                new.facts |= dict(zip(PHOTO_FACTS, measure_colors(photo), strict=True))
+                new.sample_stats |= dict(zip(PHOTO_STATS, measure_colors(photo), strict=True))
                 self._store(new, path, image_key(), encode_png(image))
         if image is None:  # kept, and with it what is known of it
             new.look = record.look
-            new.facts |= {fact: record.facts[fact] for fact in PHOTO_FACTS if fact in record.facts}
+            new.sample_stats |= {fact: record.sample_stats[fact] for fact in PHOTO_STATS if fact in record.sample_stats}
         edges = f"edges/{name}"
         if self._keep(record, new, edges, self._edges_key(new)):
             return BegunSample(record, new, None)
@@ -286,7 +286,7 @@ class SampleBuilder:
             if edges is None:
                 edges = read_edges(self.files.source(f"edges/{name}"))
             sketch = simplify_edge_map(edges, options.simplify)
-            new.facts["line_density"] = float(sketch.mean())
+            new.sample_stats["line_density"] = float(sketch.mean())
             self._store(new, path, key, encode_png(255 - 255 * sketch))
         self._levels(record, new, name, sketch)
         for family in options.masks:
@@ -300,7 +300,7 @@ class SampleBuilder:
                 mask, notes = read_or_draw_mask(family, *size, options.seed, new.id, (new.height, new.width))
                 if notes:
                     new.notes[path] = list(notes)
-                new.facts[f"hole_{folder}"] = float(mask.mean())
+                new.sample_stats[f"hole_{folder}"] = float(mask.mean())
                 self._store(new, path, key, encode_png(255 * mask))
         new.options_key = options.key
         return new
@@ -326,12 +326,12 @@ class SampleBuilder:
 
     def _keep(self, record: SampleRecord, new: SampleRecord, path: str, key: str, fact: str = "") -> bool:
         """Take over a file of the earlier record when it is the wanted one and still there."""
-        known = path in record.files and (not fact or fact in record.facts)
+        known = path in record.files and (not fact or fact in record.sample_stats)
         if record.keys.get(path) != key or not known or not self.files.is_intact(path, *record.files[path]):
             return False
         new.keys[path], new.files[path] = key, record.files[path]
         if fact:
-            new.facts[fact] = record.facts[fact]
+            new.sample_stats[fact] = record.sample_stats[fact]
         if path in record.notes:
             new.notes[path] = record.notes[path]
         return True
@@ -342,6 +342,6 @@ class SampleBuilder:
 
 
 def quantise_edges(edges: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Edge probabilities as 16 bits: with 8 bits one line pixel in ten moves (hed_and_dataset facts, section 2)."""
+    """Edge probabilities as 16 bits: with 8 bits one line pixel in ten moves (with 16, none)."""
     quantised: NDArray[np.uint16] = np.clip(np.rint(edges * np.float32(65535)), 0, 65535).astype(np.uint16)
     return quantised

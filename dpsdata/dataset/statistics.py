@@ -46,8 +46,8 @@ def sample_stats(files: StoredFiles, row: ManifestRow, record: SampleRecord | No
     hashes = row.files()
 
     def stat(name: str, path: str, read: Callable[[Source], NDArray[np.uint8]]) -> float:
-        if record is not None and name in record.facts and known.get(path) == hashes[path]:
-            return record.facts[name]
+        if record is not None and name in record.sample_stats and known.get(path) == hashes[path]:
+            return record.sample_stats[name]
         return float(np.mean(read(files.source(path))))
 
     found = {"line_density": stat("line_density", f"sketches/{row.id}.png", read_sketch)}

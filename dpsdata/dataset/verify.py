@@ -39,7 +39,7 @@ DESCRIPTION_FILES = frozenset({"manifest.csv", "dataset.json", "errors.csv", "pr
 
 
 @dataclass(frozen=True)
-class Finding:
+class IntegrityIssue:
     """One thing that is wrong.
 
     `kind`: `flipped`, `missing`, `extra`, `misaligned`, `manifest` or `unfinished`; of a shard also `truncated`, or
@@ -58,7 +58,7 @@ class VerifyResult:
     file_count: int
     sample_count: int
     kept_count: int
-    findings: tuple[Finding, ...]
+    findings: tuple[IntegrityIssue, ...]
 
 
 def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
@@ -77,13 +77,15 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
         raise UsageError(f"pairs: expected 0 or more sketches to compute again, got {pair_count}")
     description = read_dataset(folder)
     rows = read_manifest(folder)
-    findings: list[Finding] = []
+    findings: list[IntegrityIssue] = []
     if (state_folder(folder) / UNFINISHED).exists():
-        findings.append(Finding("unfinished", str(folder), "a build did not end; run the same `dpsdata build` again"))
+        findings.append(
+            IntegrityIssue("unfinished", str(folder), "a build did not end; run the same `dpsdata build` again")
+        )
     digest = root_hash(rows)
     if digest != description["root_hash"]:
         reason = f"root hash {digest[:16]}..., but dataset.json says {description['root_hash'][:16]}..."
-        findings.append(Finding("manifest", "manifest.csv", reason))
+        findings.append(IntegrityIssue("manifest", "manifest.csv", reason))
     expected = {path: want for row in rows for path, want in row.files().items()}
     files: StoredFiles | None = PlainFiles(folder)
     shards: set[str] | None = None
@@ -103,7 +105,7 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
         if path in known:
             kept += 1
         else:
-            findings.append(Finding("extra", path, "not a file of this dataset; remove it"))
+            findings.append(IntegrityIssue("extra", path, "not a file of this dataset; remove it"))
     size = int(description["size"])
     broken = {finding.path for finding in findings}
     if files is not None:
@@ -112,18 +114,20 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
     return VerifyResult(len(expected), good, kept, tuple(findings))
 
 
-def _check_bytes(folder: Path, expected: dict[str, str]) -> Iterator[Finding]:
-    def check(item: tuple[str, str]) -> Finding | None:
+def _check_bytes(folder: Path, expected: dict[str, str]) -> Iterator[IntegrityIssue]:
+    def check(item: tuple[str, str]) -> IntegrityIssue | None:
         path, want = item
         try:
             found = hashlib.sha256((folder / path).read_bytes()).hexdigest()
         except FileNotFoundError:
-            return Finding("missing", path, "in the manifest, but not on disk; run the same `dpsdata build` again")
+            return IntegrityIssue(
+                "missing", path, "in the manifest, but not on disk; run the same `dpsdata build` again"
+            )
         except OSError as error:
-            return Finding("missing", path, f"cannot be read: {error.strerror}")
+            return IntegrityIssue("missing", path, f"cannot be read: {error.strerror}")
         if found == want:
             return None
-        return Finding(
+        return IntegrityIssue(
             "flipped", path, f"SHA-256 {found[:16]}..., but {want[:16]}... was built; delete it and build again"
         )
 
@@ -134,7 +138,7 @@ def _check_bytes(folder: Path, expected: dict[str, str]) -> Iterator[Finding]:
 
 def check_shard_files(
     folder: Path, description: Mapping[str, Any], rows: list[ManifestRow], expected: Mapping[str, str]
-) -> tuple[set[str], list[Finding]]:
+) -> tuple[set[str], list[IntegrityIssue]]:
     """Check every byte of the shards, and every member against the manifest.
 
     Returns:
@@ -145,7 +149,7 @@ def check_shard_files(
         shards = read_shard_list(folder, str(description.get("shards", {}).get("sha256")))
         placed = place_samples(folder, shards, rows)
     except MissingError as error:
-        return paths, [Finding("manifest", SHARD_LIST, str(error))]
+        return paths, [IntegrityIssue("manifest", SHARD_LIST, str(error))]
     paths |= {shard.path for shard in shards}
     wanted: list[dict[str, str]] = [{} for _ in shards]
     for path, digest in expected.items():
@@ -156,38 +160,38 @@ def check_shard_files(
     return paths, [finding for finding in found if finding is not None]
 
 
-def _check_shard(folder: Path, shard: ShardRow, wanted: Mapping[str, str]) -> Finding | None:
+def _check_shard(folder: Path, shard: ShardRow, wanted: Mapping[str, str]) -> IntegrityIssue | None:
     path = folder / shard.path
     try:
         size, digest = path.stat().st_size, hash_file(path)
     except FileNotFoundError:
-        return Finding("missing", shard.path, f"in {SHARD_LIST}, but not on disk; {_AGAIN}")
+        return IntegrityIssue("missing", shard.path, f"in {SHARD_LIST}, but not on disk; {_AGAIN}")
     except OSError as error:
-        return Finding("missing", shard.path, f"cannot be read: {error.strerror}")
+        return IntegrityIssue("missing", shard.path, f"cannot be read: {error.strerror}")
     if size < shard.byte_count:
-        return Finding("truncated", shard.path, f"{size} bytes, but {shard.byte_count} were built; {_AGAIN}")
+        return IntegrityIssue("truncated", shard.path, f"{size} bytes, but {shard.byte_count} were built; {_AGAIN}")
     try:
         found = {split_member(part.name): part for part in list_members(path)}
     except MissingError as error:
-        return Finding("flipped", shard.path, str(error))
+        return IntegrityIssue("flipped", shard.path, str(error))
     ids = {sample_id for sample_id, _ in found}
     members = {member: part for (_, member), part in found.items() if member is not None}
     if members.keys() != wanted.keys() or len(ids) != shard.count:
         odd = sorted(members.keys() ^ wanted.keys())[:1]
-        return Finding(
+        return IntegrityIssue(
             "foreign", shard.path, f"of another build: {odd[0] if odd else 'a sample'} does not fit; {_AGAIN}"
         )
     try:
         hashes = {name: hashlib.sha256(part.read_bytes()).hexdigest() for name, part in members.items()}
     except OSError as error:
-        return Finding("missing", shard.path, f"cannot be read: {error.strerror}")
+        return IntegrityIssue("missing", shard.path, f"cannot be read: {error.strerror}")
     changed = [name for name, digest_of_member in hashes.items() if digest_of_member != wanted[name]]
     if changed:
         is_other = len(changed) == len(members)
         kind, reason = ("foreign", "of another build: no file") if is_other else ("flipped", f"{changed[0]}")
-        return Finding(kind, shard.path, f"{reason} has not the SHA-256 that was built; {_AGAIN}")
+        return IntegrityIssue(kind, shard.path, f"{reason} has not the SHA-256 that was built; {_AGAIN}")
     if digest != shard.sha256:
-        return Finding(
+        return IntegrityIssue(
             "flipped", shard.path, f"SHA-256 {digest[:16]}..., but {shard.sha256[:16]}... was built; {_AGAIN}"
         )
     return None
@@ -207,7 +211,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 def _check_pairs(
     files: StoredFiles, rows: list[ManifestRow], size: int, pair_count: int, broken: set[str]
-) -> Iterator[Finding]:
+) -> Iterator[IntegrityIssue]:
     options = SimplifyConfig.for_size(size)
     candidates = [row for row in rows if row.status == "ok" and not broken & row.files().keys()]
     order = keyed_generator(0, "", "verify-pairs").permutation(len(candidates))
@@ -217,11 +221,11 @@ def _check_pairs(
         try:
             edges, sketch = read_edges(files.source(f"edges/{row.id}.png")), read_sketch(files.source(path))
         except (BrokenImageError, MissingError) as error:
-            yield Finding("misaligned", path, str(error))
+            yield IntegrityIssue("misaligned", path, str(error))
             continue
         if edges.shape != (size, size) or sketch.shape != edges.shape:
-            yield Finding(
+            yield IntegrityIssue(
                 "misaligned", path, f"edges {edges.shape} and sketch {sketch.shape}, expected {size} px a side"
             )
         elif (simplify_edge_map(edges, options) != sketch).any():
-            yield Finding("misaligned", path, "not the sketch of the edge map that is stored for this photo")
+            yield IntegrityIssue("misaligned", path, "not the sketch of the edge map that is stored for this photo")

@@ -78,5 +78,5 @@ def run_task(builder: SampleBuilder, task: Task) -> SampleRecord:
 def broken_record(task: Task, error: BrokenImageError) -> SampleRecord:
     """The record of a sample whose photo cannot be read."""
     return replace(
-        task.record, source_sha256="", keys={}, files={}, facts={}, error=str(error), notes={}, options_key=""
+        task.record, source_sha256="", keys={}, files={}, sample_stats={}, error=str(error), notes={}, options_key=""
     )

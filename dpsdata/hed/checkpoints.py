@@ -252,7 +252,7 @@ def stored_tensors(checkpoint: HEDCheckpoint) -> dict[str, Tensor]:
 
 
 def stored_card(checkpoint: HEDCheckpoint) -> dict[str, Any]:
-    """Return the facts that the tensors alone do not tell."""
+    """Return the metadata that the tensors alone do not tell."""
     return {
         "variant": checkpoint.variant,
         "width": checkpoint.width,

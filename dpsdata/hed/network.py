@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dpsdata.contracts import UsageError
 
-SMALLEST_SIDE_PX = 16
+MIN_SIDE_PX = 16
 BORDERS = ("own", "reflect")
 CONV_COUNTS = (2, 2, 3, 3, 3)
 WIDTH_FACTORS = (1, 2, 4, 8, 8)
@@ -249,8 +249,8 @@ def check_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or images.shape[0] == 0:
         raise UsageError(f"detect: expected uint8 RGB (N, H, W, 3), got {images.dtype} {images.shape}")
-    if min(images.shape[1:3]) < SMALLEST_SIDE_PX:
-        raise UsageError(f"detect: expected at least {SMALLEST_SIDE_PX} px a side, got {images.shape[1:3]}")
+    if min(images.shape[1:3]) < MIN_SIDE_PX:
+        raise UsageError(f"detect: expected at least {MIN_SIDE_PX} px a side, got {images.shape[1:3]}")
     return images
 
 

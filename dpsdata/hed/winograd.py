@@ -20,7 +20,7 @@ POINTS = {
     4: (0.0, 0.75, -0.75, 1.5, -1.5),
     6: (0.0, 0.6, -0.6, 1.0, -1.0, 1.6, -1.6),
 }
-FEWEST_CHANNELS = 64  # with fewer, the transforms cost more than the products that they save
+MIN_CHANNELS = 64  # with fewer, the transforms cost more than the products that they save
 LARGE_TILES_UP_TO = 256  # channels; up to here tiles of 6 were measured to be faster than tiles of 4
 TILES_AT_ONCE = 120  # their transformed pixels stay in the cache, and the GEMM is large enough to be fast
 
@@ -180,6 +180,6 @@ def use_winograd(net: HED) -> HED:
     """
     for stage in net.stages:
         for name, conv in list(stage.named_children()):
-            if isinstance(conv, nn.Conv2d) and conv.in_channels >= FEWEST_CHANNELS:
+            if isinstance(conv, nn.Conv2d) and conv.in_channels >= MIN_CHANNELS:
                 setattr(stage, name, WinogradConv2d(conv, 6 if conv.in_channels <= LARGE_TILES_UP_TO else 4).eval())
     return net

@@ -14,7 +14,7 @@ from dpsdata.images.arrays import crop_square, resize_photo
 from dpsdata.runtime.device import keyed_seed
 
 _SIZE_PX = 256
-_SMALLEST_PX, _LARGEST_PX = 60, 240
+_MIN_PX, _MAX_PX = 60, 240
 # The cascade's boxes on CelebA-HQ-aligned faces at 256 px: centre (129.5, 138.8) px with standard deviations
 # (5.2, 3.3), side 170.6 +- 10.8 px; wide limits, since this only finds sets that are not aligned at all.
 _CENTRE_PX = (128.0, 136.0)
@@ -57,14 +57,14 @@ def _cascade() -> Any:
 
 
 def find_face(
-    rgb: NDArray[np.uint8], smallest_px: int = _SMALLEST_PX, largest_px: int | None = None
+    rgb: NDArray[np.uint8], smallest_px: int = _MIN_PX, largest_px: int | None = None
 ) -> tuple[float, float, float] | None:
     """The largest frontal face of a photo, the first of `find_faces`; None where no face was found."""
     return next(iter(find_faces(rgb, smallest_px, largest_px)), None)
 
 
 def find_faces(
-    rgb: NDArray[np.uint8], smallest_px: int = _SMALLEST_PX, largest_px: int | None = None
+    rgb: NDArray[np.uint8], smallest_px: int = _MIN_PX, largest_px: int | None = None
 ) -> list[tuple[float, float, float]]:
     """The frontal faces of a photo.
 
@@ -99,7 +99,7 @@ def looks_aligned(rgb: NDArray[np.uint8]) -> bool | None:
     Returns:
         True or False, or None where no face was found.
     """
-    face = find_face(resize_photo(crop_square(rgb), _SIZE_PX), _SMALLEST_PX, _LARGEST_PX)
+    face = find_face(resize_photo(crop_square(rgb), _SIZE_PX), _MIN_PX, _MAX_PX)
     if face is None:
         return None
     offset = np.hypot(face[0] - _CENTRE_PX[0], face[1] - _CENTRE_PX[1])

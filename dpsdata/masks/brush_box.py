@@ -17,7 +17,7 @@ from dpsdata.masks.canvas import Mask, draw_stroke, scale_of
 
 _MEAN_ANGLE = 2 * math.pi / 5
 _ANGLE_RANGE = 2 * math.pi / 15
-_MOST_STROKES = 3
+_MAX_STROKES = 3
 _VERTEX_COUNTS = (4, 12)
 _WIDTHS_PX = (12.0, 40.0)
 
@@ -39,7 +39,7 @@ def draw_brush(height: int, width: int, generator: np.random.Generator) -> Mask:
     """
     mask = np.zeros((height, width), np.uint8)
     mean_step = math.hypot(height, width) / 8
-    for _ in range(generator.integers(1, _MOST_STROKES + 1)):
+    for _ in range(generator.integers(1, _MAX_STROKES + 1)):
         count = int(generator.integers(*_VERTEX_COUNTS))
         low = _MEAN_ANGLE - generator.uniform(0, _ANGLE_RANGE)
         high = _MEAN_ANGLE + generator.uniform(0, _ANGLE_RANGE)

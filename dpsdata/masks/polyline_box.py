@@ -15,7 +15,7 @@ import numpy as np
 
 from dpsdata.masks.canvas import Mask, draw_stroke
 
-_MOST_HOLE = 0.5
+_MAX_HOLE = 0.5
 _TRIES = 100
 _BOX_SHARE = 0.3 / 1.3
 
@@ -49,8 +49,8 @@ FAMILIES = {
     ("lama-medium", 512): PolylineBox((4, 10), 100, 200, 0, (30, 150), (1, 5)),
     ("lama-thick", 512): PolylineBox((1, 5), 250, 450, 10, (30, 300), (1, 4)),
 }
-_MOST_PIECES = 5
-_MOST_ANGLE = 4
+_MAX_PIECES = 5
+_MAX_ANGLE = 4
 _LEAST_WIDTH, _LEAST_LENGTH = 5, 10
 
 
@@ -81,7 +81,7 @@ def draw_polylines_or_boxes(family: str, height: int, width: int, generator: np.
         mask = draw(constants, height, width, scale, generator)
         if smallest is None or int(mask.sum()) < int(smallest.sum()):
             smallest = mask
-        if mask.mean() <= _MOST_HOLE:
+        if mask.mean() <= _MAX_HOLE:
             return mask
     return np.ones((height, width), np.uint8) if smallest is None else smallest
 
@@ -92,10 +92,10 @@ def _draw_polylines(
     mask = np.zeros((height, width), np.uint8)
     least, most = constants.line_counts
     line_count = int(generator.integers(least, most + 1))
-    shape = (line_count, _MOST_PIECES)  # all at once: a call of the generator for each piece takes most of the time
+    shape = (line_count, _MAX_PIECES)  # all at once: a call of the generator for each piece takes most of the time
     starts = zip(generator.integers(0, width, line_count), generator.integers(0, height, line_count), strict=True)
-    piece_counts = generator.integers(1, _MOST_PIECES + 1, line_count)
-    angles = 0.01 + generator.integers(0, _MOST_ANGLE, shape)  # radians, as in the source
+    piece_counts = generator.integers(1, _MAX_PIECES + 1, line_count)
+    angles = 0.01 + generator.integers(0, _MAX_ANGLE, shape)  # radians, as in the source
     angles[::2] = 2 * math.pi - angles[::2]
     lengths = scale * (_LEAST_LENGTH + generator.integers(0, constants.line_length, shape))
     widths = (scale * (_LEAST_WIDTH + generator.integers(0, constants.line_width, shape))).astype(int).tolist()

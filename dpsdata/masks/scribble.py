@@ -16,9 +16,9 @@ from dpsdata.contracts import EYE_CENTRES
 from dpsdata.masks.canvas import Mask, draw_stroke, scale_of
 
 _FACE_BOX = (56.0, 64.0, 200.0, 232.0)  # left, top, right, bottom
-_MOST_SCRIBBLES = 4
+_MAX_SCRIBBLES = 4
 _SEGMENT_COUNTS = (6, 17)
-_MOST_SLANT = math.radians(15)
+_MAX_SLANT = math.radians(15)
 _LENGTHS = (24.0, 72.0)
 _WIDTHS = (14.0, 26.0)
 _EYE_LINE_CHANCE = 0.5
@@ -47,9 +47,9 @@ def draw_scribbles(height: int, width: int, generator: np.random.Generator) -> M
     stretch = np.array([width, height]) / 256
     low, high = np.array(_FACE_BOX[:2]) * stretch, np.array(_FACE_BOX[2:]) * stretch
     strokes: list[list[tuple[float, float]]] = []
-    for _ in range(generator.integers(1, _MOST_SCRIBBLES + 1)):
+    for _ in range(generator.integers(1, _MAX_SCRIBBLES + 1)):
         count = int(generator.integers(*_SEGMENT_COUNTS))
-        angles = generator.uniform(0, 2 * math.pi) + generator.uniform(-_MOST_SLANT, _MOST_SLANT, count)
+        angles = generator.uniform(0, 2 * math.pi) + generator.uniform(-_MAX_SLANT, _MAX_SLANT, count)
         angles[1::2] += math.pi
         lengths = generator.uniform(*_LENGTHS, count) * scale
         x, y = generator.uniform(low, high)

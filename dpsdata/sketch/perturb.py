@@ -26,7 +26,7 @@ FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 _Lines = NDArray[np.uint8]
 _Field = NDArray[np.float32]
 _SMOOTHNESS = 1 / 8  # standard deviation of the field's Gaussian, as a share of the shorter side: 32 px at 256 px
-_MOST_PX = 1024.0
+_MAX_PX = 1024.0
 _NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # the later four of eight, (row, column): each pair is seen once
 _FRACTION_BITS = 8  # of cv2.line's coordinates
 _ROUNDINGS = (math.floor, math.ceil)
@@ -59,7 +59,7 @@ class Perturbation:
         if self.fault not in FAULTS:
             raise UsageError(f"fault: expected one of {', '.join(FAULTS)}, got {self.fault!r}")
         most, unit = (
-            (1.0, "a share in [0, 1], such as 0.33") if self.fault == "dropped" else (_MOST_PX, f"0 to {_MOST_PX:g} px")
+            (1.0, "a share in [0, 1], such as 0.33") if self.fault == "dropped" else (_MAX_PX, f"0 to {_MAX_PX:g} px")
         )
         if not 0 <= self.amount <= most:
             raise UsageError(f"amount: a sketch is {self.fault} by {unit}, got {self.amount!r}")

@@ -26,7 +26,7 @@ _NEAR_PX = 17  # side of the neighbourhood in which pale ink is held against the
 _MANY = 0.2  # share of ink that lines rarely reach
 _SHADOW = 0.4  # paper in shadow is at least this part as light as the lightest; what is darker is ink
 _FLAT_SPREAD = 96
-_LARGEST_PX = 512  # longer side at which the paper is estimated
+_MAX_PX = 512  # longer side at which the paper is estimated
 
 
 class ReadSketch(NamedTuple):
@@ -178,7 +178,7 @@ def _lines_are_light(grey: NDArray[np.float32]) -> bool:
 def _estimate_paper(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The paper under every pixel of (H, W, C), lines being darker."""
     height, width = values.shape[:2]
-    shrink = min(1.0, _LARGEST_PX / max(height, width))
+    shrink = min(1.0, _MAX_PX / max(height, width))
     small = values
     if shrink < 1:
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))

@@ -8,7 +8,7 @@ from dpsdata.contracts import BrokenImageError, MissingError
 from dpsdata.sources.read import open_zip, read_place
 from dpsdata.sources.scan import MAPPING_NAME
 
-_LARGEST_NUMBER = 202_599
+_MAX_NUMBER = 202_599
 _MAX_BYTES = 16 * 2**20
 
 
@@ -58,7 +58,7 @@ def read_mapping(path: Path | None, root: Path) -> dict[int, int]:
             continue
         stem = PurePosixPath(fields[-1]).stem
         numbers = len(fields) == 3 and fields[0].isascii() and fields[0].isdigit() and stem.isascii() and stem.isdigit()
-        if not numbers or len(stem) > 6 or not 1 <= int(stem) <= _LARGEST_NUMBER or len(fields[0]) > 6:
+        if not numbers or len(stem) > 6 or not 1 <= int(stem) <= _MAX_NUMBER or len(fields[0]) > 6:
             raise MissingError(
                 f"{file}: line {number} is {line[:60]!r}; expected `idx orig_idx orig_file`, "
                 "such as `0 119613 119614.jpg`"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Imported(NamedTuple):
-    """What an importer makes of a file: the registered name, the tensors under our keys, facts for the card.
+    """What an importer makes of a file: the registered name, the tensors under our keys, metadata for the card.
 
     `also` has other registered names that the same tensors may go by, where names and shapes cannot tell.
     """

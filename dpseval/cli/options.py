@@ -10,9 +10,9 @@ import typer
 from dpsdata.runtime.arguments import split_words
 
 if TYPE_CHECKING:
-    from dpseval.pairing.findings import Finding
+    from dpseval.pairing.findings import PairingIssue
 
-_MOST_LINES = 200
+_MAX_LINES = 200
 
 Report = Annotated[Path, typer.Option("--out", "-o", metavar="REPORT", help="Folder to write the report into.")]
 Prep = Annotated[str, typer.Option(help="Of FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")]
@@ -43,9 +43,9 @@ def split_kinds(allow: list[str] | None) -> tuple[str, ...]:
     return split_words(",".join(allow or ()))
 
 
-def list_findings(findings: tuple[Finding, ...]) -> None:
+def list_findings(findings: tuple[PairingIssue, ...]) -> None:
     """Print findings, a line each."""
-    for finding in findings[:_MOST_LINES]:
+    for finding in findings[:_MAX_LINES]:
         typer.echo(str(finding))
-    if len(findings) > _MOST_LINES:
-        typer.echo(f"... and {len(findings) - _MOST_LINES:,} more")
+    if len(findings) > _MAX_LINES:
+        typer.echo(f"... and {len(findings) - _MAX_LINES:,} more")

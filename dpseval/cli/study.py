@@ -32,7 +32,10 @@ def study_command(
     device: options.Device = "auto",
     workers: options.Workers = 0,
     jobs: Annotated[
-        int, typer.Option(metavar="N", help="Cells in so many processes at once, which share the cores; 0: one a core.")
+        int,
+        typer.Option(
+            metavar="N", help="Conditions in so many processes at once, which share the cores; 0: one a core."
+        ),
     ] = 1,
     cache: options.Cache = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
@@ -60,7 +63,7 @@ def study_command(
     )
     if dry_run:
         check_study(config)
-        for item in config.cells:
+        for item in config.conditions:
             typer.echo(f"{config.split}: {item.name}: {', '.join(config.methods)}")
         typer.echo(f"levels are chosen on {config.choose_split}; nothing was written")
         return

@@ -20,7 +20,7 @@ from dpsdata.weights.known.lpips_backbones import BACKBONES, Backbone, take_trun
 from dpsdata.weights.reading import read_state
 from dpseval.metrics.map_distance import mean_distances
 
-SMALLEST_SIDE_PX = 32  # AlexNet's last pool has nothing to take the maximum of below 31
+MIN_SIDE_PX = 32  # AlexNet's last pool has nothing to take the maximum of below 31
 # What the authors subtract and divide by, for photos in [-1, 1].
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
@@ -124,8 +124,8 @@ class Lpips:
         """
         if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.shape[0]:
             raise UsageError(f"{self.name}: expected uint8 RGB (N, H, W, 3), got {photos.dtype} {photos.shape}")
-        if min(photos.shape[1:3]) < SMALLEST_SIDE_PX:
-            raise UsageError(f"{self.name}: expected at least {SMALLEST_SIDE_PX} px a side, got {photos.shape[1:3]}")
+        if min(photos.shape[1:3]) < MIN_SIDE_PX:
+            raise UsageError(f"{self.name}: expected at least {MIN_SIDE_PX} px a side, got {photos.shape[1:3]}")
         x = torch.from_numpy(np.array(photos)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         x = ((x - self._shift) / self._scale).contiguous(memory_format=torch.channels_last)
         maps = []

@@ -25,7 +25,7 @@ from dpseval.metrics.ssim import ssim
 
 _Plane = NDArray[np.float64]
 
-_MOST_DB = 100.0  # of equal photos, as in every mean here
+_MAX_DB = 100.0  # of equal photos, as in every mean here
 _SIDE = 7
 _GREY = (0.0721, 0.7154, 0.2125)  # of R, G, B: scikit-image's weights, which B, G, R meet
 _PAD_PX, _SIGMA_PX = 5, 1.5
@@ -48,7 +48,7 @@ def score_as(protocol: str, output: NDArray[np.uint8], truth: NDArray[np.uint8])
         mse = squared_error(output, truth) / 255**2
         values = (1 - 10 * math.log10(mse + 1e-7), _ssim_of_zits(output, truth))
     else:
-        decibels = min(_MOST_DB, psnr_of(squared_error(output, truth)))
+        decibels = min(_MAX_DB, psnr_of(squared_error(output, truth)))
         values = (decibels, ssim(output, truth), l1(output, truth))
     return dict(zip(PROTOCOLS[protocol], values, strict=True))
 

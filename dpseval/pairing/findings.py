@@ -28,7 +28,7 @@ FINDING_KINDS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class PairingIssue:
     """One thing that is wrong.
 
     Args:
@@ -58,7 +58,7 @@ class PairingError(FindingsError):
         findings: all of them, in the order of the files.
     """
 
-    def __init__(self, place: str, findings: Sequence[Finding]) -> None:
+    def __init__(self, place: str, findings: Sequence[PairingIssue]) -> None:
         self.findings = tuple(findings)
         kinds = ", ".join(f"{kind} ({count})" for kind, count in count_kinds(findings).items())
         flags = " ".join(f"--allow {kind}" for kind in count_kinds(findings))
@@ -83,7 +83,7 @@ def check_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
     return chosen
 
 
-def count_kinds(findings: Iterable[Finding]) -> dict[str, int]:
+def count_kinds(findings: Iterable[PairingIssue]) -> dict[str, int]:
     """Number of findings of each kind, in the order of `FINDING_KINDS`."""
     kinds = [finding.kind for finding in findings]
     return {kind: kinds.count(kind) for kind in FINDING_KINDS if kind in kinds}

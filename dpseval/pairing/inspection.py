@@ -13,7 +13,7 @@ from dpsdata.images.codec import probe_image, read_grey
 from dpsdata.images.header import MAX_PIXELS, open_header, open_source, read_orientation
 from dpsdata.runtime.processes import core_count
 from dpseval.pairing.files import PhotoFiles, SetKey, StoredFile
-from dpseval.pairing.findings import Finding
+from dpseval.pairing.findings import PairingIssue
 from dpseval.pairing.pairs import Pairing
 
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -22,7 +22,7 @@ _TIFF_BITS_TAG = 258
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class ImageHeader:
     """What the header of a picture says; width and height in px, upright."""
 
     width: int
@@ -33,7 +33,7 @@ class ImageFacts:
     orientation: int
 
 
-def read_facts(path: StoredFile) -> ImageFacts:
+def read_header(path: StoredFile) -> ImageHeader:
     """Read the header of a picture, and none of its pixels.
 
     Raises:
@@ -54,10 +54,10 @@ def read_facts(path: StoredFile) -> ImageFacts:
         orientation = 1 if image.format == "TIFF" else read_orientation(image, stream)
         if orientation >= 5:
             width, height = height, width
-        return ImageFacts(width, height, image.mode, has_alpha, bits, orientation)
+        return ImageHeader(width, height, image.mode, has_alpha, bits, orientation)
 
 
-def inspect_pairs(pairing: Pairing) -> tuple[Pairing, tuple[Finding, ...]]:
+def inspect_pairs(pairing: Pairing) -> tuple[Pairing, tuple[PairingIssue, ...]]:
     """Look at every picture without decoding photos; mask files are read and kept.
 
     Args:
@@ -76,8 +76,8 @@ def inspect_pairs(pairing: Pairing) -> tuple[Pairing, tuple[Finding, ...]]:
     return replace(pairing, photos=photos), tuple(finding for _, found in done for finding in found)
 
 
-def _inspect_photo(photo: PhotoFiles) -> tuple[PhotoFiles, list[Finding]]:
-    findings: list[Finding] = []
+def _inspect_photo(photo: PhotoFiles) -> tuple[PhotoFiles, list[PairingIssue]]:
+    findings: list[PairingIssue] = []
     try:
         width, height = probe_image(photo.truth)
     except BrokenImageError as error:
@@ -103,44 +103,44 @@ def _inspect_photo(photo: PhotoFiles) -> tuple[PhotoFiles, list[Finding]]:
 
 def _check_header(
     path: StoredFile, photo: PhotoFiles, key: SetKey | None, modes: tuple[str, ...] | None
-) -> Iterable[Finding]:
+) -> Iterable[PairingIssue]:
     """Findings of one header; `modes` None for a drawn sketch, which may be of any kind that can be read."""
 
-    def finding(kind: str, reason: str) -> Finding:
-        return Finding(kind, str(path), reason, photo.id, key)
+    def finding(kind: str, reason: str) -> PairingIssue:
+        return PairingIssue(kind, str(path), reason, photo.id, key)
 
     try:
-        facts = read_facts(path)
+        header = read_header(path)
     except BrokenImageError as error:
         yield finding("unreadable", str(error))
         return
-    if (facts.width, facts.height) != (photo.size, photo.size):
-        yield finding("wrong-size", f"{facts.width} x {facts.height} px, expected {photo.size} x {photo.size}")
+    if (header.width, header.height) != (photo.size, photo.size):
+        yield finding("wrong-size", f"{header.width} x {header.height} px, expected {photo.size} x {photo.size}")
     if modes is None:
         return
-    if facts.orientation != 1:
-        yield finding("exif-rotated", f"EXIF orientation {facts.orientation}; store it upright")
-    if facts.bits > 8:
-        yield finding("16-bit", f"{facts.bits} bits a channel; round it to 8 bits")
-    elif facts.has_alpha:
-        yield finding("alpha", f"mode {facts.mode} with transparency; store it as RGB")
-    elif facts.mode not in modes:
-        yield finding("color-mode", f"mode {facts.mode}; store it as RGB")
+    if header.orientation != 1:
+        yield finding("exif-rotated", f"EXIF orientation {header.orientation}; store it upright")
+    if header.bits > 8:
+        yield finding("16-bit", f"{header.bits} bits a channel; round it to 8 bits")
+    elif header.has_alpha:
+        yield finding("alpha", f"mode {header.mode} with transparency; store it as RGB")
+    elif header.mode not in modes:
+        yield finding("color-mode", f"mode {header.mode}; store it as RGB")
 
 
-def _read_mask(photo: PhotoFiles) -> tuple[PhotoFiles, list[Finding]]:
+def _read_mask(photo: PhotoFiles) -> tuple[PhotoFiles, list[PairingIssue]]:
     path = photo.mask.path
     if path is None:
         return photo, []
     try:
         grey = read_grey(path)
     except BrokenImageError as error:
-        return photo, [Finding("unreadable", str(path), str(error), photo.id)]
+        return photo, [PairingIssue("unreadable", str(path), str(error), photo.id)]
     soft_count = int(((grey != 0) & (grey != 255)).sum())
     hole = grey > 127
     if soft_count:
         reason = f"{soft_count} pixels between black and white; store only 0 and 255"
-        return photo, [Finding("soft-mask", str(path), reason, photo.id)]
+        return photo, [PairingIssue("soft-mask", str(path), reason, photo.id)]
     if not hole.any():
-        return photo, [Finding("empty-mask", str(path), "black all over; the hole is white", photo.id)]
+        return photo, [PairingIssue("empty-mask", str(path), "black all over; the hole is white", photo.id)]
     return replace(photo, mask=replace(photo.mask, packed=np.packbits(hole))), []

@@ -11,12 +11,12 @@ from dpsdata.dataset.shards import StoredFiles
 from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpsdata.masks.files import FILES, open_mask_folder
 from dpseval.pairing.files import MaskSource
-from dpseval.pairing.findings import Finding
+from dpseval.pairing.findings import PairingIssue
 
 
 def find_masks(
     rows: Sequence[ManifestRow], files: StoredFiles, family: str, seed: int, stored_in: str | None, is_recorded: bool
-) -> tuple[dict[str, MaskSource], list[Finding]]:
+) -> tuple[dict[str, MaskSource], list[PairingIssue]]:
     """Pair photos and masks by id.
 
     Args:
@@ -40,10 +40,12 @@ def find_masks(
     for name in (row.id for row in rows if row.id not in stored):
         paths = listed.candidates(name)
         if not paths:
-            findings.append(Finding("missing", str(listed.root / f"{name}.png"), "this photo has no mask file", name))
+            findings.append(
+                PairingIssue("missing", str(listed.root / f"{name}.png"), "this photo has no mask file", name)
+            )
         elif not is_recorded:
             masks[name] = MaskSource(family, seed, paths[0])
-        findings += [Finding("duplicate", str(path), f"a second mask of {name}", name) for path in paths[1:]]
+        findings += [PairingIssue("duplicate", str(path), f"a second mask of {name}", name) for path in paths[1:]]
     return masks, findings
 
 

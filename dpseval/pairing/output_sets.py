@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpsdata.contracts import IMAGE_SUFFIXES, NO_LEVEL, MissingError, UsageError, level_folder, parse_level_folder
 from dpseval.pairing.files import SetKey
-from dpseval.pairing.findings import Finding, is_text
+from dpseval.pairing.findings import PairingIssue, is_text
 
 REFINED = "refined"
 
@@ -32,7 +32,7 @@ class OutputSet:
 
 def find_sets(
     outputs: Path, methods: tuple[str, ...] = (), levels: tuple[float, ...] = ()
-) -> tuple[list[OutputSet], list[Finding]]:
+) -> tuple[list[OutputSet], list[PairingIssue]]:
     """List all sets and their files; nothing is opened.
 
     Args:
@@ -51,13 +51,13 @@ def find_sets(
         raise MissingError(
             f"{outputs}: no such folder; make outputs with `dps predict`, or put pictures into METHOD/none/ID.png"
         )
-    findings: list[Finding] = []
+    findings: list[PairingIssue] = []
     found: list[OutputSet] = []
     wanted = {unicodedata.normalize("NFC", name) for name in methods}
     for method in _subfolders(outputs):
         if not is_text(method.name):
             reason = "its name is no valid Unicode, so that no table can hold it; rename it"
-            findings.append(Finding("extra", str(method), reason))
+            findings.append(PairingIssue("extra", str(method), reason))
         elif not methods or unicodedata.normalize("NFC", method.name) in wanted:
             found += _sets_of_method(method, findings)
     absent = sorted(wanted - {item.key.method for item in found})
@@ -76,7 +76,7 @@ def find_sets(
         if item.files:
             filled.append(item)
         else:
-            findings.append(Finding("missing", str(item.folder), "an empty set, with no picture in it"))
+            findings.append(PairingIssue("missing", str(item.folder), "an empty set, with no picture in it"))
     if not filled:
         raise MissingError(
             f"{outputs}: no outputs here; expected METHOD/l0.25/ID.png, or METHOD/none/ID.png for a method "
@@ -89,7 +89,7 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _sets_of_method(method: Path, findings: list[Finding]) -> list[OutputSet]:
+def _sets_of_method(method: Path, findings: list[PairingIssue]) -> list[OutputSet]:
     sets: dict[SetKey, OutputSet] = {}
     name = unicodedata.normalize("NFC", method.name)
     for folder in _subfolders(method):
@@ -98,7 +98,7 @@ def _sets_of_method(method: Path, findings: list[Finding]) -> list[OutputSet]:
         except UsageError:
             if any(_is_picture(path) for path in folder.iterdir()):
                 reason = "neither a level such as l0.25 nor `none`; it is not scored"
-                findings.append(Finding("extra", str(folder), reason))
+                findings.append(PairingIssue("extra", str(folder), reason))
             continue
         key = SetKey(name, level)
         if key in sets:
@@ -107,13 +107,13 @@ def _sets_of_method(method: Path, findings: list[Finding]) -> list[OutputSet]:
             if second.name == exact:
                 first, second = second, first
             sets[key] = OutputSet(key, first)
-            findings.append(Finding("duplicate", str(second), f"the same level as {first.name}, which is scored"))
+            findings.append(PairingIssue("duplicate", str(second), f"the same level as {first.name}, which is scored"))
         else:
             sets[key] = OutputSet(key, folder)
     loose = [path for path in sorted(method.iterdir()) if path.is_file() and _is_picture(path)]
     if loose:
         reason = f"pictures beside the level folders, such as {loose[0].name}; move them into {NO_LEVEL}/"
-        findings.append(Finding("extra", str(method), reason))
+        findings.append(PairingIssue("extra", str(method), reason))
     return list(sets.values())
 
 
@@ -121,24 +121,24 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def _list_files(item: OutputSet, findings: list[Finding]) -> None:
+def _list_files(item: OutputSet, findings: list[PairingIssue]) -> None:
     item.files = _by_id(item.folder, item.key, findings, keep=(REFINED,))
     if (item.folder / REFINED).is_dir():
         item.refined = _by_id(item.folder / REFINED, item.key, findings)
 
 
-def _by_id(folder: Path, key: SetKey, findings: list[Finding], keep: tuple[str, ...] = ()) -> dict[str, Path]:
+def _by_id(folder: Path, key: SetKey, findings: list[PairingIssue], keep: tuple[str, ...] = ()) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or (path.is_dir() and path.name in keep):
             continue
         if path.is_dir() or not _is_picture(path):
-            findings.append(Finding("extra", str(path), "no picture; it is not scored"))
+            findings.append(PairingIssue("extra", str(path), "no picture; it is not scored"))
             continue
         name = unicodedata.normalize("NFC", path.stem)
         if name in files:
             findings.append(
-                Finding("duplicate", str(path), f"a second output of {name}: {files[name].name}", name, key)
+                PairingIssue("duplicate", str(path), f"a second output of {name}: {files[name].name}", name, key)
             )
         else:
             files[name] = path

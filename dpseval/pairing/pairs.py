@@ -14,12 +14,12 @@ from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.dataset.torch_dataset import find_stored_masks
 from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpseval.pairing.files import MaskSource, OutputFile, PhotoFiles, SetKey
-from dpseval.pairing.findings import Finding
+from dpseval.pairing.findings import PairingIssue
 from dpseval.pairing.mask_sources import check_masks, find_masks
 from dpseval.pairing.output_sets import OutputSet, find_sets
 
 ALL = "all"
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Pairing:
     sketches: Path | None
     keys: tuple[SetKey, ...]
     photos: tuple[PhotoFiles, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[PairingIssue, ...]
 
 
 def pair_outputs(
@@ -86,7 +86,7 @@ def pair_outputs(
     made_from = run.get("dataset_root_hash")
     if made_from is not None and made_from != description["root_hash"]:
         reason = f"made from the dataset {str(made_from)[:16]}..., but {dataset} is {description['root_hash'][:16]}..."
-        findings.append(Finding("other-dataset", str(outputs / RUN_FILE), reason))
+        findings.append(PairingIssue("other-dataset", str(outputs / RUN_FILE), reason))
     split = _choose_split(rows, sets, split or run.get("split"))
     chosen = [row for row in rows if split in (ALL, row.split)]
     family, stored = _choose_masks(description, rows, masks, run, dataset)
@@ -100,7 +100,7 @@ def pair_outputs(
     size = int(description["size"])
     photos = tuple(_gather(row.id, sets, files, size, sources[row.id], sketches) for row in chosen)
     findings += [
-        Finding("missing", str(photo.sketch), "this photo has no drawn sketch", photo.id)
+        PairingIssue("missing", str(photo.sketch), "this photo has no drawn sketch", photo.id)
         for photo in photos
         if photo.sketch is not None and not photo.sketch.exists()
     ]
@@ -118,7 +118,7 @@ def pair_outputs(
     )
 
 
-def leave_out(pairing: Pairing, findings: Iterable[Finding], allowed: Sequence[str]) -> Pairing:
+def leave_out(pairing: Pairing, findings: Iterable[PairingIssue], allowed: Sequence[str]) -> Pairing:
     """Drop what the allowed findings concern.
 
     A photo is left out of every set, so that sets are compared on the same photos; where `unequal-ids` is allowed,
@@ -144,7 +144,7 @@ def leave_out(pairing: Pairing, findings: Iterable[Finding], allowed: Sequence[s
     return replace(pairing, photos=tuple(photos), keys=tuple(key for key in pairing.keys if key in there))
 
 
-def refused_findings(pairing: Pairing, findings: Iterable[Finding], allowed: Sequence[str]) -> list[Finding]:
+def refused_findings(pairing: Pairing, findings: Iterable[PairingIssue], allowed: Sequence[str]) -> list[PairingIssue]:
     """The findings that no allowed kind tolerates; `missing` and `unequal-ids` are two views of the same gap.
 
     Args:
@@ -172,7 +172,7 @@ def read_run(outputs: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        stored = json.loads(path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b"")
+        stored = json.loads(path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b"")
     except (OSError, ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
@@ -233,8 +233,8 @@ def _choose_sketches(wanted: Path | None, run: dict[str, Any]) -> Path | None:
     return None if folder is None else Path(folder)
 
 
-def _pair_ids(sets: list[OutputSet], ids: list[str], splits: dict[str, str], dataset: Path) -> list[Finding]:
-    findings: list[Finding] = []
+def _pair_ids(sets: list[OutputSet], ids: list[str], splits: dict[str, str], dataset: Path) -> list[PairingIssue]:
+    findings: list[PairingIssue] = []
     wanted = set(ids)
     held = {item.key: wanted & item.files.keys() for item in sets}
     anywhere = set().union(*held.values())
@@ -243,18 +243,18 @@ def _pair_ids(sets: list[OutputSet], ids: list[str], splits: dict[str, str], dat
         place = item.folder
         for name in ids:
             if name not in item.files:
-                findings.append(Finding("missing", str(place / f"{name}.png"), "no such output", name, item.key))
+                findings.append(PairingIssue("missing", str(place / f"{name}.png"), "no such output", name, item.key))
             elif item.refined is not None and name not in item.refined:
                 reason = "no refined sketch, which other photos of this set have"
-                findings.append(Finding("missing", str(place / "refined" / f"{name}.png"), reason, name, item.key))
+                findings.append(PairingIssue("missing", str(place / "refined" / f"{name}.png"), reason, name, item.key))
         for files in (item.files, item.refined or {}):
             for name, path in files.items():
                 if name not in wanted:
                     where = f"of the split {splits[name]!r}" if name in splits else f"no id of {dataset}"
-                    findings.append(Finding("extra", str(path), f"{where}; it is not scored"))
+                    findings.append(PairingIssue("extra", str(path), f"{where}; it is not scored"))
     if unequal:
         counts = ", ".join(f"{key}: {len(held[key])}" for key in held)
-        findings.append(Finding("unequal-ids", "sets", f"they hold different photos ({counts} of {len(ids)})"))
+        findings.append(PairingIssue("unequal-ids", "sets", f"they hold different photos ({counts} of {len(ids)})"))
     return findings
 
 

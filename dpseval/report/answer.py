@@ -39,12 +39,12 @@ def answer_question(verdicts: Sequence[Verdict]) -> str:
     if math.isfinite(low):
         interval = f"95 % interval {format_number(low, decimals)} to {format_number(high, decimals)}"
     p_value = "p < 0.0001" if baseline.p_value < 1e-4 else f"p = {baseline.p_value:.2g}"
-    facts = f"{interval}, {p_value}, better in {100 * baseline.win_rate:.0f} % of {baseline.count} photos"
+    proof = f"{interval}, {p_value}, better in {100 * baseline.win_rate:.0f} % of {baseline.count} photos"
     where = "" if verdict.region == "full" else f", inside the {verdict.region}"
     if not baseline.significant:
-        return f"No method is clearly better: {verdict.leader} leads {baseline.key} by only {amount}{where} ({facts})."
+        return f"No method is clearly better: {verdict.leader} leads {baseline.key} by only {amount}{where} ({proof})."
     beaten = all(other.significant for other in others or verdict.baselines)
-    wording = f"{verdict.leader} beats {baseline.key} by {amount}{where} ({facts})"
+    wording = f"{verdict.leader} beats {baseline.key} by {amount}{where} ({proof})"
     if len({other.key.method for other in others}) > 1:
         wording += ", and every other method too" if beaten else ", but the tests do not separate it from all others"
     return f"{wording}."

@@ -18,10 +18,10 @@ from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.chart_data import method_styles
 from dpseval.report.extras import cost_rows, group_tables, leak_lines
-from dpseval.report.facts import SHOWN_ELSEWHERE, flatten_facts, list_texts
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
 from dpseval.report.head_table import SHORT, known_metric, missing_notes, split_columns
 from dpseval.report.plots import draw_bins, draw_curves, draw_trade_offs
+from dpseval.report.provenance import SHOWN_ELSEWHERE, flatten_metadata, list_texts
 from dpseval.report.sections import bin_tables, list_leads, verdict_rows, worst_cases
 from dpseval.report.stored import StoredReport, read_report
 from dpseval.report.svg_axes import draw_key
@@ -61,11 +61,11 @@ def write_page(folder: Path) -> Path:
 
 
 def _write(folder: Path, stored: StoredReport, items: Sequence[StoredItem]) -> Path:
-    facts = _gather(stored)
-    bare = len(_render(facts, [], 0).encode())
+    metadata = _gather(stored)
+    bare = len(_render(metadata, [], 0).encode())
     shown, left_out = _fit(items, PAGE_LIMIT_BYTES - _MARGIN_BYTES - bare)
     path = folder / "index.html"
-    write_text_atomic(path, _render(facts, shown, left_out))
+    write_text_atomic(path, _render(metadata, shown, left_out))
     return path
 
 
@@ -98,9 +98,9 @@ def _gather(stored: StoredReport) -> dict[str, Any]:
         "leaks": leak_lines(stored.results),
         "costs": cost_rows(stored.run),
         "worst": worst_cases(stored.per_image),
-        "facts": [
-            ("What was scored, from scores.json", flatten_facts(stored.results, SHOWN_ELSEWHERE)),
-            ("The run, from run.json", flatten_facts(stored.run, SHOWN_ELSEWHERE)),
+        "metadata": [
+            ("What was scored, from scores.json", flatten_metadata(stored.results, SHOWN_ELSEWHERE)),
+            ("The run, from run.json", flatten_metadata(stored.run, SHOWN_ELSEWHERE)),
         ],
         "warnings": [text for text in list_texts(stored.run, "warnings") if "weights missing" not in text],
         "findings": list_texts(stored.run, "findings"),
@@ -126,14 +126,14 @@ def _load_template() -> jinja2.Template:
     return environment.from_string(_read_part("page.html"))
 
 
-def _render(facts: dict[str, Any], items: Sequence[dict[str, Any]], left_out: int) -> str:
+def _render(metadata: dict[str, Any], items: Sequence[dict[str, Any]], left_out: int) -> str:
     script = _read_part("page.js")
     worst_items: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         if item["reason"].startswith(WORST):
             worst_items.setdefault(item["reason"], []).append(item)
     return _load_template().render(
-        **facts,
+        **metadata,
         samples=[item for item in items if not item["reason"].startswith(WORST)],
         worst_items=worst_items,
         left_out=left_out,

@@ -36,7 +36,7 @@ _AGAIN = "run dpseval score again"
 
 @dataclass(frozen=True)
 class StoredReport:
-    """What scoring wrote: the tidy tables, the results and the facts of the run.
+    """What scoring wrote: the tidy tables, the results and the metadata of the run.
 
     Args:
         name: name of the folder.

@@ -1,4 +1,4 @@
-"""The files of a report: tables as CSV, results as JSON, the facts of the run, tables for papers, and the page."""
+"""The files of a report: tables as CSV, results as JSON, the metadata of the run, tables for papers, and the page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pandas as pd
 from dpsdata import __version__
 from dpsdata.contracts import SCHEMA_VERSION, hash_ids
 from dpsdata.runtime.files import write_failure, write_text_atomic
-from dpseval.pairing.findings import Finding, count_kinds
+from dpseval.pairing.findings import PairingIssue, count_kinds
 from dpseval.pairing.pairs import Pairing
 from dpseval.report.gallery import GalleryItem, save_gallery
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.networks import MAP_BYTES, VALUE_BYTES, Readers
 from dpseval.scoring.one_pass import PassResult
 
-_MOST_FINDINGS = 1000
+_MAX_FINDINGS = 1000
 _LIBRARIES = ("numpy", "opencv-python", "pandas", "pillow", "scipy", "torch", "torchvision")
 
 
@@ -33,7 +33,7 @@ def describe_results(
     config: ScoreConfig,
     readers: Readers,
     found: PassResult,
-    findings: Sequence[Finding],
+    findings: Sequence[PairingIssue],
     summary: pd.DataFrame,
     tests: pd.DataFrame,
 ) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def describe_run(
     config: ScoreConfig,
     readers: Readers,
     found: PassResult,
-    findings: Sequence[Finding],
+    findings: Sequence[PairingIssue],
     seconds: float,
 ) -> dict[str, Any]:
     """What `run.json` holds: everything that may differ from run to run; see `describe_results` for the arguments."""
@@ -100,7 +100,7 @@ def describe_run(
     return {
         "schema_version": SCHEMA_VERSION,
         "warnings": _warnings(readers, found, findings),
-        "findings": [str(item) for item in findings[:_MOST_FINDINGS]],
+        "findings": [str(item) for item in findings[:_MAX_FINDINGS]],
         "finding_counts": count_kinds(findings),
         "command": sys.argv,
         "outputs": str(pairing.outputs.resolve()),
@@ -192,7 +192,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _warnings(readers: Readers, found: PassResult, findings: Sequence[Finding]) -> list[str]:
+def _warnings(readers: Readers, found: PassResult, findings: Sequence[PairingIssue]) -> list[str]:
     warnings = []
     scored = {item[0] for item in found.photo_hashes}
     left_out = {item.id for item in findings if item.id} - scored

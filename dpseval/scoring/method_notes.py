@@ -26,12 +26,12 @@ def add_methods(
     missing: Mapping[str, str],
     costs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Scores:
-    """Write the facts of all methods and the rows of missing ones into a report, and draw its tables and page.
+    """Write the metadata of all methods and the rows of missing ones into a report, and draw its tables and page.
 
     Args:
         report: REPORT folder that `score` has just written.
         scores: what it returned.
-        about: facts by method; a `sentence` among them is shown at the head of the page.
+        about: metadata by method; a `sentence` among them is shown at the head of the page.
         missing: the reason by method.
         costs: what a photo costs, by method, for `run.json`.
 
@@ -45,12 +45,14 @@ def add_methods(
     results = {
         **scores.results,
         "scores": to_records(summary),
-        "methods": {name: dict(facts) for name, facts in about.items()},
+        "methods": {name: dict(metadata) for name, metadata in about.items()},
         "missing_methods": dict(missing),
     }
     # Of a method without weights, such as the mean colour, there is nothing to warn of.
     sentences = [
-        f"{name}: {facts['sentence']}" for name, facts in about.items() if facts.get("weights") and "sentence" in facts
+        f"{name}: {metadata['sentence']}"
+        for name, metadata in about.items()
+        if metadata.get("weights") and "sentence" in metadata
     ]
     run = {**scores.run, "warnings": [*scores.run["warnings"], *sentences]}
     if costs:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 DTYPE = "float32"
 MEMORY_BYTES = 256 * 2**20
 
-_LOOK = "look 2"  # 2: with the edges
+_FEATURES_KEY = "look 2"  # 2: with the edges
 
 Features = dict[str, NDArray[np.generic]]
 
 
 @dataclass
-class Look:
+class FeatureMaps:
     """What a network sees in some photos: its maps, (N, C, h, w) each, and features to keep, (N, ...) each."""
 
     maps: list[Tensor]
@@ -48,7 +48,7 @@ class PairNetwork(Protocol):
     weights_id: str
     has_features: bool
 
-    def look(self, photos: NDArray[np.uint8]) -> Look:
+    def extract(self, photos: NDArray[np.uint8]) -> FeatureMaps:
         """One forward of uint8 (N, H, W, 3) photos."""
         ...
 
@@ -89,7 +89,7 @@ class PairReading:
     features: dict[str, Features]
 
 
-class PairReader:
+class PairScorer:
     """Runs a `PairNetwork` over the photos of a run; `forward_count` counts the photos that went through it."""
 
     def __init__(self, network: PairNetwork, setup: ReaderSetup) -> None:
@@ -108,20 +108,20 @@ class PairReader:
         truth_maps = self._stored_maps(photo.truth_sha256) if apart else None
         wanted = dict.fromkeys([photo.truth_sha256] if apart and truth_maps is None else [])
         wanted.update(dict.fromkeys(unseen))
-        held = {sha256: look for sha256 in apart if (look := self._memory.get(sha256)) is not None}
+        held = {sha256: extracted for sha256 in apart if (extracted := self._memory.get(sha256)) is not None}
         wanted.update(dict.fromkeys(sha256 for sha256 in apart if sha256 not in held))
-        for sha256, look in self._forward(pictures, list(wanted)):
+        for sha256, extracted in self._forward(pictures, list(wanted)):
             if sha256 == photo.truth_sha256:
-                truth_maps = look.maps
-                self._keep_maps(sha256, look.maps)
+                truth_maps = extracted.maps
+                self._keep_maps(sha256, extracted.maps)
             if features[sha256] is None:
-                features[sha256] = look.features
-                self.setup.features.put(self._key(_LOOK, sha256), look.features)
+                features[sha256] = extracted.features
+                self.setup.features.put(self._key(_FEATURES_KEY, sha256), extracted.features)
             if sha256 in distances and distances[sha256] is None and truth_maps is not None:
-                distances[sha256] = self._measure(photo, sha256, truth_maps, look.maps, regions)
-        for sha256, look in held.items():
+                distances[sha256] = self._measure(photo, sha256, truth_maps, extracted.maps, regions)
+        for sha256, extracted in held.items():
             if distances[sha256] is None and truth_maps is not None:
-                distances[sha256] = self._measure(photo, sha256, truth_maps, look.maps, regions)
+                distances[sha256] = self._measure(photo, sha256, truth_maps, extracted.maps, regions)
         return PairReading(
             {sha256: value for sha256, value in distances.items() if value is not None},
             {sha256: value for sha256, value in features.items() if value is not None},
@@ -145,7 +145,9 @@ class PairReader:
             return {}
         held = self._memory.get(sha256)
         return (
-            held.features if held is not None and held.features else self.setup.features.get(self._key(_LOOK, sha256))
+            held.features
+            if held is not None and held.features
+            else self.setup.features.get(self._key(_FEATURES_KEY, sha256))
         )
 
     def _stored_maps(self, sha256: str) -> list[Tensor] | None:
@@ -158,7 +160,7 @@ class PairReader:
         if stored is None:
             return None
         maps = [torch.from_numpy(stored[f"{index}"].copy()).to(self.setup.device) for index in range(len(stored))]
-        self._memory.put(sha256, Look(maps))
+        self._memory.put(sha256, FeatureMaps(maps))
         return maps
 
     def _keep_maps(self, sha256: str, maps: list[Tensor]) -> None:
@@ -178,19 +180,19 @@ class PairReader:
         self.setup.features.put(self._key("distance", sha256, photo.truth_sha256, photo.mask_sha256), arrays)
         return found
 
-    def _forward(self, pictures: Mapping[str, Photo], hashes: Sequence[str]) -> Iterator[tuple[str, Look]]:
+    def _forward(self, pictures: Mapping[str, Photo], hashes: Sequence[str]) -> Iterator[tuple[str, FeatureMaps]]:
         for part in _parts(hashes, self.setup.batch_size):
-            look = self.network.look(np.stack([pictures[sha256] for sha256 in part]))
+            extracted = self.network.extract(np.stack([pictures[sha256] for sha256 in part]))
             self.forward_count += len(part)
             for index, sha256 in enumerate(part):
-                maps = [value[index : index + 1] for value in look.maps]
+                maps = [value[index : index + 1] for value in extracted.maps]
                 own = maps if len(part) == 1 else [value.clone() for value in maps]
-                alone = Look(own, {name: value[index] for name, value in look.features.items()})
+                alone = FeatureMaps(own, {name: value[index] for name, value in extracted.features.items()})
                 self._memory.put(sha256, alone)
                 yield sha256, alone
 
 
-class VectorReader:
+class FeatureExtractor:
     """Runs a network that turns each photo into one vector, such as Inception; keeps all vectors of a run.
 
     Args:
@@ -299,26 +301,26 @@ class _Memory:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit, self._held_bytes = limit_bytes, 0
-        self._looks: OrderedDict[str, Look] = OrderedDict()
+        self._maps_by_hash: OrderedDict[str, FeatureMaps] = OrderedDict()
 
-    def get(self, sha256: str) -> Look | None:
-        look = self._looks.get(sha256)
-        if look is not None:
-            self._looks.move_to_end(sha256)
-        return look
+    def get(self, sha256: str) -> FeatureMaps | None:
+        extracted = self._maps_by_hash.get(sha256)
+        if extracted is not None:
+            self._maps_by_hash.move_to_end(sha256)
+        return extracted
 
-    def put(self, sha256: str, look: Look) -> None:
-        if sha256 in self._looks:
-            self._held_bytes -= _count_bytes(self._looks.pop(sha256))
-        self._looks[sha256] = look
-        self._held_bytes += _count_bytes(look)
-        while self._held_bytes > self._limit and len(self._looks) > 1:
-            self._held_bytes -= _count_bytes(self._looks.popitem(last=False)[1])
+    def put(self, sha256: str, extracted: FeatureMaps) -> None:
+        if sha256 in self._maps_by_hash:
+            self._held_bytes -= _count_bytes(self._maps_by_hash.pop(sha256))
+        self._maps_by_hash[sha256] = extracted
+        self._held_bytes += _count_bytes(extracted)
+        while self._held_bytes > self._limit and len(self._maps_by_hash) > 1:
+            self._held_bytes -= _count_bytes(self._maps_by_hash.popitem(last=False)[1])
 
 
-def _count_bytes(look: Look) -> int:
-    maps = sum(value.numel() * value.element_size() for value in look.maps)
-    return maps + sum(value.nbytes for value in look.features.values())
+def _count_bytes(extracted: FeatureMaps) -> int:
+    maps = sum(value.numel() * value.element_size() for value in extracted.maps)
+    return maps + sum(value.nbytes for value in extracted.features.values())
 
 
 def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

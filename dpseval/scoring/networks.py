@@ -17,7 +17,7 @@ from dpseval.metrics.faithfulness import thin_output_edges
 from dpseval.metrics.names import FACE_METRICS, SPACES
 from dpseval.scoring.cache import FeatureCache
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.network_readers import FaceReader, Look, PairReader, ReaderSetup, VectorReader
+from dpseval.scoring.network_readers import FaceReader, FeatureExtractor, FeatureMaps, PairScorer, ReaderSetup
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,9 +48,9 @@ class Readers:
         faces: of identity and landmarks; None where they are missing.
     """
 
-    scorer: PairReader
-    lpips: tuple[PairReader, ...]
-    spaces: dict[str, VectorReader]
+    scorer: PairScorer
+    lpips: tuple[PairScorer, ...]
+    spaces: dict[str, FeatureExtractor]
     missing: dict[str, str]
     features: FeatureCache
     maps: FeatureCache
@@ -86,12 +86,12 @@ class ScorerNetwork:
     def __init__(self, scorer: HedScorer) -> None:
         self._scorer, self.weights_id = scorer, scorer.weights_id
 
-    def look(self, photos: NDArray[np.uint8]) -> Look:
+    def extract(self, photos: NDArray[np.uint8]) -> FeatureMaps:
         """Edges, maps and vectors of uint8 (N, H, W, 3) photos by one forward."""
         seen = self._scorer.forward(photos)
         lines = np.stack([np.packbits(thin_output_edges(edges)) for edges in seen.edges])
         edges = np.rint(seen.edges * 255).astype(np.uint8)
-        return Look(seen.maps, {"lines": lines, "vector": seen.vectors, "edges": edges})
+        return FeatureMaps(seen.maps, {"lines": lines, "vector": seen.vectors, "edges": edges})
 
     def distances(
         self, truth_maps: Sequence[Tensor], output_maps: Sequence[Tensor], regions: Mapping[str, NDArray[np.bool_]]
@@ -108,9 +108,9 @@ class LpipsNetwork:
     def __init__(self, lpips: Lpips) -> None:
         self._lpips, self.name, self.weights_id = lpips, lpips.name, lpips.weights_id
 
-    def look(self, photos: NDArray[np.uint8]) -> Look:
+    def extract(self, photos: NDArray[np.uint8]) -> FeatureMaps:
         """Maps of uint8 (N, H, W, 3) photos."""
-        return Look(self._lpips.extract(photos))
+        return FeatureMaps(self._lpips.extract(photos))
 
     def distances(
         self, truth_maps: Sequence[Tensor], output_maps: Sequence[Tensor], regions: Mapping[str, NDArray[np.bool_]]
@@ -169,13 +169,13 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
     setup = ReaderSetup(features, maps, device, config.batch_size or (1 if device.type == "cpu" else _GPU_BATCH))
     from dpseval.metrics.hedps import HedScorer
 
-    scorer = PairReader(ScorerNetwork(HedScorer(device=str(device))), setup)
+    scorer = PairScorer(ScorerNetwork(HedScorer(device=str(device))), setup)
     lpips = []
     for net in config.lpips_nets:
         if f"lpips_{net}" not in missing:
             from dpseval.metrics.lpips import load_lpips
 
-            lpips.append(PairReader(LpipsNetwork(load_lpips(net, device=str(device))), setup))
+            lpips.append(PairScorer(LpipsNetwork(load_lpips(net, device=str(device))), setup))
     spaces = {space: _load_space(space, config, setup) for space, names in SPACES.items() if names[0] not in missing}
     faces = None
     if FACE_METRICS[0] not in missing:
@@ -201,7 +201,7 @@ def default_cache_folder() -> Path:
     return home_folder() / "features"
 
 
-def _load_space(space: str, config: ScoreConfig, setup: ReaderSetup) -> VectorReader:
+def _load_space(space: str, config: ScoreConfig, setup: ReaderSetup) -> FeatureExtractor:
     device = str(setup.device)
     if space == "inception":
         from dpseval.metrics.inception import load_inception
@@ -211,14 +211,14 @@ def _load_space(space: str, config: ScoreConfig, setup: ReaderSetup) -> VectorRe
         def forward(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
             return inception.extract(photos, config.prep, len(photos))
 
-        return VectorReader(inception.name, inception.weights_id, config.prep, forward, setup)
+        return FeatureExtractor(inception.name, inception.weights_id, config.prep, forward, setup)
     if space == "efflite":
         from dpseval.metrics.efficientnet import EffliteFeatures
 
         efflite = EffliteFeatures(device)
-        return VectorReader(efflite.name, efflite.weights_id, efflite.prep, efflite.extract, setup)
+        return FeatureExtractor(efflite.name, efflite.weights_id, efflite.prep, efflite.extract, setup)
     from dpsdata.weights.known.vision_transformers import CLIP, DINOV2
     from dpseval.metrics.vision_transformer import TransformerFeatures
 
     network = TransformerFeatures(DINOV2 if space == "dinov2" else CLIP, device=device)
-    return VectorReader(network.name, network.weights_id, network.prep, network.extract, setup)
+    return FeatureExtractor(network.name, network.weights_id, network.prep, network.extract, setup)

@@ -15,7 +15,7 @@ from dpseval.metrics.faithfulness import EdgeScores, score_edges
 from dpseval.metrics.regions import REGIONS
 from dpseval.metrics.ssim import plane_map, ssim_over
 from dpseval.pairing.files import SetKey
-from dpseval.pairing.findings import Finding
+from dpseval.pairing.findings import PairingIssue
 from dpseval.pairing.pairs import Pairing, refused_findings
 from dpseval.scoring.cache import hash_pixels
 from dpseval.scoring.config import ScoreConfig
@@ -50,7 +50,7 @@ class PassResult:
     rows: list[Row] = field(default_factory=list)
     hashes: dict[SetKey, list[tuple[str, str]]] = field(default_factory=dict)
     scorer_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[PairingIssue] = field(default_factory=list)
     photo_hashes: list[tuple[str, str, str, str]] = field(default_factory=list)
     looks: dict[str, tuple[str, str]] = field(default_factory=dict)
     decode_count: int = 0

@@ -26,14 +26,14 @@ from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.published import score_as
 from dpseval.metrics.regions import composite, hole_ratio
 from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey, StoredFile
-from dpseval.pairing.findings import Finding
+from dpseval.pairing.findings import PairingIssue
 from dpseval.scoring.cache import hash_pixels
 
 Photo = NDArray[np.uint8]
 
 # A lossy file changes the intact part by a level or two; what was painted differs by far more.
 _INTACT_LEVELS, _PAINTED_RATIO = 2.0, 5.0
-_MOST_LINES = 0.5
+_MAX_LINES = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PhotoMeasures:
     """
 
     id: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[PairingIssue, ...] = ()
     truth: Photo = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
     truth_sha256: str = ""
     mask: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
@@ -166,12 +166,12 @@ class _Reader:
 
     def __init__(self, files: PhotoFiles) -> None:
         self.files = files
-        self.findings: list[Finding] = []
+        self.findings: list[PairingIssue] = []
         self.decode_count = 0
         self._decoded: dict[bytes, Photo] = {}
 
     def add(self, kind: str, path: StoredFile, reason: str, key: SetKey | None = None) -> None:
-        self.findings.append(Finding(kind, str(path), reason, self.files.id, key))
+        self.findings.append(PairingIssue(kind, str(path), reason, self.files.id, key))
 
     def mask(self) -> NDArray[np.uint8] | None:
         source, size = self.files.mask, self.files.size
@@ -201,7 +201,7 @@ class _Reader:
             self.add("unreadable", path, str(error))
             return None
         self.decode_count += 1
-        if lines.mean() > _MOST_LINES:
+        if lines.mean() > _MAX_LINES:
             self.add("inverted-sketch", path, f"{lines.mean():.0%} of it are lines; draw black on white")
         return lines
 

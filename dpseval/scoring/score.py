@@ -14,7 +14,7 @@ import pandas as pd
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpseval.metrics.names import PROTOCOLS
-from dpseval.pairing.findings import Finding, PairingError
+from dpseval.pairing.findings import PairingError, PairingIssue
 from dpseval.pairing.inspection import inspect_pairs
 from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
 from dpseval.report.gallery import FOLDER
@@ -61,7 +61,7 @@ class ScorePlan:
     """
 
     pairing: Pairing
-    findings: tuple[Finding, ...]
+    findings: tuple[PairingIssue, ...]
     missing: dict[str, str]
 
 

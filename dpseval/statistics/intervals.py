@@ -22,11 +22,11 @@ FloatArray = NDArray[np.float64]
 SIGNIFICANCE = 0.05
 RESAMPLE_COUNT = 2000
 
-_FEWEST_TO_RESAMPLE = 10
+_MIN_TO_RESAMPLE = 10
 _OUTER_SHARE = 0.75
-_SMALLEST_SPREAD = 0.2  # of the sample's own; only resamples of almost equal values get there
+_MIN_SPREAD = 0.2  # of the sample's own; only resamples of almost equal values get there
 _BLOCK_ROWS = 256
-_MOST_FOR_EXACT_TEST = 50  # scipy's own limit
+_MAX_FOR_EXACT_TEST = 50  # scipy's own limit
 
 
 def bootstrap_interval(
@@ -104,7 +104,7 @@ def bootstrap_intervals(
     tail = (1 - confidence) / 2
     half = float(stdtrit(n - 1, 1 - tail)) * spread / math.sqrt(n - 1)
     low, high = mean - half, mean + half
-    if n >= _FEWEST_TO_RESAMPLE:
+    if n >= _MIN_TO_RESAMPLE:
         least, most = _outer_quantiles(_studentised(centred, spread, seed, key, count), tail)
         low = -_join(-low, most * spread - mean)
         high = _join(high, mean - least * spread)
@@ -144,7 +144,7 @@ def _studentised(centred: FloatArray, spread: FloatArray, seed: int, key: str, c
     n, columns = centred.shape
     weights = _resample_counts(n, seed, key, count)
     both = np.concatenate([centred, centred * centred], axis=1)
-    floor = np.where(spread > 0, _SMALLEST_SPREAD * spread, 1.0)
+    floor = np.where(spread > 0, _MIN_SPREAD * spread, 1.0)
     shifts = np.empty((columns, count))
     for start in range(0, count, _BLOCK_ROWS):
         moments = weights[start : start + _BLOCK_ROWS].astype(np.float64) @ both / n
@@ -251,7 +251,7 @@ def signed_rank_p(differences: NDArray[Any]) -> list[float]:
     changed_count = ((differences != 0) & complete).sum(axis=0)
     changed = np.flatnonzero(changed_count)
     # One call for many columns is five times as fast; for few values the choice of the exact test is per column.
-    together = np.flatnonzero(complete.all(axis=0) & (changed_count > _MOST_FOR_EXACT_TEST))
+    together = np.flatnonzero(complete.all(axis=0) & (changed_count > _MAX_FOR_EXACT_TEST))
     if together.size:
         p_values[together] = wilcoxon(differences[:, together], axis=0).pvalue
     for index in np.setdiff1d(changed, together):

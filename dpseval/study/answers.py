@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dpseval.metrics.names import METRICS
 from dpseval.statistics.image_table import values_by_set
 from dpseval.statistics.intervals import SIGNIFICANCE, holm, paired_difference
-from dpseval.study.conditions import CellScores
+from dpseval.study.conditions import ConditionScores
 from dpseval.study.config import Question, SetName, say_set
 
 Outcome = Literal["yes", "no", "not separated"]
@@ -61,37 +61,41 @@ class Answer:
 
 
 def answer_questions(
-    cells: list[CellScores], questions: Sequence[Question], chosen: Mapping[str, float], seed: int
+    conditions: list[ConditionScores], questions: Sequence[Question], chosen: Mapping[str, float], seed: int
 ) -> list[Answer]:
-    """Test every claim in every cell that has what it needs.
+    """Test every claim in every condition that has what it needs.
 
     Args:
-        cells: what was found.
+        conditions: what was found.
         questions: the claims.
         chosen: by kind of sketch, the level of Deep Plastic Surgery that was chosen on another split.
         seed: of the intervals.
 
     Returns:
-        In the order of the questions, then of the cells.
+        In the order of the questions, then of the conditions.
     """
     done: list[Answer] = []
     for question in questions:
-        own = [answer for cell in cells for answer in _ask(cell, question, chosen[cell.cell.sketch.name], seed)]
+        own = [
+            answer
+            for scored in conditions
+            for answer in _ask(scored, question, chosen[scored.condition.sketch.name], seed)
+        ]
         corrected = holm([answer.p_value for answer in own])
         done += [_scorer(answer, p_holm, question.worse) for answer, p_holm in zip(own, corrected, strict=True)]
     return done
 
 
-def _ask(cell: CellScores, question: Question, level: float, seed: int) -> Iterator[Answer]:
+def _ask(scored: ConditionScores, question: Question, level: float, seed: int) -> Iterator[Answer]:
     for wanted in question.metrics:
         metric, _, sketch = wanted.partition(":")
-        if sketch not in ("", cell.cell.sketch.name):
+        if sketch not in ("", scored.condition.sketch.name):
             continue
-        sets = values_by_set(cell.per_image, metric, _REGION)
+        sets = values_by_set(scored.per_image, metric, _REGION)
         pairs = [(_resolve(left, level), _resolve(right, level)) for left, right in question.pairs]
         for left, right in dict.fromkeys(pairs):
             if left in sets and right in sets and left != right:
-                yield _test(cell, question.name, metric, left, right, sets, seed)
+                yield _test(scored, question.name, metric, left, right, sets, seed)
 
 
 def _resolve(name: SetName, chosen: float) -> tuple[str, float | None]:
@@ -100,7 +104,7 @@ def _resolve(name: SetName, chosen: float) -> tuple[str, float | None]:
 
 
 def _test(
-    cell: CellScores,
+    scored: ConditionScores,
     question: str,
     metric: str,
     left: tuple[str, float | None],
@@ -113,8 +117,8 @@ def _test(
     both = ~(np.isnan(sets[left]) | np.isnan(sets[right]))
     return Answer(
         question,
-        cell.cell.masks,
-        cell.cell.sketch.name,
+        scored.condition.masks,
+        scored.condition.sketch.name,
         metric,
         say_set(*left),
         say_set(*right),

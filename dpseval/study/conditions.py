@@ -1,4 +1,4 @@
-"""Runs the cells of a study, each into outputs and a single report of its own; what is done is not done again."""
+"""Runs the conditions of a study, each into outputs and a single report of its own; what is done is not done again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dpsdata.runtime.files import write_text_atomic
 from dpsdata.weights.store import sha256_file
 from dpseval.scoring.networks import check_weights
 from dpseval.statistics.image_table import prepare_image_table
-from dpseval.study.config import OWN, Cell, StudyConfig
+from dpseval.study.config import OWN, Condition, StudyConfig
 from dpseval.sweep import SweepConfig, run_sweep, weights_digests
 
 _STAMP = "cell.json"
@@ -25,32 +25,32 @@ _SCORED = ("per_image.csv", "scores.csv", "scores.json")
 
 
 @dataclass(frozen=True, eq=False)
-class CellScores:
-    """What was found in one cell.
+class ConditionScores:
+    """What was found in one condition.
 
     Attributes:
-        cell: which one.
+        condition: which one.
         outputs: its folder of outputs.
         per_image: prepared, see `prepare_image_table`.
         scores: the columns of `scores.csv`.
         results: what `scores.json` holds.
     """
 
-    cell: Cell
+    condition: Condition
     outputs: Path
     per_image: pd.DataFrame
     scores: pd.DataFrame
     results: dict[str, Any]
 
 
-def run_cell(
-    config: StudyConfig, cell: Cell, split: str, methods: tuple[str, ...], announce: Callable[[str], None]
-) -> CellScores:
-    """Predict and score one cell.
+def run_condition(
+    config: StudyConfig, condition: Condition, split: str, methods: tuple[str, ...], announce: Callable[[str], None]
+) -> ConditionScores:
+    """Predict and score one condition.
 
     Args:
         config: of the study.
-        cell: which one.
+        condition: which one.
         split: name of the split.
         methods: to run.
         announce: called with lines that tell how far the work is.
@@ -60,41 +60,41 @@ def run_cell(
         PairingError: findings of the pairing.
         UsageError: the folder holds a run of other settings.
     """
-    sketches = prepare_sketches(config, cell, split, announce)
-    sweep = plan_sweep(config, cell, split, methods, sketches)
+    sketches = prepare_sketches(config, condition, split, announce)
+    sweep = plan_sweep(config, condition, split, methods, sketches)
     report = sweep.report
     if not _is_scored(sweep):
-        announce(f"{split}: {cell.name}")
-        weights = weights_digests(sweep)  # those of now: what replaces them while a cell runs makes it run again
+        announce(f"{split}: {condition.name}")
+        weights = weights_digests(sweep)  # those of now: what replaces them while a condition runs makes it run again
         run_sweep(sweep, announce)
         stamp = _stamp(sweep, weights)
         write_text_atomic(report / _STAMP, json.dumps(stamp, indent=2, sort_keys=True) + "\n")
     else:
-        announce(f"{split}: {cell.name} was there")
+        announce(f"{split}: {condition.name} was there")
     per_image = prepare_image_table(pd.read_csv(report / "per_image.csv", dtype={"id": str}))
     scores = pd.read_csv(report / "scores.csv", keep_default_na=True)
-    return CellScores(
-        cell, sweep.outputs_folder, per_image, scores, json.loads((report / "scores.json").read_text("utf-8"))
+    return ConditionScores(
+        condition, sweep.outputs_folder, per_image, scores, json.loads((report / "scores.json").read_text("utf-8"))
     )
 
 
-def is_cell_done(config: StudyConfig, cell: Cell, split: str, methods: tuple[str, ...]) -> bool:
-    """Whether `run_cell` would only read what is there; the cell's sketches must be made already."""
-    sketches = None if cell.sketch.name == OWN else _sketch_folder(config, cell, split)
-    return _is_scored(plan_sweep(config, cell, split, methods, sketches))
+def is_condition_done(config: StudyConfig, condition: Condition, split: str, methods: tuple[str, ...]) -> bool:
+    """Whether `run_condition` would only read what is there; the condition's sketches must be made already."""
+    sketches = None if condition.sketch.name == OWN else _sketch_folder(config, condition, split)
+    return _is_scored(plan_sweep(config, condition, split, methods, sketches))
 
 
 def plan_sweep(
-    config: StudyConfig, cell: Cell, split: str, methods: tuple[str, ...], sketches: Path | None = None
+    config: StudyConfig, condition: Condition, split: str, methods: tuple[str, ...], sketches: Path | None = None
 ) -> SweepConfig:
-    """What one cell runs; raises UsageError where methods or weights make no sense."""
+    """What one condition runs; raises UsageError where methods or weights make no sense."""
     return SweepConfig(
         built=config.built,
-        report=config.work / "reports" / split / cell.name,
+        report=config.work / "reports" / split / condition.name,
         methods=methods,
-        masks=cell.masks,
+        masks=condition.masks,
         levels=config.levels,
-        outputs=config.work / "outputs" / split / cell.name,
+        outputs=config.work / "outputs" / split / condition.name,
         sketches=sketches,
         split=split,
         weights={name: path for name, path in config.weights.items() if split == config.split or name in methods},
@@ -104,18 +104,20 @@ def plan_sweep(
     )
 
 
-def prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Callable[[str], None]) -> Path | None:
-    """Make the poor sketches of a cell, as far as they are not there; return their folder, None for the stored ones.
+def prepare_sketches(
+    config: StudyConfig, condition: Condition, split: str, announce: Callable[[str], None]
+) -> Path | None:
+    """Make what poor sketches of a condition are not there; return their folder, None for the stored ones.
 
     Raises:
         MissingError: a stored sketch cannot be read.
         UsageError: the folder holds sketches of other settings.
     """
-    if cell.sketch.name == OWN:
+    if condition.sketch.name == OWN:
         return None
     size = int(read_dataset(config.built)["size"])
-    folder = _sketch_folder(config, cell, split)
-    counts = perturb_folder(config.built, folder, cell.sketch.perturbation(size, config.seed), split)
+    folder = _sketch_folder(config, condition, split)
+    counts = perturb_folder(config.built, folder, condition.sketch.perturbation(size, config.seed), split)
     if counts.failures:
         name, reason = counts.failures[0]
         raise MissingError(f"{name}: {reason}; run `dpsdata verify {config.built}`")
@@ -124,8 +126,8 @@ def prepare_sketches(config: StudyConfig, cell: Cell, split: str, announce: Call
     return folder
 
 
-def _sketch_folder(config: StudyConfig, cell: Cell, split: str) -> Path:
-    return config.work / "sketches" / split / cell.sketch.name
+def _sketch_folder(config: StudyConfig, condition: Condition, split: str) -> Path:
+    return config.work / "sketches" / split / condition.sketch.name
 
 
 def _is_scored(sweep: SweepConfig) -> bool:
@@ -134,7 +136,7 @@ def _is_scored(sweep: SweepConfig) -> bool:
 
 
 def _stamp(sweep: SweepConfig, weights: dict[str, dict[str, str] | None]) -> dict[str, Any] | None:
-    """What the scores of a cell depend on, and the files that hold them; None where there are none."""
+    """What the scores of a condition depend on, and the files that hold them; None where there are none."""
     files = [sweep.outputs_folder / "run.json", *(sweep.report / name for name in _SCORED)]
     if not all(path.is_file() for path in files):
         return None

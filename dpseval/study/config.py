@@ -1,4 +1,4 @@
-"""What a study compares and asks, as its file says: cells of a mask family and a kind of sketch, and questions."""
+"""What a study compares and asks, as its file says: conditions of a mask family and a kind of sketch, and questions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SketchCase:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Condition:
     """One mask family with one kind of sketch."""
 
     masks: str
@@ -58,7 +58,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """A claim, tested in every cell that has both sets of a pair.
+    """A claim, tested in every condition that has both sets of a pair.
 
     Attributes:
         name: in `answers.csv`.
@@ -90,7 +90,7 @@ class StudyConfig:
         out: folder of the report, without any photo but those of `shown`.
         work: folder of outputs, perturbed sketches and single reports; a study goes on there.
         methods: names of `models.methods.registry.METHODS`; Deep Plastic Surgery, `dps`, must be among them.
-        cells: what is compared; the mask family of the first one is that on which levels are chosen.
+        conditions: what is compared; the mask family of the first one is that on which levels are chosen.
         questions: what is tested.
         title: of the report.
         levels: refinement levels in [0, 1], of the methods that have them.
@@ -100,7 +100,7 @@ class StudyConfig:
         batch_size: photos in one pass.
         seed: of the sketches' faults, of noise and of intervals.
         shown: ids of photos that the report may show.
-        jobs: cells in that many processes at once; 1 for one after the other, 0 for one a core.
+        jobs: conditions in that many processes at once; 1 for one after the other, 0 for one a core.
         score: how to score.
     """
 
@@ -108,7 +108,7 @@ class StudyConfig:
     out: Path
     work: Path
     methods: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    conditions: tuple[Condition, ...]
     questions: tuple[Question, ...] = ()
     title: str = "Methods over masks and sketches"
     levels: tuple[float, ...] = DEFAULT_LEVELS
@@ -126,7 +126,7 @@ class StudyConfig:
             raise UsageError("methods: a study is about dps, which must be among them")
         if self.jobs < 0:
             raise UsageError(f"--jobs: expected a whole number from 0, got {self.jobs}")
-        if not self.cells or len(set(self.cells)) < len(self.cells):
+        if not self.conditions or len(set(self.conditions)) < len(self.conditions):
             raise UsageError("conditions: expected at least one MASKS:SKETCH, each once")
         if self.split == self.choose_split or "all" in (self.split, self.choose_split):
             raise UsageError(
@@ -162,19 +162,19 @@ def parse_sketch(text: str) -> SketchCase:
     return case
 
 
-def parse_cells(texts: tuple[str, ...]) -> tuple[Cell, ...]:
+def parse_conditions(texts: tuple[str, ...]) -> tuple[Condition, ...]:
     """Read MASKS:SKETCH,SKETCH,... once for each mask family.
 
     Raises:
         UsageError: no such mask family or kind of sketch.
     """
-    cells = []
+    conditions = []
     for text in texts:
         masks, _, sketches = text.partition(":")
         if masks not in MASK_FAMILIES:
             raise UsageError(f"conditions: expected one of {', '.join(MASK_FAMILIES)} before the colon, got {masks!r}")
-        cells += [Cell(masks, parse_sketch(word.strip())) for word in (sketches or OWN).split(",")]
-    return tuple(cells)
+        conditions += [Condition(masks, parse_sketch(word.strip())) for word in (sketches or OWN).split(",")]
+    return tuple(conditions)
 
 
 def say_set(method: str, level: float | str | None) -> str:
@@ -198,7 +198,7 @@ def read_study(path: Path) -> dict[str, Any]:
                 f"{path}: expected methods and conditions, and of {', '.join(_FILE_KEYS)} what is needed; got "
                 f"{', '.join(unknown or found) or 'nothing'}"
             )
-        found["cells"] = parse_cells(tuple(found.pop("conditions")))
+        found["conditions"] = parse_conditions(tuple(found.pop("conditions")))
         for key, kind in (("methods", tuple), ("levels", lambda levels: check_levels(tuple(map(float, levels))))):
             if key in found:
                 found[key] = kind(found[key])

@@ -1,4 +1,4 @@
-"""A study from start to end: levels chosen on one split, cells scored on another, claims tested, files written."""
+"""A study from start to end: levels chosen on one split, conditions scored on another, claims tested, files written."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_
 from dpsdata.runtime.lock_file import lock_folder
 from dpseval.statistics.image_table import values_by_set
 from dpseval.study.answers import Answer, answer_questions
-from dpseval.study.conditions import CellScores, is_cell_done, plan_sweep, prepare_sketches, run_cell
-from dpseval.study.config import OWN, Cell, StudyConfig
+from dpseval.study.conditions import ConditionScores, is_condition_done, plan_sweep, prepare_sketches, run_condition
+from dpseval.study.config import OWN, Condition, StudyConfig
 from dpseval.study.figure import draw_figure
-from dpseval.study.side_by_side import CellJob, run_side_by_side
-from dpseval.study.writing import FIGURE_FILE, StudyFacts, describe_methods, write_study
+from dpseval.study.side_by_side import ConditionJob, run_side_by_side
+from dpseval.study.writing import FIGURE_FILE, StudyMetadata, describe_methods, write_study
 
 _CHOSEN_BY = "hedps"
 _PROBE = ".probe"
@@ -34,7 +34,7 @@ class Study:
     Attributes:
         chosen: by kind of sketch, the level that was chosen.
         answers: the tests.
-        scores: all cells' scores in the hole and over the whole photo, one row for each number.
+        scores: all conditions' scores in the hole and over the whole photo, one row for each number.
     """
 
     chosen: dict[str, float]
@@ -56,16 +56,16 @@ def run_study(config: StudyConfig, announce: Callable[[str], None] | None = None
     check_study(config)
     _make_folder(config.out)
     with lock_folder(config.work, config.work / ".lock", "study"):
-        return _run_cells(config, dataset, say)
+        return _run_conditions(config, dataset, say)
 
 
-def _run_cells(config: StudyConfig, dataset: Mapping[str, Any], say: Callable[[str], None]) -> Study:
+def _run_conditions(config: StudyConfig, dataset: Mapping[str, Any], say: Callable[[str], None]) -> Study:
     _run_jobs(config, say)
     chosen = _choose_levels(config, say)
-    found = [run_cell(config, *job, say) for job in _scoring_jobs(config)]
+    found = [run_condition(config, *job, say) for job in _scoring_jobs(config)]
     answers = answer_questions(found, config.questions, chosen, config.seed)
-    scores = pd.concat([_name_cell(item) for item in found], ignore_index=True)
-    facts = StudyFacts(
+    scores = pd.concat([_name_condition(item) for item in found], ignore_index=True)
+    metadata = StudyMetadata(
         {key: dataset[key] for key in ("root_hash", "size")}
         | {"split": config.split, "photos": int(found[0].results["count"]), "choose_split": config.choose_split},
         describe_methods(config, found[0]),
@@ -78,7 +78,7 @@ def _run_cells(config: StudyConfig, dataset: Mapping[str, Any], say: Callable[[s
         write_bytes_atomic(figure, _figure(config, found, chosen))
     else:
         figure.unlink(missing_ok=True)
-    write_study(config, facts, answers, found, scores)
+    write_study(config, metadata, answers, found, scores)
     return Study(chosen, answers, scores)
 
 
@@ -108,63 +108,65 @@ def check_study(config: StudyConfig) -> None:
     missing = [name for name in config.shown if name not in ids]
     if missing:
         raise UsageError(f"show: the split {config.split} of {config.built} holds no {missing[0]}")
-    plan_sweep(config, config.cells[0], config.split, config.methods)
+    plan_sweep(config, config.conditions[0], config.split, config.methods)
 
 
-def _choosing_jobs(config: StudyConfig) -> list[CellJob]:
-    """The cells that levels are chosen by: every kind of sketch with the first mask family, on the other split."""
-    cases = dict.fromkeys(cell.sketch for cell in config.cells)
-    return [CellJob(Cell(config.cells[0].masks, case), config.choose_split, ("dps",)) for case in cases]
+def _choosing_jobs(config: StudyConfig) -> list[ConditionJob]:
+    """The conditions that levels are chosen by: every kind of sketch with the first mask family, on the other split."""
+    cases = dict.fromkeys(condition.sketch for condition in config.conditions)
+    return [ConditionJob(Condition(config.conditions[0].masks, case), config.choose_split, ("dps",)) for case in cases]
 
 
-def _scoring_jobs(config: StudyConfig) -> list[CellJob]:
-    return [CellJob(cell, config.split, config.methods) for cell in config.cells]
+def _scoring_jobs(config: StudyConfig) -> list[ConditionJob]:
+    return [ConditionJob(condition, config.split, config.methods) for condition in config.conditions]
 
 
 def _run_jobs(config: StudyConfig, say: Callable[[str], None]) -> None:
-    """The cells that are not there yet in several processes, where this is asked for."""
+    """The conditions that are not there yet in several processes, where this is asked for."""
     if config.jobs == 1:
         return
     jobs = [*_choosing_jobs(config), *_scoring_jobs(config)]
-    for job in jobs:  # cells share sketches, and no two processes should write the same ones
-        prepare_sketches(config, job.cell, job.split, say)
-    run_side_by_side(config, [job for job in jobs if not is_cell_done(config, *job)], say)
+    for job in jobs:  # conditions share sketches, and no two processes should write the same ones
+        prepare_sketches(config, job.condition, job.split, say)
+    run_side_by_side(config, [job for job in jobs if not is_condition_done(config, *job)], say)
 
 
 def _choose_levels(config: StudyConfig, say: Callable[[str], None]) -> dict[str, float]:
     """By kind of sketch, the level with the best mean on the other split, for the first mask family."""
     chosen = {}
     for job in _choosing_jobs(config):
-        cell = run_cell(config, *job, say)
+        scored = run_condition(config, *job, say)
         means = {
             float(level): float(np.nanmean(values))
-            for (method, level), values in values_by_set(cell.per_image, _CHOSEN_BY, "hole").items()
+            for (method, level), values in values_by_set(scored.per_image, _CHOSEN_BY, "hole").items()
             if method == "dps" and level is not None and not np.isnan(values).all()
         }
         if not means:
-            raise FindingsError(f"{config.choose_split}: {cell.cell.name}: no photo has a hole to choose a level by")
-        chosen[job.cell.sketch.name] = min(means, key=lambda level: (means[level], level))
+            raise FindingsError(
+                f"{config.choose_split}: {scored.condition.name}: no photo has a hole to choose a level by"
+            )
+        chosen[job.condition.sketch.name] = min(means, key=lambda level: (means[level], level))
     return chosen
 
 
-def _name_cell(item: CellScores) -> pd.DataFrame:
+def _name_condition(item: ConditionScores) -> pd.DataFrame:
     scores = item.scores[item.scores["bin"] == "all"].drop(columns="bin")
-    scores.insert(0, "masks", item.cell.masks)
-    scores.insert(1, "sketch", item.cell.sketch.name)
+    scores.insert(0, "masks", item.condition.masks)
+    scores.insert(1, "sketch", item.condition.sketch.name)
     return scores
 
 
-def _figure(config: StudyConfig, found: list[CellScores], chosen: dict[str, float]) -> bytes:
-    """The first poor sketch, since there the levels differ most; the first cell where there is none."""
-    item = next((cell for cell in found if cell.cell.sketch.name != OWN), found[0])
-    stored = item.cell.sketch.name == OWN
-    folder = None if stored else config.work / "sketches" / config.split / item.cell.sketch.name
+def _figure(config: StudyConfig, found: list[ConditionScores], chosen: dict[str, float]) -> bytes:
+    """The first poor sketch, since there the levels differ most; the first condition where there is none."""
+    item = next((scored for scored in found if scored.condition.sketch.name != OWN), found[0])
+    stored = item.condition.sketch.name == OWN
+    folder = None if stored else config.work / "sketches" / config.split / item.condition.sketch.name
     sets = list(values_by_set(item.per_image, "psnr", "hole"))
-    level = chosen[item.cell.sketch.name]
+    level = chosen[item.condition.sketch.name]
     mine = [("dps", at) for at in sorted({0.0, 0.5, 1.0} & set(config.levels))]
     others = [(name, at) for name, at in sets if name not in ("dps", "dps-g") and at in (None, level)]
     return draw_figure(_dataset(config, item), item.outputs, folder, config.shown, [*mine, *others])
 
 
-def _dataset(config: StudyConfig, item: CellScores) -> EditDataset:
-    return EditDataset(config.built, config.split, item.cell.masks)
+def _dataset(config: StudyConfig, item: ConditionScores) -> EditDataset:
+    return EditDataset(config.built, config.split, item.condition.masks)

@@ -16,7 +16,7 @@ from dpseval.report.head_table import build_head_table
 from dpseval.report.tables import MARK_NOTE, escape_markdown, head_table_lines, table_lines
 from dpseval.report.verdicts import gather_verdicts, read_comparisons
 from dpseval.study.answers import Answer
-from dpseval.study.conditions import CellScores
+from dpseval.study.conditions import ConditionScores
 from dpseval.study.config import StudyConfig
 
 FIGURE_FILE: Final = "faces.jpg"
@@ -25,7 +25,7 @@ _ABOUT: Final = ("origin", "images_seen", "parameter_count", "width", "published
 
 
 @dataclass(frozen=True)
-class StudyFacts:
+class StudyMetadata:
     """What the report states besides scores and answers.
 
     Attributes:
@@ -44,7 +44,11 @@ class StudyFacts:
 
 
 def write_study(
-    config: StudyConfig, facts: StudyFacts, answers: Sequence[Answer], cells: Sequence[CellScores], scores: pd.DataFrame
+    config: StudyConfig,
+    metadata: StudyMetadata,
+    answers: Sequence[Answer],
+    conditions: Sequence[ConditionScores],
+    scores: pd.DataFrame,
 ) -> None:
     """Write README.md, scores.csv, answers.csv and study.json into the folder of the report.
 
@@ -52,20 +56,20 @@ def write_study(
         EnvironmentFailure: a file cannot be written.
     """
     rows = pd.DataFrame([asdict(answer) for answer in answers])
-    found = json.dumps({**asdict(facts), "answers": [asdict(answer) for answer in answers]})
+    found = json.dumps({**asdict(metadata), "answers": [asdict(answer) for answer in answers]})
     # A value that there is too little data for is null, since JSON knows no NaN.
     text = json.dumps(json.loads(found, parse_constant=lambda _: None), indent=1, sort_keys=True)
     write_text_atomic(config.out / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
     write_text_atomic(config.out / "answers.csv", rows.to_csv(index=False, lineterminator="\n"))
-    write_text_atomic(config.out / "README.md", "\n".join(_markdown(config, facts, answers, cells)))
+    write_text_atomic(config.out / "README.md", "\n".join(_markdown(config, metadata, answers, conditions)))
     write_text_atomic(config.out / "study.json", text + "\n")
 
 
 def _markdown(
-    config: StudyConfig, facts: StudyFacts, answers: Sequence[Answer], cells: Sequence[CellScores]
+    config: StudyConfig, metadata: StudyMetadata, answers: Sequence[Answer], conditions: Sequence[ConditionScores]
 ) -> list[str]:
-    data = facts.data
-    levels = ", ".join(f"{name} {level:g}" for name, level in facts.chosen.items())
+    data = metadata.data
+    levels = ", ".join(f"{name} {level:g}" for name, level in metadata.chosen.items())
     lines = [
         f"# {escape_markdown(config.title)}",
         "",
@@ -77,10 +81,10 @@ def _markdown(
         f"distance, for each kind of sketch: {levels}.",
         "",
     ]
-    if facts.missing:
-        names = ", ".join(METRICS[name].title if name in METRICS else name for name in sorted(facts.missing))
+    if metadata.missing:
+        names = ", ".join(METRICS[name].title if name in METRICS else name for name in sorted(metadata.missing))
         lines += [f"Not measured, since weights are missing: {names}. They are left out, not guessed.", ""]
-    for name, reason in facts.missing_methods.items():
+    for name, reason in metadata.missing_methods.items():
         lines += [f"Not run: {name}: {escape_markdown(reason)}", ""]
     if config.shown:
         text = "Photo, hole with the sketch that was given, and what the methods paint."
@@ -88,13 +92,13 @@ def _markdown(
     lines += ["All numbers: [scores.csv](scores.csv), [answers.csv](answers.csv), [study.json](study.json).", ""]
     for question in config.questions:
         lines += _answer_lines(question.text, [answer for answer in answers if answer.question == question.name])
-    for item in cells:
+    for item in conditions:
         verdicts = gather_verdicts(read_comparisons(item.results))
         tables = [build_head_table(item.scores, verdicts, region) for region in _REGIONS]
-        lines += [f"## Masks {item.cell.masks}, sketch {item.cell.sketch.name}", ""]
+        lines += [f"## Masks {item.condition.masks}, sketch {item.condition.sketch.name}", ""]
         lines += head_table_lines([table for table in tables if table.columns], "###")
     about = [
-        [escape_markdown(str(part)) for part in (name, *values.values())] for name, values in facts.methods.items()
+        [escape_markdown(str(part)) for part in (name, *values.values())] for name, values in metadata.methods.items()
     ]
     return [*lines, "## What was compared", "", *table_lines(("method", *_ABOUT), about), ""]
 
@@ -131,7 +135,7 @@ def _answer_lines(text: str, answers: Sequence[Answer]) -> list[str]:
     return [f"## {escape_markdown(text)}", "", note, "", *table_lines(heads, rows), ""]
 
 
-def describe_methods(config: StudyConfig, item: CellScores) -> dict[str, Any]:
+def describe_methods(config: StudyConfig, item: ConditionScores) -> dict[str, Any]:
     """What `run.json` of the outputs states of each method that ran."""
     stored = json.loads((item.outputs / "run.json").read_text("utf-8"))["methods"]
     return {

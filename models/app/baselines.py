@@ -68,7 +68,7 @@ class BaselineEngine:
             MissingError: the weights are damaged, of another network, or others than at the start.
         """
         predictor = load_method(self.method.name, LoadOptions(self.weights))
-        if predictor.facts.weights != self.hashes:
+        if predictor.provenance.weights != self.hashes:
             raise MissingError(
                 f"{self.method.title}: its weights were changed since the start; stop dps app with Ctrl-C and start it "
                 "again"

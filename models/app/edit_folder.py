@@ -15,7 +15,7 @@ from dpsdata.contracts import RUN_FILE, MissingError, UsageError
 from dpsdata.images.header import MAX_FILE_BYTES
 from models.editing.request import INPUTS_FOLDER, StoredRun, read_stored_run
 
-_MOST_MEMBERS = 10_000
+_MAX_MEMBERS = 10_000
 _INPUT_NAME = re.compile(r"(photo|sketch|mask)\.[a-z]{3,4}")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -74,7 +74,7 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            if len(members) > _MOST_MEMBERS:
+            if len(members) > _MAX_MEMBERS:
                 raise UsageError("This zip holds more files than any edit folder.")
             wanted = []
             for member in members:

@@ -16,7 +16,7 @@ from models.app.engine import Placement
 from models.editing.photo_frame import NoFaceError, find_frame
 from models.editing.request import INPUTS_FOLDER, InputFile
 
-_SEARCH_PX, _SMALLEST_FACE_PX = 400, 40
+_SEARCH_PX, _MIN_FACE_PX = 400, 40
 # Smaller faces than this share of the largest are people behind, or what the cascade takes for a face.
 _SECOND_FACE = 0.5
 
@@ -129,7 +129,7 @@ def pick_face(pixels: NDArray[np.uint8], x: float, y: float, resolution: int) ->
         reach = max(height, width) * share
         rows, columns = slice(max(0, int(y - reach)), int(y + reach) + 1), slice(max(0, int(x - reach)), int(x + reach))
         part = pixels[rows, columns]
-        if min(part.shape[:2]) < _SMALLEST_FACE_PX:
+        if min(part.shape[:2]) < _MIN_FACE_PX:
             continue
         try:
             left, top, side, _ = find_frame(part, resolution).box
@@ -146,12 +146,12 @@ def _has_second_face(pixels: NDArray[np.uint8]) -> bool:
     shrink = max(1.0, max(height, width) / _SEARCH_PX)
     size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    first = find_face(small, _SMALLEST_FACE_PX)
+    first = find_face(small, _MIN_FACE_PX)
     if first is None:
         return False
     x, y, side = first
     rows = slice(max(0, int(y - side * 0.6)), int(y + side * 0.6) + 1)
     columns = slice(max(0, int(x - side * 0.6)), int(x + side * 0.6) + 1)
     small[rows, columns] = 128
-    second = find_face(small, _SMALLEST_FACE_PX)
+    second = find_face(small, _MIN_FACE_PX)
     return second is not None and second[2] >= _SECOND_FACE * side

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from dpsdata.contracts import UsageError
 
 Marks = NDArray[np.uint8]
-_MOST_TEXT = 32 * 2**20
-_MOST_STEPS, _MOST_POINTS = 5_000, 1_000_000
-_MOST_PX = 60_000.0
+_MAX_TEXT = 32 * 2**20
+_MAX_STEPS, _MAX_POINTS = 5_000, 1_000_000
+_MAX_PX = 60_000.0
 # Fractional bits of OpenCV's coordinates.
 _SHIFT = 4
 _UNREADABLE = "the drawing could not be read; reload the page and draw it again"
@@ -68,7 +68,7 @@ def read_layers(text: str) -> DrawnLayers:
     Raises:
         UsageError: it is no such text, or larger than any drawing.
     """
-    if not isinstance(text, str) or len(text) > _MOST_TEXT:
+    if not isinstance(text, str) or len(text) > _MAX_TEXT:
         raise UsageError(_UNREADABLE)
     try:
         stored = json.loads(text)
@@ -76,13 +76,11 @@ def read_layers(text: str) -> DrawnLayers:
         box = None if stored.get("box") is None else _numbers(stored["box"], 3)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UsageError(_UNREADABLE) from None
-    if max(map(len, steps.values())) > _MOST_STEPS:
-        raise UsageError(
-            f"the drawing has more than {_MOST_STEPS:,} strokes; download it, clear it and upload it again"
-        )
-    if sum(len(step.points) for step in (*steps["mask"], *steps["sketch"])) > _MOST_POINTS:
+    if max(map(len, steps.values())) > _MAX_STEPS:
+        raise UsageError(f"the drawing has more than {_MAX_STEPS:,} strokes; download it, clear it and upload it again")
+    if sum(len(step.points) for step in (*steps["mask"], *steps["sketch"])) > _MAX_POINTS:
         raise UsageError("the drawing has too many points; download it, clear it and upload it again")
-    if box is not None and not 1 <= box[2] <= _MOST_PX:
+    if box is not None and not 1 <= box[2] <= _MAX_PX:
         raise UsageError("the face square must be at least 1 px wide; give it a larger size")
     square = None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[2]))
     return DrawnLayers(steps["mask"], steps["sketch"], square)
@@ -166,6 +164,6 @@ def _numbers(values: Any, count: int | None = None) -> list[float]:
     """Finite numbers that OpenCV's coordinates hold."""
     if not isinstance(values, list) or count not in (None, len(values)):
         raise ValueError("no numbers")
-    if not all(type(value) in (int, float) and math.isfinite(value) and abs(value) <= _MOST_PX for value in values):
+    if not all(type(value) in (int, float) and math.isfinite(value) and abs(value) <= _MAX_PX for value in values):
         raise ValueError("no numbers")
     return values

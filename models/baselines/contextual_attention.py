@@ -13,7 +13,7 @@ _RATE = 2
 _KEY_PX = 3
 _VALUE_PX = 2 * _RATE
 _SHARPNESS = 10.0
-_SMALLEST_NORM = 1e-4
+_MIN_NORM = 1e-4
 # A 512 px sample has 2^24 scores; about three maps of this many floats are alive at once, 0.4 GB.
 _SCORES_AT_ONCE = 2**25
 
@@ -60,7 +60,7 @@ def _find_valid_keys(mask: Tensor, height: int, width: int) -> Tensor:
 def _attend_group(features: Tensor, valid: Tensor, fuse: bool) -> Tensor:
     height, width = features.shape[2] // _RATE, features.shape[3] // _RATE
     queries = F.unfold(resize_nearest(features, height, width), _KEY_PX, padding=1)
-    norms = torch.linalg.vector_norm(queries, dim=1, keepdim=True).clamp_min(_SMALLEST_NORM)
+    norms = torch.linalg.vector_norm(queries, dim=1, keepdim=True).clamp_min(_MIN_NORM)
     scores = queries.transpose(1, 2) @ (queries / norms)
     values = F.unfold(features, _VALUE_PX, stride=_RATE, padding=_RATE // 2)
     if fuse:

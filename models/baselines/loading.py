@@ -70,15 +70,15 @@ def load_scfegan(source: WeightSource) -> ScFegan:
     return _load(source, "scfegan", lambda _, filters: ScFegan(ScFeganConfig(filters)))
 
 
-def write_network(path: Path, net: DeepFillv2 | ScFegan, facts: Mapping[str, Any] | None = None) -> None:
+def write_network(path: Path, net: DeepFillv2 | ScFegan, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a network as safetensors, and its card as JSON beside it, both atomically.
 
     Args:
         path: ends in `.safetensors`; the loaders give the same network back, exactly.
         net: what to write.
-        facts: more entries of the card: origin, licence, images seen.
+        metadata: more entries of the card: origin, licence, images seen.
     """
-    card = {**(facts or {}), **network_card(net)}
+    card = {**(metadata or {}), **network_card(net)}
     write_safetensors(path, net.state_dict(), card)
     write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
 

@@ -15,7 +15,7 @@ from models.weights.typed import typed_weights
 if TYPE_CHECKING:
     from models.prediction.settings import PredictConfig
 
-_MOST_REASONS = 20
+_MAX_REASONS = 20
 
 
 def register_predict(app: typer.Typer) -> None:
@@ -104,10 +104,10 @@ def _predict(config: PredictConfig, dry_run: bool) -> str:
     result = job.run()
     failed_count = len(result.failures)
     typer.echo(f"{counts}: {result.done_count} photos predicted, {result.kept_count} were there, {failed_count} failed")
-    for name, reason in result.failures[:_MOST_REASONS]:
+    for name, reason in result.failures[:_MAX_REASONS]:
         typer.echo(f"failed: {name}: {reason}", err=True)
-    if failed_count > _MOST_REASONS:
-        typer.echo(f"... and {failed_count - _MOST_REASONS:,} more", err=True)
+    if failed_count > _MAX_REASONS:
+        typer.echo(f"... and {failed_count - _MAX_REASONS:,} more", err=True)
     typer.echo(f"open {config.out / method.name}")
     if not result.failures:
         return ""

@@ -108,7 +108,7 @@ def _say_begun(begun: dict[str, Any], config: AnyTrainConfig) -> str:
     grown = ", grown from half the side" if begun.get("grown") else ""
     stopped = f", of a run that is not at its end (stage {begun['stopped_in']})" if begun.get("stopped_in") else ""
     own_pen = getattr(config, "dilation_diameter", PUBLISHED_DIAMETER_PX)  # baselines have none
-    pen = begun.get("pen_diameter", PUBLISHED_DIAMETER_PX)
+    pen = begun.get("dilation_diameter", begun.get("pen_diameter", PUBLISHED_DIAMETER_PX))
     changed = "" if pen == own_pen else f", with a pen of {pen} px of 256 at level 1 so far and {own_pen} from here on"
     return f"begun with networks of {begun['preset'] or 'an unknown training'} that saw {told}{grown}{stopped}{changed}"
 

@@ -13,7 +13,7 @@ Marks = NDArray[np.bool_]
 
 # The membrane is smooth, so its finest levels want few.
 _SWEEPS, _FEWER_SWEEPS, _MANY_PX = 24, 8, 2**18
-_SMALLEST_PX = 4
+_MIN_PX = 4
 _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 # Octaves of the grain, as widths of Gaussians in px: what lies between two of them. What is wider is the picture.
 _GRAIN_WIDTHS = (0.0, 0.7, 1.4)
@@ -46,7 +46,7 @@ def carry_rim(painted: Plane, photo: Plane, inside: Marks) -> Plane:
 
 def _membrane(values: Plane, known: Marks, inside: Marks) -> Plane:
     height, width = inside.shape
-    if min(height, width) <= _SMALLEST_PX or not inside.any():
+    if min(height, width) <= _MIN_PX or not inside.any():
         field = np.broadcast_to(values[known].mean(axis=0), values.shape)
     else:
         pad = ((0, height % 2), (0, width % 2))

@@ -24,13 +24,13 @@ from models.editing.request import Blend, check_blend
 from models.editing.user_inputs import check_same_size, find_hole, find_lines
 from models.networks.config import Task
 from models.networks.editing_net import EditingNet, EditTensors
-from models.networks.inference import fold_batch_norm, merge_up_convolutions, steady_linear_layers
+from models.networks.inference import float64_linears, fold_batch_norm, merge_up_convolutions
 
 if TYPE_CHECKING:
     from models.editing.loading import Source
 
 Photo = NDArray[np.uint8]
-_MOST_FEATHER_PX = 1000
+_MAX_FEATHER_PX = 1000
 # One 256 px photo at a time: feature maps of more fall out of the cache and are given back to the system each time,
 # which costs a third of the speed (tests/benchmarks/edit_speed.py).
 _CPU_CHUNK_PX = 256 * 256
@@ -113,7 +113,7 @@ class Editor:
         net = load_editing_net(weights, task)
         fold_batch_norm(net.inpainter)
         merge_up_convolutions(net)
-        steady_linear_layers(net)
+        float64_linears(net)
         return cls(net, device, precision, compiled)
 
     def to(self, device: str) -> Self:
@@ -261,8 +261,8 @@ class Editor:
         wanted = [check_level(level) for level in levels]
         if not wanted:
             raise UsageError("levels: expected at least one number in [0, 1], got none")
-        if not 0 <= feather_px <= _MOST_FEATHER_PX:
-            raise UsageError(f"feather_px: expected 0 to {_MOST_FEATHER_PX} px, got {feather_px!r}")
+        if not 0 <= feather_px <= _MAX_FEATHER_PX:
+            raise UsageError(f"feather_px: expected 0 to {_MAX_FEATHER_PX} px, got {feather_px!r}")
         check_blend(blend, feather_px)
         lines, notes = find_lines(sketch)
         self._notes = notes

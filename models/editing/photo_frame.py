@@ -26,7 +26,7 @@ _REFERENCE_PX = 256
 _LEFT_EYE_PX, _RIGHT_EYE_PX = EYE_CENTRES
 # The cascade's square on aligned faces at 256 px: mean centre and side, see dpsdata.images.faces.
 _FACE_CENTRE_PX, _FACE_SIDE_PX = (129.5, 138.8), 170.6
-_SEARCH_PX, _SMALLEST_FACE_PX = 400, 40
+_SEARCH_PX, _MIN_FACE_PX = 400, 40
 # Sides of the windows around a hole in which small faces are looked for, in sides of the hole.
 _WINDOWS = (20, 10, 5, 2.5)
 _WHOLE_HOLE = 0.95
@@ -88,8 +88,8 @@ class PhotoFrame:
             if self.height == self.width:
                 return resize_photo(rgb, self.size)
             shrinks = self.height * self.width > self.size**2
-            way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-            return np.asarray(cv2.resize(rgb, size, interpolation=way), np.uint8)
+            interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+            return np.asarray(cv2.resize(rgb, size, interpolation=interpolation), np.uint8)
         part, matrix = self._crop(rgb)
         blurred = _blur(part, self.scale)
         return np.asarray(cv2.warpAffine(blurred, matrix, size, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
@@ -113,10 +113,12 @@ class PhotoFrame:
             return np.asarray(small, np.float32)[rows, columns]
         matrix = np.array(self.matrix)
         matrix[:, 2] += matrix[:, :2] @ (columns.start, rows.start)
-        way = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        interpolation = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         size = (columns.stop - columns.start, rows.stop - rows.start)
         blurred = _blur(image, 1 / self.scale)
-        return np.asarray(cv2.warpAffine(blurred, matrix, size, flags=way, borderMode=cv2.BORDER_REPLICATE), np.float32)
+        return np.asarray(
+            cv2.warpAffine(blurred, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE), np.float32
+        )
 
     def covers(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Which of the photo's pixels in these rows and columns lie in the frame."""
@@ -228,7 +230,7 @@ def _search(rgb: NDArray[np.uint8], left: int = 0, top: int = 0) -> list[Face]:
     if shrink > 1:
         small_size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         small = np.asarray(cv2.resize(rgb, small_size, interpolation=cv2.INTER_AREA), np.uint8)
-    found = find_faces(np.ascontiguousarray(small), _SMALLEST_FACE_PX)
+    found = find_faces(np.ascontiguousarray(small), _MIN_FACE_PX)
     return [(left + x * shrink, top + y * shrink, side * shrink) for x, y, side in found]
 
 
@@ -244,7 +246,7 @@ def _choose_face(rgb: NDArray[np.uint8], faces: list[Face], hole: NDArray[np.uin
         reach = window * extent / 2
         top, left = max(0, int(y - reach)), max(0, int(x - reach))
         part = rgb[top : math.ceil(y + reach), left : math.ceil(x + reach)]
-        if min(part.shape[:2]) < _SMALLEST_FACE_PX or part.shape == rgb.shape:
+        if min(part.shape[:2]) < _MIN_FACE_PX or part.shape == rgb.shape:
             continue
         for face in _search(part, left, top):
             is_known = any(_holds(known, face[0], face[1]) for known in faces)

@@ -18,8 +18,8 @@ Blend = Literal["none", "feather", "poisson"]
 
 INPUTS_FOLDER = "inputs"
 FEATHER_PX = 8.0
-_MOST_BYTES = 2**20
-_MOST_LEVELS = 100
+_MAX_BYTES = 2**20
+_MAX_LEVELS = 100
 _TASKS = {"edit": "edit", "synthesize": "synthesis"}
 
 
@@ -75,8 +75,8 @@ class EditRequest:
     def __post_init__(self) -> None:
         if self.command not in _TASKS:
             raise UsageError(f"command: expected edit or synthesize, got {self.command!r}")
-        if not 1 <= len(self.levels) <= _MOST_LEVELS:
-            raise UsageError(f"levels: expected 1 to {_MOST_LEVELS} numbers in [0, 1], got {len(self.levels)}")
+        if not 1 <= len(self.levels) <= _MAX_LEVELS:
+            raise UsageError(f"levels: expected 1 to {_MAX_LEVELS} numbers in [0, 1], got {len(self.levels)}")
         if len(check_levels(self.levels)) < len(self.levels):
             raise UsageError(f"levels: expected each level once, got {list(self.levels)}")
         if self.align not in ("auto", "none"):
@@ -152,7 +152,7 @@ def read_stored_run(path: Path) -> StoredRun:
     if path.is_dir():
         path = path / RUN_FILE
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             _fail(path, "larger than any run.json")
         stored = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dpsdata.images.codec import photo_to_tensor, tensor_to_photo
 from dpsdata.runtime.device import choose_device
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
+from models.methods.predictor import LoadOptions, MethodProvenance, Painting, check_baseline_precision
 from models.methods.registry import Method
 
 # Pixels around a hole that each of its pixels is made from; 3 as in OpenCV's tutorial, at any size of photo.
@@ -36,7 +36,7 @@ class FloorPredictor:
     def __init__(self, method: Method, fill: Callable[[Photo, Photo], Photo], reads: str) -> None:
         self.method, self.fill = method, fill
         self.device = torch.device("cpu")
-        self.facts = MethodFacts("no weights", {}, method.licence, reads)
+        self.provenance = MethodProvenance("no weights", {}, method.licence, reads)
 
     def predict(self, photo: Tensor, sketch: Tensor, mask: Tensor, ids: Sequence[str], level: float | None) -> Painting:
         """See `MethodPredictor.predict`; the photo and the mask alone matter."""

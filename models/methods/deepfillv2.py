@@ -12,7 +12,7 @@ from dpsdata.runtime.device import choose_device
 from models.baselines.deepfillv2 import SIZE_MULTIPLE_PX, DeepFillv2, DeepFillv2Config
 from models.baselines.loading import load_deepfillv2
 from models.baselines.tensorflow.names import count_weights
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
+from models.methods.predictor import LoadOptions, MethodProvenance, Painting, check_baseline_precision
 from models.methods.registry import Method
 from models.methods.resampling import draw_lines, fit_edit, fit_photo, round_up
 from models.methods.weights import FoundWeights, find_method_weights
@@ -31,7 +31,7 @@ class DeepFillv2Predictor:
         method: its entry of the registry, guided or not.
         net: the network.
         device: where it runs.
-        facts: what a comparison states of it.
+        provenance: what a comparison states of it.
         data_px: side that photos are resampled to; None for their own.
         soft_pen: whether lines are drawn by `smooth_sketch`, as in our training; else they are binary, as published.
     """
@@ -41,11 +41,11 @@ class DeepFillv2Predictor:
         method: Method,
         net: DeepFillv2,
         device: torch.device,
-        facts: MethodFacts,
+        provenance: MethodProvenance,
         data_px: int | None = None,
         soft_pen: bool = False,
     ) -> None:
-        self.method, self.device, self.facts = method, device, facts
+        self.method, self.device, self.provenance = method, device, provenance
         self.resolution = data_px
         self.net = net.eval().to(device)
         self.soft_pen = soft_pen
@@ -78,14 +78,14 @@ def load_deepfillv2_method(method: Method, options: LoadOptions) -> DeepFillv2Pr
             f"{found.path}: these weights are {kind}; they belong to {other}, not to {method.name}, "
             f"for which {method.missing}"
         )
-    return DeepFillv2Predictor(method, net, device, _facts(net, found), found.data_px, found.has_soft_pen)
+    return DeepFillv2Predictor(method, net, device, _provenance(net, found), found.data_px, found.has_soft_pen)
 
 
-def _facts(net: DeepFillv2, found: FoundWeights) -> MethodFacts:
+def _provenance(net: DeepFillv2, found: FoundWeights) -> MethodProvenance:
     pen = "the sketch by the soft pen of its training" if found.has_soft_pen else "the one-pixel sketch, binary"
     reads = pen if net.config.guided else "no sketch"
     size = "at the photos' own size" if found.data_px is None else f"resampled to {found.data_px} px and back"
-    return MethodFacts(
+    return MethodProvenance(
         found.origin,
         found.sha256,
         found.licence,

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.editing.editor import Editor, load_editor
 from models.editing.loading import find_sources
 from models.editing.run import hash_weights
-from models.methods.predictor import LoadOptions, MethodFacts, Painting
+from models.methods.predictor import LoadOptions, MethodProvenance, Painting
 from models.methods.registry import Method
 from models.methods.resampling import fit_edit, fit_photo, fit_plane
 from models.methods.weights import Origin
@@ -33,11 +33,11 @@ class DpsPredictor:
     Args:
         method: its entry of the registry.
         editor: the networks.
-        facts: what a comparison states of it.
+        provenance: what a comparison states of it.
     """
 
-    def __init__(self, method: Method, editor: Editor, facts: MethodFacts) -> None:
-        self.method, self.facts = method, facts
+    def __init__(self, method: Method, editor: Editor, provenance: MethodProvenance) -> None:
+        self.method, self.provenance = method, provenance
         self.editor = editor
 
     @property
@@ -73,7 +73,7 @@ def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
     hashes = hash_weights(options.weights, "edit")
     editor = load_editor(options.weights, "edit", options.device, options.precision)
     cards = [peek_card(Path(path)) for path in find_sources(options.weights, check_task("edit")).values()]
-    facts = MethodFacts(
+    provenance = MethodProvenance(
         _origin(options.weights, cards),
         hashes,
         _licence(method, options.weights, cards),
@@ -83,7 +83,7 @@ def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
         (editor.net.refiner.config.width, published_config().refiner.width),
         {"precision": options.precision, "network_px": editor.resolution},
     )
-    return DpsPredictor(method, editor, facts)
+    return DpsPredictor(method, editor, provenance)
 
 
 def _origin(weights: str, cards: list[dict[str, Any]]) -> Origin:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dpsdata.contracts import BrokenImageError, DpsError, UsageError
 from dpsdata.images.codec import encode_png, photo_to_tensor, read_photo, tensor_to_photo
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
+from models.methods.predictor import LoadOptions, MethodProvenance, Painting, check_baseline_precision
 from models.methods.registry import Method, find_entry_point, load_object
 
 HIDDEN_GREY: Final = 128  # what a hole is filled with before anybody else sees the photo
@@ -68,7 +68,7 @@ class ExternalPredictor:
     Args:
         method: what the registry knows of it.
         fill: (ids, photos (N, H, W, 3), masks (N, H, W), sketches (N, H, W), level) to a photo or a reason for each.
-        facts: what a comparison states of it.
+        provenance: what a comparison states of it.
         photos_per_call: how many photos it is best given at once; None for any number.
     """
 
@@ -78,10 +78,10 @@ class ExternalPredictor:
         self,
         method: Method,
         fill: Callable[[Sequence[str], Photo, Photo, Photo, float | None], list[Photo | str]],
-        facts: MethodFacts,
+        provenance: MethodProvenance,
         photos_per_call: int | None = None,
     ) -> None:
-        self.method, self.facts, self.photos_per_call = method, facts, photos_per_call
+        self.method, self.provenance, self.photos_per_call = method, provenance, photos_per_call
         self.device = torch.device("cpu")
         self._fill = fill
 
@@ -124,7 +124,7 @@ def load_command(method: Method, options: LoadOptions) -> ExternalPredictor:
         raise UsageError(f"{method.name}: exec: there is no program {words[0]!r} here")
     command = Command(words, options.time_limit_s)
     takes_folders = "{photos}" in method.command
-    facts = MethodFacts(
+    provenance = MethodProvenance(
         "external command",
         {},
         "",
@@ -132,7 +132,7 @@ def load_command(method: Method, options: LoadOptions) -> ExternalPredictor:
         depends_on={"command": method.command},
     )
     fill = command.fill_folder if takes_folders else command.fill_each
-    return ExternalPredictor(method, fill, facts, FOLDER_PHOTOS if takes_folders else None)
+    return ExternalPredictor(method, fill, provenance, FOLDER_PHOTOS if takes_folders else None)
 
 
 class Command:
@@ -222,16 +222,16 @@ class _OutputFolder:
     def read(self, name: str) -> Photo | str:
         """A picture, or why there is none."""
         try:
-            facts = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            provenance = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
             moved = "" if self._is_there() else "; the folder of outputs was moved away or is a link now"
             return f"it wrote no output{moved}"
-        if stat.S_ISLNK(facts.st_mode) or (stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1):
+        if stat.S_ISLNK(provenance.st_mode) or (stat.S_ISREG(provenance.st_mode) and provenance.st_nlink > 1):
             return "its output is a link, expected a file"
-        if not stat.S_ISREG(facts.st_mode):
+        if not stat.S_ISREG(provenance.st_mode):
             return "its output is no file"
-        if facts.st_size > _MAX_BYTES:
-            return f"its output has {facts.st_size:,} bytes, at most {_MAX_BYTES:,} are read"
+        if provenance.st_size > _MAX_BYTES:
+            return f"its output has {provenance.st_size:,} bytes, at most {_MAX_BYTES:,} are read"
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         with os.fdopen(file, "rb") as stream:
             data = stream.read(_MAX_BYTES)
@@ -291,14 +291,14 @@ def load_entry_point(method: Method, options: LoadOptions) -> ExternalPredictor:
         return filled
 
     package = point.dist
-    facts = MethodFacts(
+    provenance = MethodProvenance(
         "installed package",
         {},
         _licence_of(package.metadata.json) if package else "",
         "8-bit photo, mid grey in the hole, mask and one-pixel sketch",
         depends_on={"package": f"{package.name} {package.version}" if package else "", "object": point.value},
     )
-    return ExternalPredictor(method, fill, facts)
+    return ExternalPredictor(method, fill, provenance)
 
 
 def _licence_of(metadata: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ class LoadOptions:
 
 
 @dataclass(frozen=True)
-class MethodFacts:
+class MethodProvenance:
     """What a comparison states of a method.
 
     Attributes:
@@ -92,7 +92,7 @@ class MethodPredictor(Protocol):
         """Side in px that it works at, photos of another size being resampled to it and back; None for any."""
 
     @property
-    def facts(self) -> MethodFacts:
+    def provenance(self) -> MethodProvenance:
         """What a comparison states of it."""
 
     def predict(self, photo: Tensor, sketch: Tensor, mask: Tensor, ids: Sequence[str], level: float | None) -> Painting:
@@ -135,52 +135,54 @@ def check_baseline_precision(method: Method, precision: str) -> None:
 
 def settings_of(predictor: MethodPredictor) -> dict[str, Any]:
     """What the pixels of a method depend on besides its levels, for `run.json`."""
-    facts = predictor.facts
-    return {"weights": dict(facts.weights), **dict(facts.depends_on or {})}
+    provenance = predictor.provenance
+    return {"weights": dict(provenance.weights), **dict(provenance.depends_on or {})}
 
 
 def describe_method(predictor: MethodPredictor) -> dict[str, Any]:
     """Everything that a comparison states of a method, for `run.json`."""
-    method, facts = predictor.method, predictor.facts
+    method, provenance = predictor.method, predictor.provenance
     return {
         "title": method.title,
         "paper": method.paper,
-        "origin": facts.origin,
+        "origin": provenance.origin,
         "guided": method.takes_sketch,
         "takes": list(method.takes),
-        "reads": facts.reads,
-        "images_seen": facts.images_seen,
-        "parameter_count": facts.parameter_count,
-        "width": None if facts.width is None else facts.width[0],
-        "published_width": None if facts.width is None else facts.width[1],
-        "licence": facts.licence or "unknown",
+        "reads": provenance.reads,
+        "images_seen": provenance.images_seen,
+        "parameter_count": provenance.parameter_count,
+        "width": None if provenance.width is None else provenance.width[0],
+        "published_width": None if provenance.width is None else provenance.width[1],
+        "licence": provenance.licence or "unknown",
         "sentence": say_method(predictor),
     }
 
 
 def name_method(predictor: MethodPredictor) -> str:
     """A method and its weights in a few words, for the console; the rest stands in `run.json` and the report."""
-    method, facts = predictor.method, predictor.facts
-    parts = [f"{facts.origin} weights" if method.needs_weights else facts.origin]
-    if facts.parameter_count:
-        parts.append(f"{facts.parameter_count / 1e6:.1f} M parameters")
+    method, provenance = predictor.method, predictor.provenance
+    parts = [f"{provenance.origin} weights" if method.needs_weights else provenance.origin]
+    if provenance.parameter_count:
+        parts.append(f"{provenance.parameter_count / 1e6:.1f} M parameters")
     if predictor.resolution:
         parts.append(f"{predictor.resolution} px")
-    terms = f"; licence: {(facts.licence or 'unknown').partition(':')[0]}" if method.needs_weights else ""
+    terms = f"; licence: {(provenance.licence or 'unknown').partition(':')[0]}" if method.needs_weights else ""
     return f"{method.title}: {', '.join(parts)}{terms}"
 
 
 def say_method(predictor: MethodPredictor) -> str:
     """Everything that `describe_method` tells, in one sentence for people."""
-    method, facts = predictor.method, predictor.facts
-    parts = [f"{facts.origin} weights" if method.needs_weights else facts.origin]
-    if facts.parameter_count:
-        parts.append(f"{facts.parameter_count:,} parameters")
-    if facts.width is not None and facts.width[0] != facts.width[1]:
-        parts.append(f"a reduced network of width {facts.width[0]}, where {facts.width[1]} is published")
+    method, provenance = predictor.method, predictor.provenance
+    parts = [f"{provenance.origin} weights" if method.needs_weights else provenance.origin]
+    if provenance.parameter_count:
+        parts.append(f"{provenance.parameter_count:,} parameters")
+    if provenance.width is not None and provenance.width[0] != provenance.width[1]:
+        parts.append(f"a reduced network of width {provenance.width[0]}, where {provenance.width[1]} is published")
     if method.needs_weights:
-        parts.append("images seen: unknown" if facts.images_seen is None else f"images seen: {facts.images_seen:,}")
+        parts.append(
+            "images seen: unknown" if provenance.images_seen is None else f"images seen: {provenance.images_seen:,}"
+        )
     parts.append("guided by a sketch" if method.takes_sketch else "not guided")
-    parts.append(facts.reads)
-    parts.append(f"licence: {facts.licence or 'unknown'}")
+    parts.append(provenance.reads)
+    parts.append(f"licence: {provenance.licence or 'unknown'}")
     return f"{method.title}: {'; '.join(parts)}"

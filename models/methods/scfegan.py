@@ -12,7 +12,7 @@ from dpsdata.runtime.device import choose_device, keyed_generator
 from models.baselines.loading import load_scfegan
 from models.baselines.scfegan import SIZE_MULTIPLE_PX, ScFegan, ScFeganConfig, demo_noise
 from models.baselines.tensorflow.names import count_weights
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
+from models.methods.predictor import LoadOptions, MethodProvenance, Painting, check_baseline_precision
 from models.methods.registry import Method
 from models.methods.resampling import draw_lines, enlarge_edit, fit_edit, fit_photo, round_up
 from models.methods.weights import FoundWeights, find_method_weights
@@ -38,10 +38,10 @@ class ScFeganSizes:
         pen = "soft pen of its training" if self.soft_pen else "one pixel wide, binary"
         if self.network_px is None:
             return f"{pen}; at the photos' own size, in multiples of 128 px"
-        way = (
+        sides = (
             f"{self.data_px} and {self.network_px}" if self.data_px not in (None, self.network_px) else self.network_px
         )
-        return f"{pen}; resampled to {way} px and back"
+        return f"{pen}; resampled to {sides} px and back"
 
 
 class ScFeganPredictor:
@@ -51,7 +51,7 @@ class ScFeganPredictor:
         method: its entry of the registry: `scfegan`, or `scfegan-refined`.
         net: the network.
         device: where it runs.
-        facts: what a comparison states of it.
+        provenance: what a comparison states of it.
         sizes: how its inputs are made.
         seed: of the noise.
     """
@@ -59,9 +59,15 @@ class ScFeganPredictor:
     resolution: int | None = None
 
     def __init__(
-        self, method: Method, net: ScFegan, device: torch.device, facts: MethodFacts, sizes: ScFeganSizes, seed: int
+        self,
+        method: Method,
+        net: ScFegan,
+        device: torch.device,
+        provenance: MethodProvenance,
+        sizes: ScFeganSizes,
+        seed: int,
     ) -> None:
-        self.method, self.device, self.facts = method, device, facts
+        self.method, self.device, self.provenance = method, device, provenance
         self.net = net.eval().to(device)
         self.sizes, self.seed = sizes, seed
 
@@ -93,7 +99,9 @@ def load_scfegan_method(method: Method, options: LoadOptions) -> ScFeganPredicto
     found = find_method_weights(method, options.weights)
     net = load_scfegan(found.path)
     sizes = _sizes(method, found)
-    return ScFeganPredictor(method, net, device, _facts(method, net, found, sizes, options.seed), sizes, options.seed)
+    return ScFeganPredictor(
+        method, net, device, _provenance(method, net, found, sizes, options.seed), sizes, options.seed
+    )
 
 
 def _sizes(method: Method, found: FoundWeights) -> ScFeganSizes:
@@ -105,9 +113,9 @@ def _sizes(method: Method, found: FoundWeights) -> ScFeganSizes:
     return ScFeganSizes(found.data_px, network_px, found.has_soft_pen)
 
 
-def _facts(method: Method, net: ScFegan, found: FoundWeights, sizes: ScFeganSizes, seed: int) -> MethodFacts:
+def _provenance(method: Method, net: ScFegan, found: FoundWeights, sizes: ScFeganSizes, seed: int) -> MethodProvenance:
     source = f"the refined sketch of {method.sketch_from} at each level" if method.sketch_from else "the drawn sketch"
-    return MethodFacts(
+    return MethodProvenance(
         found.origin,
         found.sha256,
         found.licence,

@@ -17,7 +17,7 @@ from dpsdata.weights import weights_path
 from models.baselines.sketchrefiner.pipeline import SketchRefiner, load_sketchrefiner
 from models.baselines.weight_sources import open_weights
 from models.methods.classical import INPAINT_RADIUS_PX
-from models.methods.predictor import LoadOptions, MethodFacts, Painting, check_baseline_precision
+from models.methods.predictor import LoadOptions, MethodProvenance, Painting, check_baseline_precision
 from models.methods.registry import Method
 from models.methods.resampling import fit_edit, fit_photo
 from models.methods.weights import FoundWeights, find_method_weights
@@ -36,15 +36,15 @@ class SketchRefinerPredictor:
         net: the networks.
         edges: the detector.
         device: where both run.
-        facts: what a comparison states of it.
+        provenance: what a comparison states of it.
     """
 
     resolution: int | None = NETWORK_PX
 
     def __init__(
-        self, method: Method, net: SketchRefiner, edges: HED, device: torch.device, facts: MethodFacts
+        self, method: Method, net: SketchRefiner, edges: HED, device: torch.device, provenance: MethodProvenance
     ) -> None:
-        self.method, self.device, self.facts = method, device, facts
+        self.method, self.device, self.provenance = method, device, provenance
         self.net = net.eval().to(device)
         self.edges = edges
 
@@ -77,7 +77,7 @@ def load_sketchrefiner_method(method: Method, options: LoadOptions) -> SketchRef
     found = find_method_weights(method, options.weights)
     net = load_sketchrefiner(_gather(method, found))
     edges = load_hed("auto", device=options.device)
-    return SketchRefinerPredictor(method, net, edges, device, _facts(net, edges, found))
+    return SketchRefinerPredictor(method, net, edges, device, _provenance(net, edges, found))
 
 
 def _gather(method: Method, found: FoundWeights) -> dict[str, Tensor]:
@@ -90,8 +90,8 @@ def _gather(method: Method, found: FoundWeights) -> dict[str, Tensor]:
     return tensors
 
 
-def _facts(net: SketchRefiner, edges: HED, found: FoundWeights) -> MethodFacts:
-    return MethodFacts(
+def _provenance(net: SketchRefiner, edges: HED, found: FoundWeights) -> MethodProvenance:
+    return MethodProvenance(
         found.origin,
         found.sha256,
         found.licence,

@@ -18,7 +18,7 @@ Origin = Literal[
     "official", "bundled", "retrained", "TensorFlow checkpoint", "no weights", "external command", "installed package"
 ]
 _WEIGHTS_FOLDER = "weights"
-_MOST_LETTERS = 300
+_MAX_LETTERS = 300
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _own(method: Method, path: Path) -> FoundWeights:
         card = peek_card(path)
         is_theirs = card.get("layout") == "tensorflow"
         origin: Origin = "TensorFlow checkpoint" if is_theirs else "retrained"
-        licence = str(card.get("licence", method.licence if is_theirs else ""))[:_MOST_LETTERS]
+        licence = str(card.get("licence", method.licence if is_theirs else ""))[:_MAX_LETTERS]
         return FoundWeights(path, origin, path.name, {path.name: sha256_file(path)}, licence, card)
     if not index_path(prefix).is_file():
         raise MissingError(f"{path}: there are no weights of {method.name} here; {method.missing}")

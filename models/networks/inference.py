@@ -53,7 +53,7 @@ def merge_up_convolutions(net: nn.Module) -> None:
                 setattr(block, name, ReadyUpConv(conv))
 
 
-def steady_linear_layers(net: nn.Module) -> None:
+def float64_linears(net: nn.Module) -> None:
     """Compute every linear layer in float64, in place, so that its float32 result is the same for any thread count.
 
     A matrix product of these small layers is summed in an order that depends on the number of threads; at the end

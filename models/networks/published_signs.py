@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _SPECKLED_PX = 64
-_SMALLEST_WEIGHT = 1e-7  # less is lost beside -1 in float32
+_MIN_WEIGHT = 1e-7  # less is lost beside -1 in float32
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -39,7 +39,7 @@ def shrink_mask(mask: Tensor, size: int) -> Tensor:
     """
     if mask.shape[-2:] == (size, size):
         return mask
-    touched = resize(mask, size) > _SMALLEST_WEIGHT
+    touched = resize(mask, size) > _MIN_WEIGHT
     if size <= _SPECKLED_PX:
         touched = touched | _rounding_specks(mask.shape[-2], mask.shape[-1], size, mask.device)
     return touched.to(mask.dtype)

@@ -42,8 +42,8 @@ class RefinerConfig:
         residual_blocks: in each of the networks.
         resolutions: in px, each twice the one before; the first is the deep network.
         style_width: length of the style code that the level becomes.
-        pen_diameter: of the pen that sketches are dilated with at level 1, px of 256; a whole number. A narrower one
-            leaves more of a dense drawing to be read.
+        dilation_diameter: of the pen that sketches are dilated with at level 1, whole px of 256. A narrower one leaves
+            more of a dense drawing to be read.
         stem: at the finest resolution, squares of so many px a side are folded into channels, and at each coarser one
             half as many, so that all networks run on grids of one size; 1 as published, 2 or 4.
     """
@@ -54,7 +54,7 @@ class RefinerConfig:
     residual_blocks: int = 3
     resolutions: tuple[int, ...] = (64, 128, 256)
     style_width: int = 128
-    pen_diameter: int = PUBLISHED_DIAMETER_PX
+    dilation_diameter: int = PUBLISHED_DIAMETER_PX
     stem: int = 1
 
     def __post_init__(self) -> None:
@@ -72,8 +72,8 @@ class RefinerConfig:
                 f"max_width: expected at least twice the width ({2 * self.width}), since the exchanged feature has "
                 f"that many channels, got {self.max_width}"
             )
-        if type(self.pen_diameter) is not int or not 1 <= self.pen_diameter <= 255:
-            raise UsageError(f"pen_diameter: expected 1 to 255 whole px of 256, got {self.pen_diameter!r}")
+        if type(self.dilation_diameter) is not int or not 1 <= self.dilation_diameter <= 255:
+            raise UsageError(f"dilation_diameter: expected 1 to 255 whole px of 256, got {self.dilation_diameter!r}")
         sizes = self.resolutions
         doubling = all(fine == 2 * coarse for coarse, fine in pairwise(sizes))
         if not sizes or sizes[0] < 16 or sizes[0] % 2**_COARSE_DEPTH or not doubling:
@@ -88,7 +88,7 @@ class RefinerConfig:
 
     def pen_px(self, size: int) -> int:
         """Diameter of the pen at level 1 for sketches of this side, px."""
-        return scaled_diameter_px(size, size, self.pen_diameter)
+        return scaled_diameter_px(size, size, self.dilation_diameter)
 
     def stem_at(self, size: int) -> int:
         """The stem of the network of one resolution in px."""

@@ -68,7 +68,7 @@ def measure_cost(predictor: MethodPredictor, sample: EditSample) -> dict[str, An
     times = [run() for _ in range(_TIMED_RUNS)]
     peak = None if before is None else max(0, _read_peak(device) - before)
     cost = MethodCost(
-        predictor.facts.parameter_count,
+        predictor.provenance.parameter_count,
         counter.get_total_flops() // 2,
         peak,
         statistics.median(times),

@@ -35,7 +35,7 @@ from models.methods.registry import find_method
 from models.prediction.settings import PredictConfig, describe_run, merge_run, read_run, written_methods
 
 _REFINED = "refined"
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 
 
 class PredictCounts(NamedTuple):
@@ -143,7 +143,7 @@ class FolderPrediction:
 
     def _run_here(self) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         """The number of photos of each batch, and those that failed."""
-        with ThreadPoolExecutor(min(_MOST_WORKERS, core_count())) as pool:
+        with ThreadPoolExecutor(min(_MAX_WORKERS, core_count())) as pool:
             writing: list[Future[None]] = []
             for batch in self._batches(pool):
                 items = [item for item in batch if isinstance(item, _Item)]

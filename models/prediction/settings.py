@@ -16,7 +16,7 @@ from models.methods.registry import METHODS, TIME_LIMIT_S, Method, find_method
 
 # What a method is, in words; the pixels depend on none of it.
 ABOUT = "about"
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def read_run(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+        data = path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b""
         stored = json.loads(data)
     except (OSError, ValueError, RecursionError):
         stored = None

@@ -17,7 +17,7 @@ Photo = NDArray[np.uint8]
 CELL_PX = 192
 JPEG_QUALITY = 86
 _GAP_PX, _LABEL_PX = 4, 20
-_MOST_LEVELS = 3
+_MAX_LEVELS = 3
 _HOLE_TINT, _HOLE_COVER = (80, 150, 255), 0.5
 _INK = (10, 10, 50)
 _EMPTY_GREY = 235
@@ -55,7 +55,7 @@ def draw_sheet(rows: Sequence[Photo]) -> Photo:
 def shown_levels(levels: Sequence[float]) -> list[float]:
     """The levels themselves in order, or the lowest, the middle and the highest of more than three."""
     ordered = sorted(levels)
-    if len(ordered) <= _MOST_LEVELS:
+    if len(ordered) <= _MAX_LEVELS:
         return ordered
     return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
 

@@ -38,12 +38,12 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
         UsageError: `out` holds a file that this export does not write.
         EnvironmentFailure: `out` cannot be written.
     """
-    facts = read_run_card(run)
+    metadata = read_run_card(run)
     sources = sorted((run / WEIGHTS_FOLDER).glob("*.safetensors"))
     told = {
-        "preset": facts["preset"],
-        "images_seen": _count_images(facts),
-        "dataset_root_hash": facts["dataset"]["root_hash"],
+        "preset": metadata["preset"],
+        "images_seen": _count_images(metadata),
+        "dataset_root_hash": metadata["dataset"]["root_hash"],
     }
     if licence:
         told["licence"] = licence
@@ -56,7 +56,7 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
     foreign = sorted(held - networks - {HASHES_FILE, RESULTS_FILE, "MODEL_CARD.md", "training.toml"})
     if foreign:
         raise UsageError(f"{out}: it holds {foreign[0]}, which is no file of this export; name a new folder")
-    write = _write_baseline if "method" in facts["config"] else _write_editing
+    write = _write_baseline if "method" in metadata["config"] else _write_editing
     written = dict(write(source, out, told) for source in sources)
     hashes = {
         name: {"file": path.name, "sha256": sha256_file(path), "size": path.stat().st_size}
@@ -65,7 +65,7 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
     sizes = {path.stem: path.stat().st_size for path in written.values()}
     if not sizes:
         raise MissingError(f"{run / WEIGHTS_FOLDER}: no networks there; finish the run with the same `dps train`")
-    write_text_atomic(out / RESULTS_FILE, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    write_text_atomic(out / RESULTS_FILE, json.dumps(metadata, indent=2, sort_keys=True) + "\n")
     write_text_atomic(out / HASHES_FILE, json.dumps(hashes, indent=2, sort_keys=True) + "\n")
     return sizes
 
@@ -88,12 +88,12 @@ def _write_baseline(source: Path, out: Path, told: dict[str, Any]) -> tuple[str,
     return bundled_baseline_name(source.stem), path
 
 
-def _count_images(facts: dict[str, Any]) -> int | None:
+def _count_images(metadata: dict[str, Any]) -> int | None:
     """Images seen by all networks, those of the run that this one began with among them; None where unknown."""
-    seen = facts.get("images_seen")
-    if not facts.get("begun_with"):
+    seen = metadata.get("images_seen")
+    if not metadata.get("begun_with"):
         return seen
-    return count_images(seen, facts["begun_with"].get("images_seen"))
+    return count_images(seen, metadata["begun_with"].get("images_seen"))
 
 
 def read_run_card(run: Path) -> dict[str, Any]:
@@ -103,13 +103,13 @@ def read_run_card(run: Path) -> dict[str, Any]:
         MissingError: no run is there, it is not finished, or its card is damaged.
     """
     try:
-        facts = json.loads((run / CARD_FILE).read_text(encoding="utf-8"))
+        metadata = json.loads((run / CARD_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{run / CARD_FILE}: not there; name the folder that `dps train` wrote") from None
     except (OSError, ValueError) as error:
         raise MissingError(f"{run / CARD_FILE}: damaged ({error}); run the same `dps train` again") from None
-    if not isinstance(facts, dict) or facts.get("status") not in ("done", "stopped"):
+    if not isinstance(metadata, dict) or metadata.get("status") not in ("done", "stopped"):
         raise MissingError(f"{run}: this run is not finished; go on with the same `dps train` command")
-    if not isinstance(facts.get("config"), dict):
+    if not isinstance(metadata.get("config"), dict):
         raise MissingError(f"{run / CARD_FILE}: damaged; run the same `dps train` again")
-    return facts
+    return metadata

@@ -61,14 +61,14 @@ class NetworkCheckpoint:
         return int(self.network[1:])
 
     def card(self) -> dict[str, Any]:
-        """The facts that are written beside the tensors.
+        """The metadata that are written beside the tensors.
 
         The published pen and stem are left out, as earlier versions knew no other ones: their cards, and so the hashes
         of files, stay what they are.
         """
         config = asdict(self.config)
-        if config.get("pen_diameter") == PUBLISHED_DIAMETER_PX:
-            del config["pen_diameter"]
+        if config.get("dilation_diameter") == PUBLISHED_DIAMETER_PX:
+            del config["dilation_diameter"]
         if config.get("stem") == 1:
             del config["stem"]
         return {
@@ -176,7 +176,7 @@ def write_checkpoint(
     path: Path,
     checkpoint: NetworkCheckpoint,
     dtype: torch.dtype | None = None,
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint as safetensors, and its card as JSON beside it, both atomically.
 
@@ -184,13 +184,13 @@ def write_checkpoint(
         path: ends in `.safetensors`.
         checkpoint: what to write; `read_checkpoint` gives it back, exactly where `dtype` is None.
         dtype: store the floats in this type, such as torch.float16.
-        facts: what else the card says, such as the licence.
+        metadata: what else the card says, such as the licence.
     """
     stored = {
         key: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
         for key, tensor in checkpoint.tensors.items()
     }
-    card = {**(facts or {}), **checkpoint.card()}
+    card = {**(metadata or {}), **checkpoint.card()}
     write_safetensors(path, stored, card)
     write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
 
@@ -209,6 +209,8 @@ def _card_config(network: str, fields: Any) -> NetworkConfig:
         "D": DiscriminatorConfig,
     }
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in dict(fields).items()}
+    if "pen_diameter" in values:  # as 0.1 to 0.3 wrote it
+        values["dilation_diameter"] = values.pop("pen_diameter")
     for key, value in values.items():
         for number in value if isinstance(value, tuple) else (value,):
             if key != "norm" and (type(number) is not int or not 0 <= number <= _CARD_LIMIT):

@@ -57,26 +57,26 @@ def find_network(flat: Mapping[str, Any], asked: str | None = None) -> FoundNetw
     if asked is not None and (not isinstance(asked, str) or not _ANY_NAME.fullmatch(asked)):
         raise MissingError(f"no network is called {str(asked)[:80]!r}; expected a name such as G64, F256 or D128")
     layout, part, first = _find_part(flat)
-    fitting: tuple[str, ...] = () if asked is None else (asked,)
+    sizes: tuple[str, ...] = () if asked is None else (asked,)
     if layout == "official":
-        fitting = _official_sizes(part, flat)
-    if asked is not None and (asked not in fitting or asked[0] != part):
-        raise MissingError(f"it holds a {' or '.join(fitting) if layout == 'official' else part}, not a {asked}")
-    if asked is None and len(fitting) != 1:
+        sizes = _official_sizes(part, flat)
+    if asked is not None and (asked not in sizes or asked[0] != part):
+        raise MissingError(f"it holds a {' or '.join(sizes) if layout == 'official' else part}, not a {asked}")
+    if asked is None and len(sizes) != 1:
         raise MissingError(
-            f"it holds a {' or '.join(fitting) or part}, which the weights alone do not tell; "
+            f"it holds a {' or '.join(sizes) or part}, which the weights alone do not tell; "
             "give the file its published name, such as ECCV-EDT-celebaHQ-G128.ckpt"
         )
     shape = tuple(getattr(flat.get(first), "shape", ()))
     if first not in flat:
-        raise MissingError(f"a {asked or fitting[0]} without {first}")
+        raise MissingError(f"a {asked or sizes[0]} without {first}")
     task = _TASKS.get((part, shape[1] if len(shape) == 4 else 0))
     if task is None and layout == "ours" and len(shape) == 4:
         task = _STEM_TASKS.get(shape[1])
     if task is None:
         channels = "6 or 7" if part == "D" else "3 or 7"
         raise MissingError(f"{first} has the shape {shape} where {channels} input channels were expected")
-    return FoundNetwork(asked or fitting[0], task, layout, any(".bn." in key or ".norm.batch." in key for key in flat))
+    return FoundNetwork(asked or sizes[0], task, layout, any(".bn." in key or ".norm.batch." in key for key in flat))
 
 
 def _find_part(flat: Mapping[str, Any]) -> tuple[Layout, str, str]:

@@ -34,7 +34,7 @@ from models.editing.editor import Editor  # noqa: E402
 from models.networks import layers  # noqa: E402
 from models.networks.config import find_config  # noqa: E402
 from models.networks.editing_net import EditingNet  # noqa: E402
-from models.networks.inference import fold_batch_norm, merge_up_convolutions, steady_linear_layers  # noqa: E402
+from models.networks.inference import float64_linears, fold_batch_norm, merge_up_convolutions  # noqa: E402
 from models.networks.initialisation import initialise_weights  # noqa: E402
 from models.networks.inpainter import Inpainter  # noqa: E402
 from models.networks.refiner import Refiner  # noqa: E402
@@ -84,7 +84,7 @@ def make_editor(net: EditingNet, device: str, precision: str, compiled: bool = F
     ready = copy.deepcopy(net)
     fold_batch_norm(ready.inpainter)
     merge_up_convolutions(ready)
-    steady_linear_layers(ready)
+    float64_linears(ready)
     return Editor(ready, device, precision, compiled)
 
 

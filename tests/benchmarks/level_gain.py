@@ -24,11 +24,11 @@ sys.path.insert(0, str(ROOT))
 from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
 from dpsdata.weights.store import sha256_file  # noqa: E402
 from dpseval.scoring.config import ScoreConfig  # noqa: E402
-from dpseval.study.conditions import run_cell  # noqa: E402
-from dpseval.study.config import StudyConfig, parse_cells  # noqa: E402
+from dpseval.study.conditions import run_condition  # noqa: E402
+from dpseval.study.config import StudyConfig, parse_conditions  # noqa: E402
 from models.weights.bundled import BUNDLED_FOLDER  # noqa: E402
 
-CELL = "dps:deformed-8"
+CONDITION = "dps:deformed-8"
 LEVELS = (0.0, 1.0)
 
 
@@ -36,10 +36,10 @@ def measure(built: Path, split: str, weights: str) -> dict[str, tuple[float, flo
     """By ID, `hedps` in the hole at level 0 and at level 1."""
     with tempfile.TemporaryDirectory() as folder:
         config = StudyConfig(
-            built, Path(folder) / "report", Path(folder) / "work", ("dps",), parse_cells((CELL,)),
+            built, Path(folder) / "report", Path(folder) / "work", ("dps",), parse_conditions((CONDITION,)),
             levels=LEVELS, split=split, choose_split="none", weights={"dps": weights}, score=ScoreConfig(device="cpu"),
         )  # fmt: skip
-        found = run_cell(config, config.cells[0], split, ("dps",), print).per_image
+        found = run_condition(config, config.conditions[0], split, ("dps",), print).per_image
     rows = found[(found["region"] == "hole") & (found["method"] == "dps")]
     table = rows.pivot(index="id", columns="level", values="hedps").dropna()
     return {str(name): (float(row[0.0]), float(row[1.0])) for name, row in table.iterrows()}
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "reports/benchmarks/level_gain.json")
     options = parser.parse_args()
     density = line_density(options.built, options.split)
-    result: dict[str, Any] = {"cell": CELL, "split": options.split, "real": options.real, "weights": {}}
+    result: dict[str, Any] = {"condition": CONDITION, "split": options.split, "real": options.real, "weights": {}}
     for typed in options.weights or ["bundled=bundled"]:
         name, _, weights = typed.partition("=")
         pairs = measure(options.built, options.split, weights)

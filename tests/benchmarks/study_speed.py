@@ -1,4 +1,4 @@
-"""A study of four cells with the bundled networks: `--jobs 0` against one cell after the other, by the clock.
+"""A study of four conditions with the bundled networks: `--jobs 0` against one condition after the other, by the clock.
 
 python tests/benchmarks/study_speed.py [--photos 24] [--repeats 2] [--out FILE]
 
@@ -23,10 +23,10 @@ sys.path.insert(0, str(ROOT))
 from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
 from dpsdata.samples import write_sample_faces  # noqa: E402
 from dpseval.scoring.config import ScoreConfig  # noqa: E402
-from dpseval.study.config import StudyConfig, parse_cells  # noqa: E402
+from dpseval.study.config import StudyConfig, parse_conditions  # noqa: E402
 from dpseval.study.running import run_study  # noqa: E402
 
-CELLS = ("dps:own,deformed-8", "center:own,deformed-8")
+CONDITIONS = ("dps:own,deformed-8", "center:own,deformed-8")
 SIZE = 128
 
 
@@ -44,7 +44,7 @@ def make_config(folder: Path, count: int) -> StudyConfig:
         folder / "report",
         folder / "work",
         ("dps", "scfegan", "telea"),
-        parse_cells(CELLS),
+        parse_conditions(CONDITIONS),
         levels=(0.0, 0.5, 1.0),
         score=ScoreConfig(device="cpu", workers=0, use_cache=False),
     )
@@ -77,7 +77,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "photos": options.photos,
         "side_px": SIZE,
-        "cells": CELLS,
+        "conditions": CONDITIONS,
         "seconds": seconds,
         "times_as_fast": round(medians["one_after_the_other"] / medians["side_by_side"], 2),
         "same_scores": len(scores) == 1,

@@ -160,7 +160,7 @@ def record(name: str, image: np.ndarray) -> SampleRecord:
     colors, share = measure_colors(image)
     facts = {"photo_colors": colors, "photo_one_color": share}
     height, width = image.shape[:2]
-    return SampleRecord(name, f"{name}.png", "", name, width, height, facts=facts, look=hash_look(image))
+    return SampleRecord(name, f"{name}.png", "", name, width, height, sample_stats=facts, look=hash_look(image))
 
 
 def test_what_looks_wrong_is_counted_with_examples() -> None:

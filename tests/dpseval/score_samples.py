@@ -72,10 +72,10 @@ class FakeNetwork:
         self.name, self.weights_id, self.has_features = name, weights_id, has_features
         self.seen: list[bytes] = []
 
-    def look(self, photos):
+    def extract(self, photos):
         import torch
 
-        from dpseval.scoring.network_readers import Look
+        from dpseval.scoring.network_readers import FeatureMaps
 
         self.seen += [photo.tobytes() for photo in photos]
         count, height, width = photos.shape[:3]
@@ -85,7 +85,7 @@ class FakeNetwork:
         features = {}
         if self.has_features:
             features = {"lines": packed, "vector": blocks.reshape(count, -1)[:, :24], "edges": photos[..., 0].copy()}
-        return Look([torch.from_numpy(blocks.transpose(0, 3, 1, 2).copy())], features)
+        return FeatureMaps([torch.from_numpy(blocks.transpose(0, 3, 1, 2).copy())], features)
 
     def distances(self, truth_maps, output_maps, regions):
         gap = float((truth_maps[0] - output_maps[0]).square().mean())
@@ -96,7 +96,7 @@ def fake_readers(scorer: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), count
     """A stand-in for `dpseval.scoring.networks.load_readers`."""
     import torch
 
-    from dpseval.scoring.network_readers import PairReader, ReaderSetup, VectorReader
+    from dpseval.scoring.network_readers import FeatureExtractor, PairScorer, ReaderSetup
     from dpseval.scoring.networks import Readers, open_caches
 
     def load(config, missing):
@@ -104,7 +104,7 @@ def fake_readers(scorer: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), count
         setup = ReaderSetup(features, maps, torch.device("cpu"), config.batch_size or 1)
         spaces = {}
         if counting_inception:
-            spaces["inception"] = VectorReader(
+            spaces["inception"] = FeatureExtractor(
                 "inception-fid", "1" * 64, config.prep, lambda photos: photos[:, ::8, ::8, 0].reshape(len(photos), -1)
                 .astype(np.float32), setup
             )  # fmt: skip
@@ -112,7 +112,7 @@ def fake_readers(scorer: FakeNetwork, lpips: tuple[FakeNetwork, ...] = (), count
         if not lpips:
             kept |= {name: note for name, note in missing.items() if name.startswith("lpips")}
         return Readers(
-            PairReader(scorer, setup), tuple(PairReader(item, setup) for item in lpips), spaces, kept, features, maps
+            PairScorer(scorer, setup), tuple(PairScorer(item, setup) for item in lpips), spaces, kept, features, maps
         )
 
     return load

@@ -121,7 +121,7 @@ def cost_of_a_toy() -> dict[str, Any]:
     from torch import nn
 
     from dpsdata.dataset.torch_dataset import EditSample
-    from models.methods.predictor import MethodFacts, Painting
+    from models.methods.predictor import MethodProvenance, Painting
     from models.methods.registry import find_method
     from models.prediction.cost import measure_cost
 
@@ -129,7 +129,7 @@ def cost_of_a_toy() -> dict[str, Any]:
         method = find_method("telea")
         device = torch.device("cpu")
         resolution = None
-        facts = MethodFacts("bundled", {}, "", "", parameter_count=27 * 8 + 8)
+        header = MethodProvenance("bundled", {}, "", "", parameter_count=27 * 8 + 8)
         net = nn.Conv2d(3, 8, 3, padding=1)
 
         def predict(self, photo, sketch, mask, ids, level):  # type: ignore[no-untyped-def]

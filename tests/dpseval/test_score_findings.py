@@ -16,7 +16,7 @@ from dpsdata.images.codec import write_photo
 from dpsdata.runtime.command_line import run_app
 from dpseval import PairingError, ScoreConfig
 from dpseval.cli import app
-from dpseval.pairing.findings import FINDING_KINDS, Finding, count_kinds
+from dpseval.pairing.findings import FINDING_KINDS, PairingIssue, count_kinds
 from dpseval.scoring.pixel_workers import find_inverted
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
@@ -277,4 +277,4 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 def test_the_sentence_of_a_finding() -> None:
-    assert str(Finding("alpha", "x.png", "mode RGBA")) == "alpha: x.png: mode RGBA"
+    assert str(PairingIssue("alpha", "x.png", "mode RGBA")) == "alpha: x.png: mode RGBA"

@@ -53,7 +53,7 @@ def test_the_baselines_are_there_and_fit_in_12_mb() -> None:
         assert "research use" in card["licence"]
         assert (path.parent / "MODEL_CARD.md").is_file()
         predictor = load_method(stem, LoadOptions("bundled"))
-        assert predictor.facts.origin == "bundled"
+        assert predictor.provenance.origin == "bundled"
         assert "bundled weights" in say_method(predictor)
     assert size <= 12_000_000
 

@@ -68,11 +68,11 @@ def test_the_card_lies_beside_the_file_and_in_it(tmp_path: Path) -> None:
 def test_the_pen_goes_with_the_network_and_was_the_published_one(tmp_path: Path) -> None:
     first = collect_checkpoints(tiny_net())[0]
     assert isinstance(first.config, RefinerConfig)
-    write_checkpoint(tmp_path / "g.safetensors", replace(first, config=replace(first.config, pen_diameter=13)))
+    write_checkpoint(tmp_path / "g.safetensors", replace(first, config=replace(first.config, dilation_diameter=13)))
     read = read_checkpoint(tmp_path / "g.safetensors").config
     assert isinstance(read, RefinerConfig)
-    assert read.pen_diameter == 13
-    assert "pen_diameter" not in first.card()["config"], "the same bytes as earlier versions wrote"
+    assert read.dilation_diameter == 13
+    assert "dilation_diameter" not in first.card()["config"], "the same bytes as earlier versions wrote"
     write_checkpoint(tmp_path / "old.safetensors", first)
     assert read_checkpoint(tmp_path / "old.safetensors").config == first.config
 
@@ -98,9 +98,9 @@ def test_half_precision_files_are_half_as_large_and_close(tmp_path: Path) -> Non
         {"resolutions": [16, 48]},
         {"surprise": 1},
         {"width": True},
-        {"pen_diameter": 0},
-        {"pen_diameter": 256},
-        {"pen_diameter": 13.5},
+        {"dilation_diameter": 0},
+        {"dilation_diameter": 256},
+        {"dilation_diameter": 13.5},
     ],
 )
 def test_a_card_that_describes_no_network_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
@@ -163,7 +163,7 @@ def test_networks_of_two_pens_do_not_mix(tmp_path: Path) -> None:
     write_folder(tiny_net(), tmp_path)
     first = collect_checkpoints(tiny_net())[0]
     assert isinstance(first.config, RefinerConfig)
-    other = replace(first, config=replace(first.config, pen_diameter=13))
+    other = replace(first, config=replace(first.config, dilation_diameter=13))
     write_checkpoint(tmp_path / f"edit-{first.network}.safetensors", other)
     with pytest.raises(UsageError, match="different sizes or pens"):
         load_editor(tmp_path)

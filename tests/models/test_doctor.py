@@ -21,7 +21,7 @@ from dpsdata.weights import registry as weights_registry
 from dpsdata.weights.store import card_path, install, tensors_path
 from models import doctor
 from models.cli import app
-from models.doctor import Finding, diagnose, run_check
+from models.doctor import CheckResult, diagnose, run_check
 from models.editing import loading
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -354,7 +354,7 @@ def test_gpu_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "hip", None)
 
-    def look(built_for: str | None, driver: str | None) -> Finding:
+    def look(built_for: str | None, driver: str | None) -> CheckResult:
         monkeypatch.setattr(torch.version, "cuda", built_for)
         monkeypatch.setattr(doctor.shutil, "which", lambda name: driver)
         return list(doctor.check_device())[1]
@@ -375,13 +375,13 @@ def test_gpu_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "no kernel image" in look("13.0", None).sentence
     with monkeypatch.context() as patch:
         patch.setattr(torch, "zeros", lambda *sizes, device: torch.ones(1))
-        assert look("13.0", None) == Finding(
+        assert look("13.0", None) == CheckResult(
             "gpu", "ok", "`--device auto` takes the GPU: Toy GPU, which torch computes on"
         )
 
 
 def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(error: Exception) -> list[Finding]:
+    def fail(error: Exception) -> list[CheckResult]:
         raise error
 
     for error in (PermissionError(13, "Permission denied"), ImportError("x"), MissingError("x"), ValueError("x")):
@@ -393,8 +393,8 @@ def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_sentences_fit_in_a_line() -> None:
-    assert Finding("x", "ok", "a\nb\x1b[31m\udcff").sentence == "a b [31m\\udcff"
-    assert len(Finding("x", "ok", "x" * 5000).sentence) == 603
+    assert CheckResult("x", "ok", "a\nb\x1b[31m\udcff").sentence == "a b [31m\\udcff"
+    assert len(CheckResult("x", "ok", "x" * 5000).sentence) == 603
 
 
 def test_help_and_module_load_no_heavy_library() -> None:

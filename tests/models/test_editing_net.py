@@ -18,9 +18,9 @@ from models.networks.refiner import Refiner
 SIZE = 64
 
 
-def make_net(task: Task, pen_diameter: int = PUBLISHED_DIAMETER_PX) -> EditingNet:
+def make_net(task: Task, dilation_diameter: int = PUBLISHED_DIAMETER_PX) -> EditingNet:
     config = tiny_config(task)
-    net = EditingNet(Refiner(replace(config.refiner, pen_diameter=pen_diameter)), Inpainter(config.inpainter))
+    net = EditingNet(Refiner(replace(config.refiner, dilation_diameter=dilation_diameter)), Inpainter(config.inpainter))
     initialise_weights(net, 5, "test")
     for value in net.parameters():  # at 0.02 the output is all but flat, and differences drown
         if value.ndim == 4:

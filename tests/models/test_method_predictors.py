@@ -217,11 +217,11 @@ def test_official_weights_are_named_with_their_licence_before_use(tmp_path: Path
     assert default_weights(find_method("deepfillv2")) == "official"
     assert default_weights(find_method("scfegan")) == "bundled"
     predictor = load_method("deepfillv2")
-    assert predictor.facts.origin == "official"
+    assert predictor.provenance.origin == "official"
     assert "CC BY-NC 4.0 (non-commercial use only)" in say_method(predictor)
-    assert list(predictor.facts.weights) == ["deepfillv2-places2"]
+    assert list(predictor.provenance.weights) == ["deepfillv2-places2"]
     install("deepfillv2-celeba-hq", arrays, {"layout": "tensorflow"})
-    assert list(load_method("deepfillv2").facts.weights) == ["deepfillv2-celeba-hq"]
+    assert list(load_method("deepfillv2").provenance.weights) == ["deepfillv2-celeba-hq"]
 
 
 def test_published_scfegan_runs_at_512_and_a_bundle_is_told(tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ def test_published_scfegan_runs_at_512_and_a_bundle_is_told(tmp_path: Path) -> N
         predictor = load_method("scfegan", LoadOptions(str(source)))
         assert isinstance(predictor, ScFeganPredictor)
         assert (predictor.sizes.data_px, predictor.sizes.network_px) == (512, 512)
-        assert predictor.facts.origin == "TensorFlow checkpoint"
-        assert set(predictor.facts.weights) == {"SC-FEGAN.ckpt.index", "SC-FEGAN.ckpt.data-00000-of-00001"}
+        assert predictor.provenance.origin == "TensorFlow checkpoint"
+        assert set(predictor.provenance.weights) == {"SC-FEGAN.ckpt.index", "SC-FEGAN.ckpt.data-00000-of-00001"}
         assert "resampled to 512 px and back" in say_method(predictor)
 
 

@@ -29,7 +29,7 @@ from models.training.baselines.stage import BaselineStage, plan_baseline_stage
 from models.training.baselines.validation import draw_baseline_sheet, validate_baseline
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
-from models.training.engine.initial_weights import GivenNetworks, describe_training
+from models.training.engine.initial_weights import InitialNetworks, describe_training
 from models.training.engine.losses import PerceptualName, load_perceptual
 from models.training.engine.stage_parts import StageParts
 from models.training.engine.validation import ValidationSet
@@ -66,18 +66,18 @@ class BaselineAlgorithm(Algorithm[BaselineStage]):
         if self.config.method == "scfegan":
             self.perceptual = load_perceptual(name, (1.0, 1.0)).to(self.device)
 
-    def read_weights(self, source: str) -> GivenNetworks:
+    def read_weights(self, source: str) -> InitialNetworks:
         """The network from exported weights, or from official ones."""
         found = find_method_weights(find_method(self.config.method), source)
         net = load_scfegan(found.path) if self.config.method == "scfegan" else load_deepfillv2(found.path)
-        facts = describe_training(found.card.get("preset"), found.images_seen, found.licence, found.sha256)
-        return GivenNetworks(str(found.path), {"network": net.state_dict()}, facts)
+        metadata = describe_training(found.card.get("preset"), found.images_seen, found.licence, found.sha256)
+        return InitialNetworks(str(found.path), {"network": net.state_dict()}, metadata)
 
     def network(self, stage: BaselineStage) -> nn.Module:
         """The one network."""
         return self._net
 
-    def make_twin(self, stage: BaselineStage) -> nn.Module:
+    def make_ema_copy(self, stage: BaselineStage) -> nn.Module:
         """The network once more."""
         return _build(self.config)
 
@@ -105,7 +105,7 @@ class BaselineAlgorithm(Algorithm[BaselineStage]):
         """Truth, what is known, the guides, the results."""
         return draw_baseline_sheet(data, self.config, net, self.strokes, self.device)
 
-    def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def export(self, folder: Path, metadata: Mapping[str, Any]) -> None:
         """Write `METHOD.safetensors` and its card."""
         folder.mkdir(parents=True, exist_ok=True)
         config = self.config
@@ -117,11 +117,11 @@ class BaselineAlgorithm(Algorithm[BaselineStage]):
             "data_px": config.resolution,
             "network_px": config.network_px,
             "sketch": "none" if config.method == "deepfillv2" else "smooth_sketch",
-            "licence": (facts.get("begun_with") or {}).get("licence") or _LICENCE,
+            "licence": (metadata.get("begun_with") or {}).get("licence") or _LICENCE,
             "training": asdict(config),
             "differences": self.list_differences(),
         }
-        write_network(self._weights_path(folder), self._net, {**facts, **card})
+        write_network(self._weights_path(folder), self._net, {**metadata, **card})
 
     def list_differences(self) -> list[str]:
         """Every difference from the published recipe."""

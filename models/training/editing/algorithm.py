@@ -25,7 +25,7 @@ from models.training.editing.steps import FrozenNets, train_step
 from models.training.editing.validation import draw_sheet, validate
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
-from models.training.engine.initial_weights import GivenNetworks, read_editing_weights
+from models.training.engine.initial_weights import InitialNetworks, read_editing_weights
 from models.training.engine.losses import PerceptualName, load_perceptual
 from models.training.engine.stage_parts import StageParts
 from models.training.engine.state import export_weights
@@ -59,7 +59,7 @@ class EditingAlgorithm(Algorithm[Stage]):
         loss = load_perceptual(name, losses.perceptual, losses.published_vgg_scaling)
         self.perceptual = loss.to(self.device)
 
-    def read_weights(self, source: str) -> GivenNetworks:
+    def read_weights(self, source: str) -> InitialNetworks:
         """G and F from exported weights."""
         return read_editing_weights(source, self.config.task, self.config.resolution)
 
@@ -78,7 +78,7 @@ class EditingAlgorithm(Algorithm[Stage]):
         sizes = self.refiner.config.resolutions[:-1] if stage.is_joint else ()
         return [self.refiner.scale(size).head for size in sizes]
 
-    def make_twin(self, stage: Stage) -> nn.Module:
+    def make_ema_copy(self, stage: Stage) -> nn.Module:
         """The same once more."""
         if stage.part == "F":
             return Inpainter(self.inpainter.config)
@@ -123,10 +123,10 @@ class EditingAlgorithm(Algorithm[Stage]):
         """Truth, what is known, sketch read, sketch refined, photo, F's result."""
         return draw_sheet(data, self.config, stage, net, self.frozen_nets(stage), self.device)
 
-    def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def export(self, folder: Path, metadata: Mapping[str, Any]) -> None:
         """Write G and F as `load_editor` reads them."""
-        licence = (facts.get("begun_with") or {}).get("licence")
-        told = {"preset": self.config.name, "images_seen": facts.get("images_seen"), "licence": licence}
+        licence = (metadata.get("begun_with") or {}).get("licence")
+        told = {"preset": self.config.name, "images_seen": metadata.get("images_seen"), "licence": licence}
         known = {key: value for key, value in told.items() if value is not None}
         export_weights(folder, self.refiner, self.inpainter, known)
 

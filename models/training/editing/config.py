@@ -148,7 +148,7 @@ class TrainConfig(LoopConfig):
     def networks(self) -> ModelConfig:
         """Sizes of G, F and D."""
         config = find_config(self.model, self.task, self.resolution)
-        return replace(config, refiner=replace(config.refiner, pen_diameter=self.dilation_diameter))
+        return replace(config, refiner=replace(config.refiner, dilation_diameter=self.dilation_diameter))
 
     def scaled(self, images_scale: float) -> Self:
         """See `LoopConfig`; the stages are scaled too."""

@@ -52,7 +52,7 @@ def wrap_network(net: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 
 @torch.no_grad()
-def average_towards(average: nn.Module, net: nn.Module, decay: float) -> None:
+def ema_update(average: nn.Module, net: nn.Module, decay: float) -> None:
     """Move averaged weights and buffers in place towards those of a network: decay * average + (1 - decay) * net."""
     current = net.state_dict()
     kept = average.state_dict()
@@ -63,7 +63,7 @@ def average_towards(average: nn.Module, net: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def share_between_processes(net: nn.Module, accelerator: Accelerator) -> None:
+def broadcast_from_rank0(net: nn.Module, accelerator: Accelerator) -> None:
     """Give every process the tensors of the first one: BatchNorm's statistics differ between processes."""
     if accelerator.num_processes > 1:
         for value in net.state_dict().values():

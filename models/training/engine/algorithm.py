@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.training.engine.batches import BatchPixels
-from models.training.engine.initial_weights import GivenNetworks
+from models.training.engine.initial_weights import InitialNetworks
 from models.training.engine.losses import PerceptualLoss, PerceptualName
 from models.training.engine.stage_parts import StageParts, StageT
 from models.training.engine.validation import ValidationSet
@@ -58,7 +58,7 @@ class Algorithm(ABC, Generic[StageT]):
         """Load the perceptual features of this name, where this training has such a loss."""
 
     @abstractmethod
-    def read_weights(self, source: str) -> GivenNetworks:
+    def read_weights(self, source: str) -> InitialNetworks:
         """Read exported networks of this training's kind, to begin with.
 
         Args:
@@ -82,7 +82,7 @@ class Algorithm(ABC, Generic[StageT]):
         return ()
 
     @abstractmethod
-    def make_twin(self, stage: StageT) -> nn.Module:
+    def make_ema_copy(self, stage: StageT) -> nn.Module:
         """Another network of the same sizes, for the averaged weights."""
 
     @abstractmethod
@@ -117,12 +117,12 @@ class Algorithm(ABC, Generic[StageT]):
         """A sample sheet, uint8 (H, W, 3), one photo in a row."""
 
     @abstractmethod
-    def export(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def export(self, folder: Path, metadata: Mapping[str, Any]) -> None:
         """Write the averaged weights.
 
         Args:
             folder: where to.
-            facts: of the run, for the cards of the files; `images_seen` counts those before it too.
+            metadata: of the run, for the cards of the files; `images_seen` counts those before it too.
         """
 
     @abstractmethod

@@ -29,20 +29,20 @@ _EXPECTED = (
 
 
 @dataclass(frozen=True, eq=False)
-class GivenNetworks:
+class InitialNetworks:
     """Networks to begin with.
 
     Attributes:
         source: what they were read from, for people.
         groups: tensors by group and key; `discriminator` and `average` where a run was stopped within a stage.
-        facts: what is known of their training, see `describe_training`; `stopped_in` is the stage of a run that was
-            not at its end, `pen_diameter` a pen of G that is not the published one.
+        metadata: what is known of their training, see `describe_training`; `stopped_in` is the stage of a run that was
+            not at its end, `dilation_diameter` a pen of G that is not the published one.
         card: of a light checkpoint; empty for exported weights.
     """
 
     source: str
     groups: Mapping[str, Mapping[str, Tensor]]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,21 +89,21 @@ def find_exported(typed: str) -> str:
     return str(inside) if found not in SOURCES and inside.is_dir() else found
 
 
-def read_given_light(path: Path) -> GivenNetworks:
+def read_light_networks(path: Path) -> InitialNetworks:
     """The networks of a run; raise MissingError where it is no light checkpoint."""
     groups, card = read_light(path)
     config, before = card.get("config"), card.get("begun_with") or {"images_seen": 0}
     preset = config.get("name") if isinstance(config, dict) else None
     seen = count_images(card.get("images_seen"), before.get("images_seen"))
-    facts = describe_training(preset, seen, before.get("licence"), {path.name: sha256_file(path)})
+    metadata = describe_training(preset, seen, before.get("licence"), {path.name: sha256_file(path)})
     if isinstance(card.get("stage"), str):
-        facts["stopped_in"] = card["stage"]
+        metadata["stopped_in"] = card["stage"]
     if "refiner" in groups and isinstance(config, dict):
-        facts |= _pen_facts(config.get("dilation_diameter", config.get("pen_diameter", PUBLISHED_DIAMETER_PX)))
-    return GivenNetworks(str(path), groups, facts, card)
+        metadata |= _pen_metadata(config.get("dilation_diameter", config.get("pen_diameter", PUBLISHED_DIAMETER_PX)))
+    return InitialNetworks(str(path), groups, metadata, card)
 
 
-def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetworks:
+def read_editing_weights(source: str, task: Task, resolution: int) -> InitialNetworks:
     """G and F from exported weights, as far as networks for photos of `resolution` px can use them.
 
     Args:
@@ -125,21 +125,21 @@ def read_editing_weights(source: str, task: Task, resolution: int) -> GivenNetwo
         checkpoint = read_checkpoint(path, name)
         tensors = checkpoint.tensors
         if isinstance(checkpoint.config, RefinerConfig):
-            pen = checkpoint.config.pen_diameter
+            pen = checkpoint.config.dilation_diameter
         if name[0] == "G":
             groups.setdefault("refiner", {}).update({f"scales.{name[1:]}.{key}": tensors[key] for key in tensors})
         else:
             groups["inpainter"] = tensors
-    return GivenNetworks(source, groups, describe_files(list(used.values())) | _pen_facts(pen))
+    return InitialNetworks(source, groups, describe_files(list(used.values())) | _pen_metadata(pen))
 
 
-def _pen_facts(pen_diameter: Any) -> dict[str, Any]:
+def _pen_metadata(dilation_diameter: Any) -> dict[str, Any]:
     """Of G's pen, where it is not the published one."""
-    is_known = type(pen_diameter) is int and pen_diameter != PUBLISHED_DIAMETER_PX
-    return {"pen_diameter": pen_diameter} if is_known else {}
+    is_known = type(dilation_diameter) is int and dilation_diameter != PUBLISHED_DIAMETER_PX
+    return {"dilation_diameter": dilation_diameter} if is_known else {}
 
 
-def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
+def check_groups(given: InitialNetworks, wanted: Sequence[str]) -> None:
     """Raise MissingError where a network that a preset begins with is not there."""
     if set(wanted) - set(given.groups):
         held = _say_groups(set(given.groups) - set(LIGHT_EXTRAS)) or "nothing"
@@ -148,7 +148,7 @@ def check_groups(given: GivenNetworks, wanted: Sequence[str]) -> None:
         )
 
 
-def with_average(given: GivenNetworks, stage: str | None) -> dict[str, Mapping[str, Tensor]]:
+def with_average(given: InitialNetworks, stage: str | None) -> dict[str, Mapping[str, Tensor]]:
     """The groups of a run that was stopped in the middle of a stage, with the averaged network in its place.
 
     Raises:

@@ -21,7 +21,7 @@ from dpsdata.contracts import SCHEMA_VERSION, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.runtime.lock_file import lock_folder
 from models.training.engine import state as run_state
-from models.training.engine.accelerator import average_towards, make_accelerator, share_between_processes, wrap_network
+from models.training.engine.accelerator import broadcast_from_rank0, ema_update, make_accelerator, wrap_network
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchSource, check_share, open_training_photos
 from models.training.engine.config import LoopConfig, learning_rate_at
@@ -96,7 +96,7 @@ class Trainer:
         self.begun_with = begun.begun_with
         self.algorithm.use_perceptual(begun.perceptual or perceptual or config.features or choose_perceptual())
         self._report = RunReport(out, self.accelerator.is_main_process, tensorboard)
-        self._facts: dict[str, Any] = {
+        self._metadata: dict[str, Any] = {
             "perceptual": self.algorithm.perceptual_name,
             "dataset": {
                 "root_hash": self.store.root_hash,
@@ -158,7 +158,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             before = (self.begun_with or {"images_seen": 0}).get("images_seen")
             seen = {"images_seen": run_state.count_images(self.images_seen, before)}
-            self.algorithm.export(folder, self._facts | {"results": self.results} | seen)
+            self.algorithm.export(folder, self._metadata | {"results": self.results} | seen)
         status = "stopped" if self._is_stopped else "done"
         self._write_card({"status": status, "results": self.results, "images_seen": self.images_seen})
         self.accelerator.wait_for_everyone()
@@ -187,13 +187,13 @@ class Trainer:
         is_on = self._stop_after is not None and self.position.stage == len(self.stages) - 1
         return is_on and self.images_seen >= (self._stop_after or 0)
 
-    def _write_card(self, facts: dict[str, Any]) -> None:
-        self._report.write_card(self.config, self.algorithm.list_differences(), self._facts | facts)
+    def _write_card(self, metadata: dict[str, Any]) -> None:
+        self._report.write_card(self.config, self.algorithm.list_differences(), self._metadata | metadata)
 
     def _begin_stage(self, stage: StagePlan) -> tuple[StageParts[Any], nn.Module]:
         net = self.algorithm.network(stage)
         discriminator = self.algorithm.make_discriminator(stage).to(self.device).train()
-        average = self.algorithm.make_twin(stage).to(self.device).requires_grad_(False).eval()
+        average = self.algorithm.make_ema_copy(stage).to(self.device).requires_grad_(False).eval()
         average.load_state_dict(net.state_dict())
         net.requires_grad_(True).train()
         for part in self.algorithm.idle_parts(stage):
@@ -243,7 +243,7 @@ class Trainer:
                     f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: go on from it "
                     "with --precision fp32, or begin anew with a smaller learning rate"
                 ) from None
-            average_towards(average, parts.unwrapped, self._decay(stage, step))
+            ema_update(average, parts.unwrapped, self._decay(stage, step))
             self._sums.update(values)
             self._sum_count += 1
             self.position = self.position._replace(step=step + 1)
@@ -269,7 +269,7 @@ class Trainer:
         self._save(None, None)
 
     def _take_average(self, parts: StageParts[Any], average: nn.Module) -> None:
-        share_between_processes(average, self.accelerator)
+        broadcast_from_rank0(average, self.accelerator)
         parts.unwrapped.load_state_dict(average.state_dict())
         parts.unwrapped.requires_grad_(False).eval()
 

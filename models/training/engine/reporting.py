@@ -50,8 +50,8 @@ class RunReport:
 
             self._events = SummaryWriter(str(out / "tensorboard"))
 
-    def write_card(self, config: LoopConfig, differences: list[str], facts: dict[str, Any]) -> None:
-        """Write `card.json`: what is trained, on what, how it differs from the published recipe, and `facts`."""
+    def write_card(self, config: LoopConfig, differences: list[str], metadata: dict[str, Any]) -> None:
+        """Write `card.json`: what is trained, on what, how it differs from the published recipe, and `metadata`."""
         if self._is_writer:
             card = {
                 "schema_version": 1,
@@ -59,7 +59,7 @@ class RunReport:
                 "config": describe_config(config),
                 "differences": differences,
                 "torch": torch.__version__,
-                **facts,
+                **metadata,
             }
             write_text_atomic(self.out / CARD_FILE, json.dumps(card, indent=2, sort_keys=True) + "\n")
 

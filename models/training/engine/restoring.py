@@ -16,11 +16,11 @@ from models.training.engine.algorithm import Algorithm
 from models.training.engine.config import LoopConfig
 from models.training.engine.initial_weights import (
     LIGHT_EXTRAS,
-    GivenNetworks,
+    InitialNetworks,
     check_groups,
     find_exported,
     find_light,
-    read_given_light,
+    read_light_networks,
     with_average,
 )
 from models.training.engine.losses import PerceptualName
@@ -84,7 +84,7 @@ def restore_run(
                 raise UsageError(
                     f"{out}: this run began with first weights; leave --init-from out, or name another OUT"
                 )
-            begun_with = _read_given(algorithm, init_from).facts  # earlier versions did not keep it
+            begun_with = _read_initial(algorithm, init_from).metadata  # earlier versions did not keep it
         return Beginning(
             Position(*saved["position"]),
             dict(saved["results"]),
@@ -95,7 +95,7 @@ def restore_run(
             begun_with,
         )
     if init_from is not None:
-        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_given(algorithm, init_from), algorithm.grow)
+        return begin_run(algorithm.nets, algorithm.stage_nets(), _read_initial(algorithm, init_from), algorithm.grow)
     _check_first_weights(config, algorithm)
     return Beginning()
 
@@ -103,7 +103,7 @@ def restore_run(
 def begin_run(
     nets: Mapping[str, nn.Module],
     stages: Mapping[str, nn.Module],
-    given: GivenNetworks,
+    given: InitialNetworks,
     grow: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]],
 ) -> Beginning:
     """Fill networks with those of another training, growing them where they were for half the side.
@@ -135,12 +135,14 @@ def begin_run(
     # The average goes on where the one stage is that in which the run was stopped, at the same side.
     goes_on = "average" in groups and stage in stages and len(stages) == 1 and not grown
     discriminator = {key: groups[key] for key in LIGHT_EXTRAS} if goes_on else {}
-    return Beginning(Position(0, 0, 0), discriminator=discriminator, begun_with={**given.facts, "grown": bool(grown)})
+    return Beginning(
+        Position(0, 0, 0), discriminator=discriminator, begun_with={**given.metadata, "grown": bool(grown)}
+    )
 
 
-def _read_given(algorithm: Algorithm[Any], init_from: str) -> GivenNetworks:
+def _read_initial(algorithm: Algorithm[Any], init_from: str) -> InitialNetworks:
     light = find_light(init_from)
-    return algorithm.read_weights(find_exported(init_from)) if light is None else read_given_light(light)
+    return algorithm.read_weights(find_exported(init_from)) if light is None else read_light_networks(light)
 
 
 def _check_first_weights(config: LoopConfig, algorithm: Algorithm[Any]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import UsageError
 
-MOST_REPEATS = 1_000
+MAX_REPEATS = 1_000
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         for pattern, times in self.repeats:
-            if not pattern or not 0 <= times <= MOST_REPEATS:
+            if not pattern or not 0 <= times <= MAX_REPEATS:
                 raise UsageError(
-                    f"repeats: expected [PATTERN, N] with N from 0 to {MOST_REPEATS}, got [{pattern!r}, {times}]"
+                    f"repeats: expected [PATTERN, N] with N from 0 to {MAX_REPEATS}, got [{pattern!r}, {times}]"
                 )
 
 

@@ -162,11 +162,11 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()}
 
 
-def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter, facts: Mapping[str, Any]) -> list[Path]:
-    """Write G and F as one safetensors file for each network, with `facts` on its card, for `load_editor(folder)`."""
+def export_weights(folder: Path, refiner: Refiner, inpainter: Inpainter, metadata: Mapping[str, Any]) -> list[Path]:
+    """Write G and F for `load_editor(folder)`: a safetensors file for each network, with `metadata` on its card."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for checkpoint in collect_checkpoints(EditingNet(refiner, inpainter), str(folder)):
         paths.append(folder / f"{checkpoint.network}.safetensors")
-        write_checkpoint(paths[-1], checkpoint, facts=facts)
+        write_checkpoint(paths[-1], checkpoint, metadata=metadata)
     return paths

@@ -49,7 +49,7 @@ def _changed(field: str, value: object) -> Callable[[bytes], bytes]:
         _changed("files", []),
         _changed("files", {}),
         _changed("files", {"images/astronaut.png": [1]}),
-        _changed("facts", {}),
+        _changed("sample_stats", {}),
         _changed("keys", None),
         _changed("id", [5]),
         _changed("error", 3),

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import MissingError
-from dpseval.report.facts import flatten_facts, list_texts
 from dpseval.report.gallery import GalleryItem, Panel, save_gallery
 from dpseval.report.page import PAGE_LIMIT_BYTES, draw_report, write_page
+from dpseval.report.provenance import flatten_metadata, list_texts
 from dpseval.report.sections import verdict_rows, worst_cases
 from dpseval.report.stored import read_report
 from dpseval.report.verdicts import Baseline, SetKey, Verdict
@@ -169,11 +169,11 @@ def test_worst_cases_by_hand(made_report: Path) -> None:
 
 
 def test_facts_are_flat_and_cut() -> None:
-    rows = dict(flatten_facts({"a": {"b": [1, 2], "c": {}}, "text": "x" * 5000, "scores": [1]}, ("scores",)))
+    rows = dict(flatten_metadata({"a": {"b": [1, 2], "c": {}}, "text": "x" * 5000, "scores": [1]}, ("scores",)))
     assert rows["a.b"] == "1 2"
     assert rows["text"].endswith("(5,000 characters in the file)")
     assert "scores" not in rows
-    many = flatten_facts({str(number): number for number in range(1000)})
+    many = flatten_metadata({str(number): number for number in range(1000)})
     assert many[-1] == ("…", "600 more values in the file")
     assert list_texts({"findings": ["x"] * 60}, "findings")[-1] == "10 more in run.json"
     assert list_texts({"findings": 3}, "findings") == []

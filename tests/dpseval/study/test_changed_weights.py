@@ -13,7 +13,7 @@ import pytest
 from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.runtime.lock_file import lock_folder
 from dpseval.scoring.config import ScoreConfig
-from dpseval.study.config import StudyConfig, parse_cells
+from dpseval.study.config import StudyConfig, parse_conditions
 from dpseval.study.running import run_study
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
         place / "report",
         place / "work",
         ("dps", "dps-g", "deepfillv2-guided", "mean-color"),
-        parse_cells(("dps:own",)),
+        parse_conditions(("dps:own",)),
         levels=(0.0, 1.0),
         weights={"dps": str(place / "dps"), "deepfillv2-guided": str(place / "run")},
         score=ScoreConfig(device="cpu", use_cache=False),

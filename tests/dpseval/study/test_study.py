@@ -1,4 +1,4 @@
-"""`dpseval study`: cells of masks and sketches, levels chosen elsewhere, claims tested, files that repeat."""
+"""`dpseval study`: conditions of masks and sketches, levels chosen elsewhere, claims tested, files that repeat."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dpseval.cli import app
 from dpseval.scoring.config import ScoreConfig
 from dpseval.statistics.image_table import prepare_image_table
 from dpseval.study.answers import answer_questions
-from dpseval.study.conditions import CellScores
-from dpseval.study.config import Cell, StudyConfig, parse_cells, parse_sketch, read_study
+from dpseval.study.conditions import ConditionScores
+from dpseval.study.config import Condition, StudyConfig, parse_conditions, parse_sketch, read_study
 from dpseval.study.running import run_study
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -86,8 +86,8 @@ def test_the_report_has_every_cell_and_says_how_levels_were_chosen(config: Study
     found = files(config.out)
     assert set(found) == {"README.md", "scores.csv", "answers.csv", "study.json", "faces.jpg"}
     scores = pd.read_csv(config.out / "scores.csv")
-    cells = set(zip(scores["masks"], scores["sketch"], strict=True))
-    assert cells == {("dps", "own"), ("dps", "deformed-8"), ("center", "displaced-8")}
+    conditions = set(zip(scores["masks"], scores["sketch"], strict=True))
+    assert conditions == {("dps", "own"), ("dps", "deformed-8"), ("center", "displaced-8")}
     rows = scores[(scores["metric"] == "hedps") & (scores["region"] == "hole")]
     assert (rows["n"] == 3).all()
     assert len(rows) == 3 * (2 + 2 + 1 + 1)
@@ -124,8 +124,8 @@ def test_two_jobs_give_the_same_bytes_as_one(config: StudyConfig, said: list[str
     lines: list[str] = []
     run_study(both, lines.append)
     assert files(both.out) == files(config.out)
-    assert any(line.startswith("6 cells, 2 at a time") for line in lines)
-    assert lines.count("test: center/displaced-8") == 1, "no cell is run twice"
+    assert any(line.startswith("6 conditions, 2 at a time") for line in lines)
+    assert lines.count("test: center/displaced-8") == 1, "no condition is run twice"
     assert lines.count("test: center/displaced-8 was there") == 1
     lines.clear()
     run_study(both, lines.append)
@@ -134,8 +134,8 @@ def test_two_jobs_give_the_same_bytes_as_one(config: StudyConfig, said: list[str
 
 def test_a_job_that_dies_or_fails_is_run_again_by_the_study(config: StudyConfig, tmp_path: Path) -> None:
     few = replace(
-        config, out=tmp_path / "out", work=tmp_path / "work", cells=parse_cells(("dps:own",)), methods=("dps",), jobs=2,
-        questions=(), weights={"dps": config.weights["dps"]}, shown=(),
+        config, out=tmp_path / "out", work=tmp_path / "work", conditions=parse_conditions(("dps:own",)),
+        methods=("dps",), jobs=2, questions=(), weights={"dps": config.weights["dps"]}, shown=(),
     )  # fmt: skip
     lines: list[str] = []
 
@@ -160,13 +160,15 @@ def test_a_job_that_dies_or_fails_is_run_again_by_the_study(config: StudyConfig,
     lines.clear()
     with pytest.raises(MissingError, match=r"a\.png"):
         run_study(replace(few, built=built), lines.append)
-    assert any(line.startswith("a cell failed: ") for line in lines), lines
+    assert any(line.startswith("a condition failed: ") for line in lines), lines
 
 
 def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said: list[str], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/faces.jpg").write_bytes(b"of an earlier run")
-    few = replace(config, out=tmp_path / "out", work=tmp_path / "work", cells=parse_cells(("dps:own",)), shown=())
+    few = replace(
+        config, out=tmp_path / "out", work=tmp_path / "work", conditions=parse_conditions(("dps:own",)), shown=()
+    )
     weights = {"dps": config.weights["dps"]}
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -184,7 +186,7 @@ def test_a_missing_method_is_left_out_and_comes_later(config: StudyConfig, said:
     assert rows["value"].notna().all()
 
 
-def cell_of(values: dict[tuple[str, float | None], np.ndarray], sketch: str = "own") -> CellScores:
+def cell_of(values: dict[tuple[str, float | None], np.ndarray], sketch: str = "own") -> ConditionScores:
     rows = [
         (f"{index:03}", method, level, "hole", 0.2, 20.0 - number, number, 1 - number)
         for (method, level), numbers in values.items()
@@ -192,7 +194,7 @@ def cell_of(values: dict[tuple[str, float | None], np.ndarray], sketch: str = "o
     ]
     columns = ["id", "method", "level", "region", "hole_ratio", "psnr", "hedps", "edge_f_drawn"]
     table = prepare_image_table(pd.DataFrame(rows, columns=columns))
-    return CellScores(Cell("dps", parse_sketch(sketch)), Path(), table, pd.DataFrame(), {})
+    return ConditionScores(Condition("dps", parse_sketch(sketch)), Path(), table, pd.DataFrame(), {})
 
 
 def test_answers_by_hand() -> None:
@@ -236,7 +238,7 @@ def test_answers_by_hand() -> None:
 
 
 def test_cells_as_people_type_them() -> None:
-    assert [cell.name for cell in parse_cells(("dps:own, deformed-4", "center"))] == [
+    assert [condition.name for condition in parse_conditions(("dps:own, deformed-4", "center"))] == [
         "dps/own", "dps/deformed-4", "center/own",
     ]  # fmt: skip
     assert parse_sketch("displaced-8").perturbation(64, 3).amount == 2
@@ -245,7 +247,7 @@ def test_cells_as_people_type_them() -> None:
         with pytest.raises(UsageError):
             parse_sketch(wrong)
     with pytest.raises(UsageError, match="round"):
-        parse_cells(("round:own",))
+        parse_conditions(("round:own",))
 
 
 def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +260,7 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
         ({"work": config.out}, "another folder"),
         ({"work": config.out / "work"}, "another folder"),
         ({"work": config.built / "work"}, "another folder"),
-        ({"cells": ()}, "at least one"),
+        ({"conditions": ()}, "at least one"),
     ):
         with pytest.raises(UsageError, match=reason):
             replace(config, **fields)  # type: ignore[arg-type]
@@ -296,4 +298,4 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
 
 def test_the_file_of_the_comparison_is_a_study(config: StudyConfig) -> None:
     whole = replace(config, **read_study(STUDY), weights={})
-    assert (len(whole.cells), len(whole.methods), len(whole.questions)) == (20, 9, 6)
+    assert (len(whole.conditions), len(whole.methods), len(whole.questions)) == (20, 9, 6)

@@ -80,7 +80,7 @@ def test_too_much_in_a_zip(monkeypatch: pytest.MonkeyPatch) -> None:
     two = contents() | {"inputs/photo.png": bytes(40_000), "inputs/mask.png": bytes(40_000)}
     with pytest.raises(UsageError, match="larger than any edit"):
         open_edit([("z.zip", zipped(two))])
-    monkeypatch.setattr("models.app.edit_folder._MOST_MEMBERS", 3)
+    monkeypatch.setattr("models.app.edit_folder._MAX_MEMBERS", 3)
     with pytest.raises(UsageError, match="more files"):
         open_edit([("z.zip", zipped(contents()))])
 

@@ -176,7 +176,7 @@ def test_official_files_are_imported_and_run_as_a_method(
     predictor = load_method("sketchrefiner")
     for key, value in net.state_dict().items():
         assert torch.equal(predictor.net.state_dict()[key], value) or not value.is_floating_point(), key  # type: ignore[attr-defined]
-    assert predictor.facts.parameter_count == 1_818_804 + 6_087_681 + 22_577_284 + 33_244_227
+    assert predictor.provenance.parameter_count == 1_818_804 + 6_087_681 + 22_577_284 + 33_244_227
     photo = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 2 - 1, 64, mode="bilinear")
     sketch, mask = torch.zeros(2, 1, 1, 64, 64)
     mask[..., 20:50, 10:40] = 1

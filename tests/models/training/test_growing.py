@@ -14,7 +14,7 @@ from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm
 from models.training.editing.config import StageConfig, TrainConfig
 from models.training.editing.growing import grow_tensors
-from models.training.engine.initial_weights import read_given_light
+from models.training.engine.initial_weights import read_light_networks
 from models.training.engine.restoring import begin_run, restore_run
 from models.training.engine.state import write_light
 
@@ -75,7 +75,7 @@ def test_a_run_at_twice_the_side_begins_with_a_light_checkpoint(tmp_path: Path) 
     large = nets["refiner"]
     assert isinstance(large, Refiner)
     stages = {"F128": nets["inpainter"], "G64": large.scale(64), "G128": large.scale(128)}
-    begin_run(nets, stages, read_given_light(light), grow_tensors)
+    begin_run(nets, stages, read_light_networks(light), grow_tensors)
     for key, value in stopped["average"].state_dict().items():
         assert torch.equal(large.scale(64).state_dict()[key], value), "of the stage of that name, wherever it comes"
     wrong = {"refiner": groups["refiner"], "inpainter": Inpainter(lite_config("edit", 256).inpainter)}
@@ -111,8 +111,8 @@ def test_a_light_of_an_earlier_version_keeps_its_average(tmp_path: Path) -> None
     groups = {"network": net, "average": average, "discriminator": nn.Linear(1, 1)}
     write_light(light, groups, {"position": [0, 9], "config": {"name": "a"}, "images_seen": 7})
     own = nn.Linear(2, 2)
-    begun = begin_run({"network": own}, {"scfegan": own}, read_given_light(light), grow_tensors)
+    begun = begin_run({"network": own}, {"scfegan": own}, read_light_networks(light), grow_tensors)
     assert torch.equal(own.weight, average.weight)
     assert set(begun.discriminator) == {"discriminator", "average"}
     with pytest.raises(MissingError, match=r"it holds a baseline.s network, and this preset begins with F and G"):
-        begin_run({"refiner": own, "inpainter": own}, {"F64": own}, read_given_light(light), grow_tensors)
+        begin_run({"refiner": own, "inpainter": own}, {"F64": own}, read_light_networks(light), grow_tensors)

@@ -80,7 +80,7 @@ def test_a_narrower_pen_draws_the_same_lines(pixels: BatchPixels, quick: TrainCo
     assert plain.mask is not None
     assert torch.equal(plain.inputs[64][:, :1], (1 - 2 * dilate_sketch(smooth_sketch(thin), 1.0, 3)) * plain.mask)
     for wrong in (0, 256, 13.5):
-        with pytest.raises(UsageError, match="pen_diameter: expected 1 to 255 whole px of 256, got"):
+        with pytest.raises(UsageError, match="dilation_diameter: expected 1 to 255 whole px of 256, got"):
             replace(quick, dilation_diameter=wrong)  # type: ignore[arg-type]
 
 

@@ -226,13 +226,13 @@ def test_a_finished_run_is_done_at_once(whole_run: Path, built: Path, quick: Tra
 
 
 def test_averages_follow_the_weights() -> None:
-    from models.training.engine.accelerator import average_towards
+    from models.training.engine.accelerator import ema_update
 
     average, net = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
     net.weight.data.fill_(3.0)
     net.running_mean.fill_(8.0)  # type: ignore[union-attr]
     net.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
-    average_towards(average, net, 0.75)
+    ema_update(average, net, 0.75)
     assert float(average.weight.detach()) == pytest.approx(1.5)
     assert float(average.running_mean) == pytest.approx(2.0)  # type: ignore[arg-type]
     assert int(average.num_batches_tracked) == 7  # type: ignore[arg-type]

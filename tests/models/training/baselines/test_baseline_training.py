@@ -157,7 +157,7 @@ def test_a_baseline_from_the_command_line(
     half = tmp_path / "small" / f"{method}.safetensors"
     assert half.stat().st_size < 0.6 * path.stat().st_size
     small = load_method(method, LoadOptions(str(tmp_path / "small")))
-    assert (small.facts.images_seen, small.facts.licence) == (8, "for tests alone")
+    assert (small.provenance.images_seen, small.provenance.licence) == (8, "for tests alone")
     again = load_scfegan(half) if method == "scfegan" else load_deepfillv2(half)
     for key, value in again.state_dict().items():
         assert torch.allclose(value, net.state_dict()[key], rtol=2e-3, atol=1e-4), key

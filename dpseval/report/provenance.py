@@ -1,4 +1,4 @@
-"""The provenance of a report: the facts of its JSON files as plain rows."""
+"""The provenance of a report: the metadata of its JSON files as plain rows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MAX_TEXT = 600
 _MAX_LINES = 50
 
 
-def flatten_facts(facts: Mapping[str, Any], left_out: Collection[str] = ()) -> list[tuple[str, str]]:
+def flatten_metadata(metadata: Mapping[str, Any], left_out: Collection[str] = ()) -> list[tuple[str, str]]:
     """Every value of a JSON object with the path of its keys; long lists and texts are cut, and say so.
 
     Args:
-        facts: the parsed object.
+        metadata: the parsed object.
         left_out: keys at the top that are not wanted.
     """
-    rows = list(_walk("", {key: value for key, value in facts.items() if key not in left_out}, 0))
+    rows = list(_walk("", {key: value for key, value in metadata.items() if key not in left_out}, 0))
     if len(rows) > _MAX_ROWS:
         rows = [*rows[:_MAX_ROWS], ("…", f"{len(rows) - _MAX_ROWS} more values in the file")]
     return rows

@@ -20,7 +20,7 @@ from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm, make_trainer, read_training
 from models.training.editing.config import StageConfig, TrainConfig
 from models.training.editing.growing import grow_tensors
-from models.training.engine.initial_weights import GivenNetworks, find_exported, find_light, read_editing_weights
+from models.training.engine.initial_weights import InitialNetworks, find_exported, find_light, read_editing_weights
 from models.training.engine.loop import Trainer
 from models.training.engine.restoring import begin_run, restore_run
 from models.training.engine.state import export_weights
@@ -62,14 +62,14 @@ def test_a_run_begins_with_exported_weights(run: Path, built: Path, quick: Train
             assert torch.allclose(inpainter[key], value, rtol=tolerance, atol=tolerance), key
         assert trainer.position == (0, 0, 0), "the rate rises, since no optimiser comes with them"
     for folder in (tmp_path / "small", run / "weights"):
-        facts = read_editing_weights(str(folder), "edit", 64).facts
+        facts = read_editing_weights(str(folder), "edit", 64).metadata
         assert set(facts["sha256"]) == {f"{name}.safetensors" for name in ("F64", "G16", "G32", "G64")}
         assert (facts["preset"], facts["images_seen"]) == (quick.name, 24)
-    assert read_editing_weights(str(tmp_path / "small"), "edit", 64).facts["licence"] == "for tests alone"
+    assert read_editing_weights(str(tmp_path / "small"), "edit", 64).metadata["licence"] == "for tests alone"
     unlabelled = shutil.copytree(run / "weights", tmp_path / "unlabelled")
     net = load_editing_net(unlabelled)
     export_weights(unlabelled, net.refiner, net.inpainter, {})
-    facts = read_editing_weights(str(unlabelled), "edit", 64).facts
+    facts = read_editing_weights(str(unlabelled), "edit", 64).metadata
     assert (facts["preset"], facts["images_seen"]) == (None, None), "what a file does not say is not guessed"
     assert "unknown" in facts["licence"]
 
@@ -96,7 +96,7 @@ def test_the_fitting_f_of_several_is_taken_and_nothing_else_is_read(tmp_path: Pa
         config = lite_config("edit", size)
         export_weights(folder, Refiner(config.refiner), Inpainter(config.inpainter), {})
     given = read_editing_weights(str(folder), "edit", 128)
-    assert set(given.facts["sha256"]) == {"F64.safetensors", "G64.safetensors", "G128.safetensors"}
+    assert set(given.metadata["sha256"]) == {"F64.safetensors", "G64.safetensors", "G128.safetensors"}
     nets = {"refiner": Refiner(lite_config("edit", 128).refiner), "inpainter": Inpainter(lite_config().inpainter)}
     with pytest.raises(MissingError, match="for half the side"):
         begin_run(nets, {}, given, grow_tensors)
@@ -110,14 +110,16 @@ def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
     average = Inpainter(small.inpainter).state_dict()
     groups = {"refiner": Refiner(small.refiner).state_dict(), "inpainter": Inpainter(small.inpainter).state_dict()}
     card = {"stage": "F64", "position": [0, 9]}
-    given = GivenNetworks("here", {**groups, "average": average, "discriminator": {}}, {}, card)
+    given = InitialNetworks("here", {**groups, "average": average, "discriminator": {}}, {}, card)
     nets: dict[str, nn.Module] = {"refiner": Refiner(large.refiner), "inpainter": Inpainter(large.inpainter)}
     begun = begin_run(nets, {"F128": nets["inpainter"]}, given, grow_tensors)
     assert begun.discriminator == {}
     assert begun.begun_with == {"grown": True}
     assert torch.equal(nets["inpainter"].state_dict()["head.weight"], average["head.weight"])
     with pytest.raises(MissingError, match="its average is of none of its networks"):
-        begin_run(nets, {}, GivenNetworks("here", {**groups, "average": {"x": torch.zeros(1)}}, {}, card), grow_tensors)
+        begin_run(
+            nets, {}, InitialNetworks("here", {**groups, "average": {"x": torch.zeros(1)}}, {}, card), grow_tensors
+        )
 
 
 def test_a_checkpoint_says_itself_what_it_began_with(
@@ -190,8 +192,8 @@ def test_the_pen_goes_with_the_networks_and_a_change_is_said(
     make_trainer(config, built, narrow, device="cpu").run()
     export_run(narrow, small, "for tests alone")
     for folder in (narrow / "weights", small):
-        assert load_editing_net(folder).refiner.config.pen_diameter == 13
-    assert load_editing_net(run / "weights").refiner.config.pen_diameter == 21
+        assert load_editing_net(folder).refiner.config.dilation_diameter == 13
+    assert load_editing_net(run / "weights").refiner.config.dilation_diameter == 21
     for given in (narrow, small):
         begun = make_trainer(quick, built, tmp_path / "wide", device="cpu", init_from=given).begun_with
         assert begun is not None
@@ -270,7 +272,7 @@ def test_a_baseline_begins_with_bundled_or_exported_weights(built: Path, tmp_pat
     for key, value in read_state(weights / "deepfillv2.safetensors")[0].items():
         assert torch.equal(own[key], value), key
     second.begun_with = {**second.begun_with, "licence": "CC BY-NC 4.0", "images_seen": 34_000}
-    second._facts["begun_with"] = second.begun_with
+    second._metadata["begun_with"] = second.begun_with
     card = json.loads((second.run() / "deepfillv2.json").read_text())
     assert card["licence"] == "CC BY-NC 4.0", "of the networks that it began with"
     assert card["images_seen"] == 34_004
