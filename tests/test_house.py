@@ -59,7 +59,7 @@ ORDER = {
         "recipes app doctor",
         "cli",
     ),
-    "dpseval": ("metrics", "pairing statistics", "report", "scoring", "sweep", "study", "cli"),
+    "dpseval": ("metrics", "pairing statistics", "report", "scoring", "sweep", "study votes", "cli"),
 }
 MAX_MODULES, MAX_LINES = 13, 500
 # Folders that hold more, and why.

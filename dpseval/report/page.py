@@ -27,6 +27,7 @@ from dpseval.report.stored import StoredReport, read_report
 from dpseval.report.svg_axes import draw_key
 from dpseval.report.tables import MARK_NOTE, REGION_TITLES, region_tables, write_tables
 from dpseval.report.verdicts import gather_verdicts, read_comparisons
+from dpseval.report.votes import vote_rows
 
 PAGE_LIMIT_BYTES = 5_000_000
 _MARGIN_BYTES = 50_000
@@ -61,7 +62,7 @@ def write_page(folder: Path) -> Path:
 
 
 def _write(folder: Path, stored: StoredReport, items: Sequence[StoredItem]) -> Path:
-    metadata = _gather(stored)
+    metadata = _gather(folder, stored)
     bare = len(_render(metadata, [], 0).encode())
     shown, left_out = _fit(items, PAGE_LIMIT_BYTES - _MARGIN_BYTES - bare)
     path = folder / "index.html"
@@ -69,7 +70,7 @@ def _write(folder: Path, stored: StoredReport, items: Sequence[StoredItem]) -> P
     return path
 
 
-def _gather(stored: StoredReport) -> dict[str, Any]:
+def _gather(folder: Path, stored: StoredReport) -> dict[str, Any]:
     scores = stored.scores
     verdicts = gather_verdicts(read_comparisons(stored.results))
     tables = region_tables(scores, verdicts)
@@ -97,6 +98,7 @@ def _gather(stored: StoredReport) -> dict[str, Any]:
         "groups": group_tables(stored.results),
         "leaks": leak_lines(stored.results),
         "costs": cost_rows(stored.run),
+        "votes": vote_rows(folder),
         "worst": worst_cases(stored.per_image),
         "metadata": [
             ("What was scored, from scores.json", flatten_metadata(stored.results, SHOWN_ELSEWHERE)),

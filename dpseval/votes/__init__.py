@@ -1,0 +1,1 @@
+"""People vote on blind pairs of pictures of a report."""
