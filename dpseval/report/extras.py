@@ -1,17 +1,22 @@
-"""The parts of the page that only some reports have: groups, leaks, costs."""
+"""The parts of the page that only some reports have: groups, leaks, costs, votes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dpsdata.contracts import MissingError
+from dpsdata.weights.store import sha256_file
 from dpseval.report.head_table import SHORT, column_decimals, format_number, known_metric
+from dpseval.report.stored import load_json
 from dpseval.report.verdicts import set_key
+
+VOTES_FILE = "votes.json"
 
 _GROUP_METRICS = ("id_similarity", "lpips_alex", "hedps", "psnr", "ssim", "edge_f_drawn", "landmark_nme", "chamfer_px")
 _MAX_ROWS = 300
@@ -116,3 +121,39 @@ def cost_rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _scaled(value: Any, unit: float, name: str) -> str:
     return "–" if value is None else f"{float(value) / unit:.3g} {name}"
+
+
+def hash_results(report: Path) -> str:
+    """SHA-256 of `scores.json`: votes belong to what was scored then."""
+    return sha256_file(report / "scores.json")
+
+
+def vote_rows(report: Path) -> tuple[str, list[tuple[str, ...]]]:
+    """A sentence on the votes, and a row for each set: name, strength, interval, wins, votes.
+
+    Empty without votes; where the report was scored again since, only a sentence that says so.
+
+    Raises:
+        MissingError: `votes.json` is damaged.
+    """
+    path = report / VOTES_FILE
+    if not path.is_file():
+        return "", []
+    stored: Any = load_json(path)
+    try:
+        if stored["results_sha256"] != hash_results(report):
+            return f"{VOTES_FILE} is of other scores: this report was made again since; vote again.", []
+        told = f"{stored['voter_count']} voters, {stored['vote_count']} votes on {stored['photo_count']} photos."
+        rows: list[tuple[str, ...]] = [
+            (
+                str(set_key(row["method"], row["level"])),
+                f"{row['strength']:+.2f}",
+                f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
+                f"{100 * row['win_probability']:.0f} %",
+                str(row["vote_count"]),
+            )
+            for row in stored["sets"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise MissingError(f"{path}: damaged; run dpseval vote --count again") from None
+    return told, rows

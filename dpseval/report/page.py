@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.chart_data import method_styles
-from dpseval.report.extras import cost_rows, group_tables, leak_lines
+from dpseval.report.extras import cost_rows, group_tables, leak_lines, vote_rows
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
 from dpseval.report.head_table import SHORT, known_metric, missing_notes, split_columns
 from dpseval.report.plots import draw_bins, draw_curves, draw_trade_offs
@@ -27,7 +27,6 @@ from dpseval.report.stored import StoredReport, read_report
 from dpseval.report.svg_axes import draw_key
 from dpseval.report.tables import MARK_NOTE, REGION_TITLES, region_tables, write_tables
 from dpseval.report.verdicts import gather_verdicts, read_comparisons
-from dpseval.report.votes import vote_rows
 
 PAGE_LIMIT_BYTES = 5_000_000
 _MARGIN_BYTES = 50_000
