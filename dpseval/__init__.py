@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from dpseval.pairing.findings import PairingError, PairingIssue
+    from dpseval.pairing.files import PairingError, PairingIssue
     from dpseval.scoring.compare import Comparison, compare_reports
     from dpseval.scoring.config import ScoreConfig
     from dpseval.scoring.score import Scores, score
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Comparison": "dpseval.scoring.compare",
-    "PairingIssue": "dpseval.pairing.findings",
-    "PairingError": "dpseval.pairing.findings",
+    "PairingIssue": "dpseval.pairing.files",
+    "PairingError": "dpseval.pairing.files",
     "ScoreConfig": "dpseval.scoring.config",
     "Scores": "dpseval.scoring.score",
     "compare_reports": "dpseval.scoring.compare",

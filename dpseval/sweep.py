@@ -13,8 +13,7 @@ from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.weights.store import home_folder
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.method_notes import NOTHING_FILLED, add_methods
-from dpseval.scoring.score import Scores, score
+from dpseval.scoring.score import NOTHING_FILLED, Scores, add_methods, score
 from models.editing.run import hash_weights
 from models.methods.predictor import MethodPredictor, name_method
 from models.methods.registry import TIME_LIMIT_S, default_weights, find_method

@@ -32,8 +32,7 @@ def train_command(
     from dpsdata.contracts import UsageError
     from dpsdata.hed.bsds.crops import LabelledPhoto
     from dpsdata.hed.bsds.data import read_bsds
-    from dpsdata.hed.bsds.export import export_net
-    from dpsdata.hed.bsds.train import PRESETS, HEDTrainer
+    from dpsdata.hed.bsds.train import PRESETS, HEDTrainer, export_net
     from dpsdata.runtime.device import choose_device
 
     if preset not in PRESETS:
@@ -70,9 +69,8 @@ def eval_command(
 
     import numpy as np
 
-    from dpsdata.hed.bsds.canny import canny_edge_map
     from dpsdata.hed.bsds.data import read_bsds
-    from dpsdata.hed.bsds.evaluate import EvalConfig, evaluate_edges, measure_crispness
+    from dpsdata.hed.bsds.evaluate import EvalConfig, canny_edge_map, evaluate_edges, measure_crispness
     from dpsdata.hed.loading import load_any_hed
     from dpsdata.runtime.files import write_text_atomic
 

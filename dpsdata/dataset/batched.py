@@ -15,8 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError
-from dpsdata.dataset.stages import BegunSample, SampleBuilder, SampleRecord, quantise_edges
-from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup, broken_record, load_net, run_task
+from dpsdata.dataset.stages import (
+    BegunSample,
+    FolderFiles,
+    SampleBuilder,
+    SampleRecord,
+    Task,
+    WorkerSetup,
+    broken_record,
+    load_net,
+    quantise_edges,
+    run_task,
+)
 from dpsdata.engines import Job, open_engine
 from dpsdata.hed import HED
 from dpsdata.hed.network import detect_stream

@@ -21,8 +21,7 @@ from dpsdata.dataset.plan import BuildPlan, plan_build
 from dpsdata.dataset.plausibility import SeenPhoto, find_implausible
 from dpsdata.dataset.shard_build import ShardState, ShardTask, ShardWorker
 from dpsdata.dataset.shards import SHARD_FOLDER, escape_id, write_shard_list
-from dpsdata.dataset.stages import SampleRecord, manifest_row
-from dpsdata.dataset.workers import FolderFiles, Task, WorkerSetup
+from dpsdata.dataset.stages import FolderFiles, SampleRecord, Task, WorkerSetup, manifest_row
 from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks.reading import MASK_ERROR
 from dpsdata.runtime.files import write_failure

@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.dataset.looks import LOOK_BITS
 from dpsdata.dataset.stages import SampleRecord
+from dpsdata.images.arrays import LOOK_BITS
 from dpsdata.sources.layouts import Notice
 from dpsdata.sources.splits import UNLISTED, Splits
 

@@ -25,8 +25,7 @@ from dpsdata.dataset.shards import (
     split_member,
     write_shard,
 )
-from dpsdata.dataset.stages import SampleBuilder, SampleRecord, manifest_row
-from dpsdata.dataset.workers import Task, WorkerSetup, load_net, run_task
+from dpsdata.dataset.stages import SampleBuilder, SampleRecord, Task, WorkerSetup, load_net, manifest_row, run_task
 from dpsdata.images.header import FilePart
 from dpsdata.runtime.files import write_failure
 from dpsdata.runtime.processes import core_count

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dpsdata.contracts import level_folder
+from dpsdata.contracts import BrokenImageError, level_folder
 from dpsdata.dataset.config import BuildConfig
-from dpsdata.dataset.looks import hash_look, measure_colors
 from dpsdata.dataset.manifest import ManifestRow
-from dpsdata.hed import HED
+from dpsdata.hed import HED, load_hed
+from dpsdata.images.arrays import hash_look, measure_colors
 from dpsdata.images.codec import Source, encode_png, read_edges, read_photo, read_sketch, resize_photo
 from dpsdata.masks import is_from_files, mask_folders, mask_source_key, read_or_draw_mask
+from dpsdata.runtime.device import use_one_thread
+from dpsdata.runtime.files import write_bytes_atomic
 from dpsdata.sketch import SimplifyConfig, dilate_sketch_array, simplify_edge_map, smooth_sketch
+from dpsdata.sources.layouts import SourceSample, read_sample
 
 STAGE_VERSIONS = {"images": 1, "edges": 1, "sketches": 1, "levels": 1, "masks": 1}
 
@@ -148,7 +153,7 @@ class SampleRecord:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)  # path -> (sha256, bytes)
     sample_stats: dict[str, float] = field(default_factory=dict)  # line density, hole ratios
     error: str = ""
-    look: str = ""  # perceptual hash of the image, see `dpsdata.dataset.looks`
+    look: str = ""  # perceptual hash of the image, see `dpsdata.images.arrays`
     notes: dict[str, list[str]] = field(default_factory=dict)  # path -> how a mask file had to be read
     options_key: str = ""  # `StageOptions.key` of the build that made or kept the files; empty where it failed
 
@@ -345,3 +350,69 @@ def quantise_edges(edges: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Edge probabilities as 16 bits: with 8 bits one line pixel in ten moves (with 16, none)."""
     quantised: NDArray[np.uint16] = np.clip(np.rint(edges * np.float32(65535)), 0, 65535).astype(np.uint16)
     return quantised
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sample to build, with what an earlier build recorded of it."""
+
+    sample: SourceSample
+    record: SampleRecord
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker needs to start."""
+
+    out: Path
+    options: StageOptions
+    edges: str
+    variant: str
+    device: str
+
+
+class FolderFiles:
+    """Files of a sample under their own names below a built folder, each written in one step."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def is_intact(self, path: str, sha256: str, size: int) -> bool:
+        """Told from its size; `dpsdata verify` reads the bytes."""
+        try:
+            return os.stat(f"{self._out}/{path}").st_size == size  # noqa: PTH116 (asked for every file)
+        except OSError:
+            return False
+
+    def source(self, path: str) -> Path:
+        """The file itself."""
+        return self._out / path
+
+    def save(self, path: str, data: bytes) -> None:
+        """Write it."""
+        write_bytes_atomic(self._out / path, data)
+
+
+def load_net(setup: WorkerSetup) -> HED:
+    """The HED of one process; it computes on one thread, so that bytes do not depend on the cores."""
+    use_one_thread()
+    hed = setup.options.hed
+    if setup.device != "cpu":  # the same kernels on every run, and fp32 where fp32 was asked for
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
+    return load_hed(setup.edges, setup.variant, precision=hed["precision"], border=hed["border"], device=setup.device)
+
+
+def run_task(builder: SampleBuilder, task: Task) -> SampleRecord:
+    """Build one sample; a broken photo gives a record with its reason."""
+    try:
+        return builder.run(task.record, lambda: read_sample(task.sample))
+    except BrokenImageError as error:
+        return broken_record(task, error)
+
+
+def broken_record(task: Task, error: BrokenImageError) -> SampleRecord:
+    """The record of a sample whose photo cannot be read."""
+    return replace(
+        task.record, source_sha256="", keys={}, files={}, sample_stats={}, error=str(error), notes={}, options_key=""
+    )

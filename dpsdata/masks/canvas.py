@@ -31,3 +31,16 @@ def draw_stroke(mask: Mask, points: Sequence[tuple[int, int]], width_px: int) ->
         cv2.line(mask, points[0], points[-1], (1.0,), max(1, width_px))
     else:
         cv2.polylines(mask, [np.array(points, np.int32)[:, None]], False, (1.0,), max(1, width_px))
+
+
+def draw_center(height: int, width: int) -> Mask:
+    """The middle box with half of the height and half of the width: 128 x 128 at 256 px."""
+    mask = np.zeros((height, width), np.uint8)
+    top, left = (height - height // 2) // 2, (width - width // 2) // 2
+    mask[top : top + height // 2, left : left + width // 2] = 1
+    return mask
+
+
+def draw_full(height: int, width: int) -> Mask:
+    """All hole: synthesis from the sketch alone."""
+    return np.ones((height, width), np.uint8)

@@ -152,7 +152,7 @@ def read_or_draw_mask(
         BrokenImageError: see `make_mask`.
     """
     # Here, so that a command line can name the families without loading OpenCV.
-    from dpsdata.masks import brush_box, files, polyline_box, ratio_bins, rotated_rectangle, scribble, simple
+    from dpsdata.masks import brush_box, canvas, files, polyline_box, ratio_bins, rotated_rectangle, scribble
 
     check_family(family)
     if height < LEAST_SIDE or width < LEAST_SIDE:
@@ -174,5 +174,5 @@ def read_or_draw_mask(
     elif family.startswith("pconv-"):
         mask = ratio_bins.draw_ratio_bin(family, height, width, generator)
     else:
-        mask = simple.draw_center(height, width) if family == "center" else simple.draw_full(height, width)
+        mask = canvas.draw_center(height, width) if family == "center" else canvas.draw_full(height, width)
     return mask, ()

@@ -29,14 +29,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError, sample_id
-from dpsdata.sources.read import SourceSample, read_place, read_sample, sample_stamp
 from dpsdata.sources.scan import (
     ARCHIVE_SUFFIXES,
     BUILT_MARKS,
     MAPPING_NAME,
     Entry,
     Scan,
+    SourceSample,
     hub_snapshot,
+    read_place,
+    read_sample,
+    sample_stamp,
     scan_folder,
     scan_zip,
 )

@@ -19,8 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError
-from dpsdata.sources.read import SourceSample, read_place
-from dpsdata.sources.scan import is_image_name
+from dpsdata.sources.scan import SourceSample, is_image_name, read_place
 
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
            "testing": "test"}  # fmt: skip

@@ -10,7 +10,7 @@ import typer
 from dpsdata.runtime.arguments import split_words
 
 if TYPE_CHECKING:
-    from dpseval.pairing.findings import PairingIssue
+    from dpseval.pairing.files import PairingIssue
 
 _MAX_LINES = 200
 

@@ -66,7 +66,7 @@ def run_command(
     A method without weights is named in the report with the reason; the others are compared. The same command goes on
     where an interrupted one stopped.
     """
-    from dpseval.pairing.findings import PairingError
+    from dpseval.pairing.files import PairingError
     from dpseval.scoring.config import ScoreConfig
     from dpseval.sweep import SweepConfig, run_sweep
 

@@ -88,7 +88,7 @@ def score_command(
         group_by=group_by,
         train=train,
     )
-    from dpseval.pairing.findings import PairingError
+    from dpseval.pairing.files import PairingError
 
     try:
         _score(outputs, data, config, dry_run)

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from dpsdata.contracts import UsageError
+
 REGION_NAMES = ("full", "hole", "ring")
 
 Kind = Literal["image", "pooled", "set"]
@@ -126,3 +128,13 @@ SPACES: dict[str, tuple[str, ...]] = {
     "clip": ("cmmd",),
 }
 """The metrics of sets of photos, by the network whose features they need."""
+
+
+PREPS = ("pytorch-fid", "torch-fidelity", "torchmetrics", "clean")
+
+
+def check_prep(prep: str) -> str:
+    """Return the name of a preprocessing; raise UsageError where it is not one of `PREPS`."""
+    if prep not in PREPS:
+        raise UsageError(f"prep: expected {', '.join(PREPS[:-1])} or {PREPS[-1]}, got {prep!r}")
+    return prep

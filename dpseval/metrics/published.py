@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpseval.metrics.names import PROTOCOLS
-from dpseval.metrics.psnr import l1, psnr_of, squared_error
-from dpseval.metrics.ssim import ssim
+from dpseval.metrics.pixels import l1, psnr_of, squared_error, ssim
 
 _Plane = NDArray[np.float64]
 

@@ -12,8 +12,7 @@ from dpsdata.contracts import BrokenImageError, MissingError
 from dpsdata.images.codec import probe_image, read_grey
 from dpsdata.images.header import MAX_PIXELS, open_header, open_source, read_orientation
 from dpsdata.runtime.processes import core_count
-from dpseval.pairing.files import PhotoFiles, SetKey, StoredFile
-from dpseval.pairing.findings import PairingIssue
+from dpseval.pairing.files import PairingIssue, PhotoFiles, SetKey, StoredFile
 from dpseval.pairing.pairs import Pairing
 
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
-from dpseval.metrics.names import FACE_METRICS, PROTOCOLS, SPACES
-from dpseval.metrics.prep_names import check_prep
-from dpseval.pairing.findings import check_kinds
-from dpseval.pairing.mask_sources import check_masks
+from dpseval.metrics.names import FACE_METRICS, PROTOCOLS, SPACES, check_prep
+from dpseval.pairing.files import check_kinds
+from dpseval.pairing.pairs import check_masks
 
 LPIPS_NETS = ("alex", "vgg", "squeeze")
 # What can be required, beyond what runs without downloads.

@@ -17,7 +17,7 @@ import pandas as pd
 from dpsdata import __version__
 from dpsdata.contracts import SCHEMA_VERSION, hash_ids
 from dpsdata.runtime.files import write_failure, write_text_atomic
-from dpseval.pairing.findings import PairingIssue, count_kinds
+from dpseval.pairing.files import PairingIssue, count_kinds
 from dpseval.pairing.pairs import Pairing
 from dpseval.report.gallery import GalleryItem, save_gallery
 from dpseval.scoring.config import ScoreConfig

@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError, MissingError, UsageError
-from dpsdata.dataset.looks import hash_look
 from dpsdata.dataset.manifest import read_dataset, read_manifest
 from dpsdata.dataset.plausibility import MAX_LOOK_DISTANCE
 from dpsdata.dataset.shards import open_files
+from dpsdata.images.arrays import hash_look
 from dpsdata.images.codec import read_photo
 from dpseval.metrics.face_networks import measure_identity
 from dpseval.scoring.cache import hash_pixels

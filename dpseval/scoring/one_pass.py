@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsdata.dataset.looks import hash_look
+from dpsdata.images.arrays import hash_look
 from dpsdata.sketch.thin import thin_lines
 from dpseval.metrics.faithfulness import EdgeScores, score_edges
+from dpseval.metrics.pixels import plane_map, ssim_over
 from dpseval.metrics.regions import REGIONS
-from dpseval.metrics.ssim import plane_map, ssim_over
-from dpseval.pairing.files import SetKey
-from dpseval.pairing.findings import PairingIssue
+from dpseval.pairing.files import PairingIssue, SetKey
 from dpseval.pairing.pairs import Pairing, refused_findings
 from dpseval.scoring.cache import hash_pixels
 from dpseval.scoring.config import ScoreConfig

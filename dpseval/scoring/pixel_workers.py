@@ -25,8 +25,7 @@ from dpsdata.sketch.reading import read_sketch_file
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.published import score_as
 from dpseval.metrics.regions import composite, hole_ratio
-from dpseval.pairing.files import OutputFile, PhotoFiles, SetKey, StoredFile
-from dpseval.pairing.findings import PairingIssue
+from dpseval.pairing.files import OutputFile, PairingIssue, PhotoFiles, SetKey, StoredFile
 from dpseval.scoring.cache import hash_pixels
 
 Photo = NDArray[np.uint8]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,21 @@ import pandas as pd
 
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.dataset.manifest import read_dataset
+from dpsdata.runtime.files import write_text_atomic
 from dpseval.metrics.names import PROTOCOLS
-from dpseval.pairing.findings import PairingError, PairingIssue
+from dpseval.pairing.files import PairingError, PairingIssue
 from dpseval.pairing.inspection import inspect_pairs
 from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
 from dpseval.report.gallery import FOLDER
+from dpseval.report.page import draw_report
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.files import describe_results, describe_run, to_records, write_report
+from dpseval.scoring.files import describe_results, describe_run, to_json, to_records, write_report
 from dpseval.scoring.gallery import GalleryPicker
 from dpseval.scoring.groups import find_leaks, read_groups, score_groups
 from dpseval.scoring.networks import Readers, check_weights, load_readers
 from dpseval.scoring.one_pass import IMAGE_COLUMNS, PassResult, run_pass
 from dpseval.scoring.set_measures import measure_sets
-from dpseval.statistics.summary import comparisons, summarise
+from dpseval.statistics.summary import ALL_BINS, SCORE_COLUMNS, comparisons, summarise
 
 LEAST_SIDE_PX = 32  # what LPIPS needs
 
@@ -182,3 +185,70 @@ def _image_table(found: PassResult, readers: Readers, config: ScoreConfig) -> pd
     table = pd.DataFrame(found.rows, columns=[*IMAGE_COLUMNS, *sorted(extra)])
     table["level"] = table["level"].astype(np.float64)
     return table
+
+
+NOTHING_FILLED = "no photo was filled"
+
+
+def add_methods(
+    report: Path,
+    scores: Scores,
+    about: Mapping[str, Mapping[str, Any]],
+    missing: Mapping[str, str],
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Scores:
+    """Write the metadata of all methods and the rows of missing ones into a report, and draw its tables and page.
+
+    Args:
+        report: REPORT folder that `score` has just written.
+        scores: what it returned.
+        about: metadata by method; a `sentence` among them is shown at the head of the page.
+        missing: the reason by method.
+        costs: what a photo costs, by method, for `run.json`.
+
+    Returns:
+        The scores with a row without a value for each missing method, metric and region.
+
+    Raises:
+        EnvironmentFailure: a file cannot be written.
+    """
+    summary = pd.concat([scores.summary, *_missing_rows(scores.summary, missing)], ignore_index=True)
+    results = {
+        **scores.results,
+        "scores": to_records(summary),
+        "methods": {name: dict(metadata) for name, metadata in about.items()},
+        "missing_methods": dict(missing),
+    }
+    # Of a method without weights, such as the mean colour, there is nothing to warn of.
+    sentences = [
+        f"{name}: {metadata['sentence']}"
+        for name, metadata in about.items()
+        if metadata.get("weights") and "sentence" in metadata
+    ]
+    run = {**scores.run, "warnings": [*scores.run["warnings"], *sentences]}
+    if costs:
+        run["cost"] = {name: dict(cost) for name, cost in costs.items()}
+    write_text_atomic(report / "scores.csv", summary.to_csv(index=False, lineterminator="\n"))
+    write_text_atomic(report / "scores.json", to_json(results))
+    write_text_atomic(report / "run.json", to_json(run))
+    draw_report(report)
+    return replace(scores, summary=summary, results=results, run=run)
+
+
+def _missing_rows(summary: pd.DataFrame, missing: Mapping[str, str]) -> list[pd.DataFrame]:
+    measured = summary.loc[summary["bin"] == ALL_BINS, ["region", "metric", "higher_is_better"]]
+    measured = measured.drop_duplicates(["region", "metric"])
+    tables = []
+    for name, reason in missing.items():
+        rows = measured.assign(
+            method=name,
+            level=math.nan,
+            bin=ALL_BINS,
+            n=0,
+            value=math.nan,
+            ci_low=math.nan,
+            ci_high=math.nan,
+            note=f"{name}: {'' if reason.startswith(NOTHING_FILLED) else 'weights missing: '}{reason}",
+        )
+        tables.append(rows[list(SCORE_COLUMNS)])
+    return tables

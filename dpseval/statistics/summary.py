@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -13,11 +14,162 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import UsageError
 from dpseval.metrics.names import METRICS, REGION_NAMES
-from dpseval.statistics.comparisons import comparisons
-from dpseval.statistics.image_table import EXACT_DB, prepare_image_table
-from dpseval.statistics.intervals import bootstrap_intervals
+from dpseval.metrics.regions import hole_bin
+from dpseval.statistics.intervals import SIGNIFICANCE, bootstrap_intervals, holm, paired_difference, signed_rank_p
 
-__all__ = ["ALL_BINS", "SCORE_COLUMNS", "SetScore", "comparisons", "pooled_psnr", "summarise"]
+EXACT_DB = 100.0
+"""PSNR that an exact image counts as in means and comparisons; the table of images keeps inf."""
+
+KEY_COLUMNS = ("id", "method", "level", "region", "hole_ratio")
+
+
+def prepare_image_table(per_image: pd.DataFrame) -> pd.DataFrame:
+    """Check a table of images and bring it into the one order in which all numbers are computed.
+
+    Args:
+        per_image: the columns of `per_image.csv`; `level` NaN or None where a method has none.
+
+    Returns:
+        A sorted copy with `level` as float, PSNR capped at `EXACT_DB`, and three columns more: `bin` of the hole
+        ratio, `exact` (PSNR was inf) and `error` (mean squared error over the squared peak, from the uncapped PSNR).
+
+    Raises:
+        UsageError: a column is missing, a row comes twice, or a value is none that the column can hold.
+    """
+    missing = [name for name in KEY_COLUMNS if name not in per_image.columns]
+    if missing:
+        raise UsageError(
+            f"per_image: expected the columns {', '.join(KEY_COLUMNS)}, but {', '.join(missing)} is missing"
+        )
+    table = per_image.copy()
+    table["level"] = _read_levels(table["level"])
+    unknown = sorted(set(table["region"]) - set(REGION_NAMES))
+    if unknown:
+        raise UsageError(f"per_image: expected the regions {', '.join(REGION_NAMES)}, got {unknown[0]!r}")
+    twice = table.duplicated(["id", "method", "level", "region"])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise UsageError(f"per_image: image {row['id']!r} of {row['method']!r} comes twice in region {row['region']!r}")
+    names = [name for name in METRICS if name in table.columns]
+    table[names] = table[names].astype(np.float64)
+    _check_finite(table, names)
+    if "psnr" in names:
+        table["exact"] = np.isposinf(table["psnr"])
+        table["error"] = 10 ** (-table["psnr"] / 10)
+        table["psnr"] = table["psnr"].clip(upper=EXACT_DB)
+    table["bin"] = table["hole_ratio"].map({ratio: hole_bin(float(ratio)) for ratio in table["hole_ratio"].unique()})
+    table["region"] = pd.Categorical(table["region"], categories=REGION_NAMES, ordered=True)
+    order = ["method", "level", "region", "id"]
+    return table.sort_values(order, na_position="first", ignore_index=True)
+
+
+def _read_levels(levels: pd.Series[Any]) -> pd.Series[Any]:
+    try:
+        return levels.replace("", math.nan).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"per_image: expected numbers or nothing in the column level: {error}") from None
+
+
+def _check_finite(table: pd.DataFrame, names: list[str]) -> None:
+    for name in names:
+        endless = np.isneginf(table[name]) if name == "psnr" else np.isinf(table[name])
+        if endless.any():
+            row = table[endless].iloc[0]
+            raise UsageError(f"per_image: {name} of image {row['id']!r} of {row['method']!r} is infinite")
+
+
+def values_by_set(table: pd.DataFrame, metric: str, region: str) -> dict[tuple[str, float | None], NDArray[np.float64]]:
+    """One metric in one region, aligned by image.
+
+    Args:
+        table: a prepared table.
+        metric: a column of it.
+        region: full, hole or ring.
+
+    Returns:
+        For each set that has a value at all, (N,) over the sorted ids of the whole region; NaN where it has none.
+    """
+    rows = table[(table["region"] == region) & table[metric].notna()]
+    ids = np.sort(rows["id"].unique())
+    aligned: dict[tuple[str, float | None], NDArray[np.float64]] = {}
+    for (method, level), group in rows.groupby(["method", "level"], dropna=False, sort=True):
+        values = group.set_index("id")[metric].reindex(ids).to_numpy(np.float64)
+        aligned[str(method), _as_level(level)] = values
+    return aligned
+
+
+def _as_level(level: Any) -> float | None:
+    return None if math.isnan(level) else float(level)
+
+
+COMPARISON_COLUMNS = (
+    "metric", "region", "best_method", "best_level", "other_method", "other_level", "n", "difference",
+    "ci_low", "ci_high", "median_difference", "p_value", "p_holm", "win_rate", "significant", "best_marked",
+)  # fmt: skip
+
+SetKey = tuple[str, float | None]
+_SetValues = Mapping[SetKey, NDArray[np.float64]]
+
+
+def comparisons(per_image: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Compare the best set of each metric and region with every other set, image by image.
+
+    The best set has the best mean. Because it is chosen by looking, Holm's correction runs over all pairs of sets of
+    the metric and region, and not just over those with the best: of 400 drawn tables of 15 equal methods, 3 % then held
+    a false difference, else 17 %. A difference is significant where that p-value is below 0.05 and the interval of the
+    mean difference leaves out 0, on the side of the best. The intervals are those of single differences, not widened
+    for their number.
+
+    Args:
+        per_image: the columns of `per_image.csv`.
+        seed: seed of the run.
+
+    Returns:
+        `COMPARISON_COLUMNS`, one row per metric, region and other set; `difference` is best minus other, in the unit of
+        the metric, `win_rate` the share of images on which the best is better (ties count one half), `best_marked`
+        whether the best differs significantly from every other set. A metric in which no two sets differ on any image
+        has no rows; neither has a guard.
+
+    Raises:
+        UsageError: the table is not as described.
+    """
+    table = prepare_image_table(per_image)
+    rows: list[tuple[Any, ...]] = []
+    for name, metric in METRICS.items():
+        if metric.kind != "image" or metric.higher_is_better is None or name not in table:
+            continue
+        for region in metric.regions:
+            rows += _compare_metric(values_by_set(table, name, region), name, region, metric.higher_is_better, seed)
+    found = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    for column in ("best_level", "other_level"):
+        found[column] = found[column].astype(np.float64)
+    return found
+
+
+def _compare_metric(values: _SetValues, name: str, region: str, higher: bool, seed: int) -> list[tuple[Any, ...]]:
+    pairs = list(itertools.combinations(values, 2))
+    if not pairs:
+        return []
+    differences = np.stack([values[a] - values[b] for a, b in pairs], axis=1)
+    if not np.nan_to_num(differences).any():
+        return []
+    adjusted = dict(zip(pairs, holm(signed_rank_p(differences)), strict=True))
+    sign = 1.0 if higher else -1.0
+    best = max(values, key=lambda key: sign * float(np.nanmean(values[key])))
+    rows = []
+    for other in values:
+        if other == best:
+            continue
+        pair = (best, other) if (best, other) in adjusted else (other, best)
+        found = paired_difference(values[best], values[other], seed, "comparisons", higher)
+        nearest_0 = found.ci_low if higher else -found.ci_high
+        significant = bool(adjusted[pair] < SIGNIFICANCE and nearest_0 > 0)
+        numbers = (found.n, found.mean, found.ci_low, found.ci_high, found.median)
+        tests = (found.p_value, adjusted[pair], found.win_rate, significant)
+        rows.append((name, region, *best, *other, *numbers, *tests))
+    marked = all(row[-1] for row in rows)
+    return [(*row, marked) for row in rows]
+
 
 SCORE_COLUMNS = (
     "method", "level", "region", "metric", "bin", "n", "value", "ci_low", "ci_high", "higher_is_better", "note",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpseval.metrics.names import METRICS
-from dpseval.statistics.image_table import values_by_set
 from dpseval.statistics.intervals import SIGNIFICANCE, holm, paired_difference
+from dpseval.statistics.summary import values_by_set
 from dpseval.study.conditions import ConditionScores
 from dpseval.study.config import Question, SetName, say_set
 

@@ -16,7 +16,7 @@ from dpsdata.dataset.perturb import RECORD_FILE, perturb_folder
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.weights.store import sha256_file
 from dpseval.scoring.networks import check_weights
-from dpseval.statistics.image_table import prepare_image_table
+from dpseval.statistics.summary import prepare_image_table
 from dpseval.study.config import OWN, Condition, StudyConfig
 from dpseval.sweep import SweepConfig, run_sweep, weights_digests
 

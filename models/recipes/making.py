@@ -10,18 +10,127 @@ OUT/recipes.jpg                            all rows
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpsdata.contracts import RUN_FILE, MissingError
-from dpsdata.images.codec import encode_jpeg, read_mask
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsdata.contracts import RUN_FILE, MissingError, level_folder
+from dpsdata.hed import load_hed
+from dpsdata.images.codec import encode_jpeg, encode_png, read_grey, read_mask, read_photo, resize_photo
 from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
-from models.editing.request import EditRequest, InputFile
+from dpsdata.samples import crop_astronaut, read_sample_face
+from dpsdata.sketch import simplify_edge_map
+from models.editing.request import INPUTS_FOLDER, EditRequest, InputFile
 from models.editing.run import hash_weights, make_run, write_run
 from models.recipes.catalogue import Recipe
-from models.recipes.drawing import draw_inputs
-from models.recipes.sheet import JPEG_QUALITY, Photo, draw_row, draw_sheet
+from models.recipes.shapes import SIZE_PX, draw_lines, fill_areas
+
+# The lines of a thin sketch lie a few pixels beside those that are named.
+_ERASER_PX = 9
+
+
+def draw_inputs(recipe: Recipe) -> dict[str, InputFile]:
+    """The input files of a recipe by role, always the same bytes; a face from a sketch has only its sketch."""
+    pictures = {}
+    if recipe.face is None:
+        lines = draw_lines(recipe.lines)
+    else:
+        photo = resize_photo(read_sample_face(recipe.face), SIZE_PX) if recipe.face else crop_astronaut()
+        hole = fill_areas(recipe.hole)
+        lines = draw_lines(recipe.lines)
+        if recipe.erased is not None:
+            lines |= _thin_sketch(photo) & (1 - draw_lines(recipe.erased, _ERASER_PX))
+        lines &= hole
+        pictures = {"photo": photo, "mask": 255 * hole}
+    pictures["sketch"] = 255 - 255 * lines
+    return {role: InputFile(f"{INPUTS_FOLDER}/{role}.png", encode_png(pixels)) for role, pixels in pictures.items()}
+
+
+def _thin_sketch(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The photo's own lines, uint8 (H, W), 1 = line; by the bundled net, so that they are the same anywhere."""
+    edges = load_hed("hed-compact").detect(photo[None])[0]
+    return np.asarray(simplify_edge_map(edges), np.uint8)
+
+
+Photo = NDArray[np.uint8]
+CELL_PX = 192
+JPEG_QUALITY = 86
+_GAP_PX, _LABEL_PX = 4, 20
+_MAX_LEVELS = 3
+_HOLE_TINT, _HOLE_COVER = (80, 150, 255), 0.5
+_INK = (10, 10, 50)
+_EMPTY_GREY = 235
+
+
+def draw_row(
+    recipe: Recipe, inputs: Mapping[str, InputFile], levels: Sequence[float], results: Mapping[str, bytes] | None
+) -> Photo:
+    """One recipe as photo, hole with lines, and up to three levels, each under its label.
+
+    Args:
+        recipe: what it is.
+        inputs: its files by role.
+        levels: refinement levels that were asked for.
+        results: the PNG of each level by its name in the run's folder; None where there are no weights.
+
+    Returns:
+        uint8 (H, W, 3); of one size for all recipes with the same number of levels.
+    """
+    cells = [
+        (recipe.title, read_photo(inputs["photo"].data) if "photo" in inputs else _note("no photo")),
+        ("hole and lines" if "mask" in inputs else "lines", mark_photo(inputs)),
+    ]
+    for level in shown_levels(levels):
+        picture = _note("no weights") if results is None else read_photo(results[f"{level_folder(level)}.png"])
+        cells.append((f"level {level:g}", picture))
+    return np.concatenate([_cell(label, picture) for label, picture in cells], axis=1)
+
+
+def draw_sheet(rows: Sequence[Photo]) -> Photo:
+    """Rows under each other."""
+    return np.concatenate(list(rows))
+
+
+def shown_levels(levels: Sequence[float]) -> list[float]:
+    """The levels themselves in order, or the lowest, the middle and the highest of more than three."""
+    ordered = sorted(levels)
+    if len(ordered) <= _MAX_LEVELS:
+        return ordered
+    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+
+
+def mark_photo(inputs: Mapping[str, InputFile]) -> Photo:
+    """The photo with its hole tinted and the lines over it; the sketch where there is no photo."""
+    lines = read_grey(inputs["sketch"].data) <= 127
+    if "photo" not in inputs:
+        return np.where(lines[..., None], np.array(_INK, np.uint8), np.uint8(255))
+    marked = read_photo(inputs["photo"].data).astype(np.float64)
+    hole = read_mask(inputs["mask"].data) == 1
+    marked[hole] += _HOLE_COVER * (np.array(_HOLE_TINT) - marked[hole])
+    marked[lines] = _INK
+    return np.asarray(np.rint(marked), np.uint8)
+
+
+def _cell(label: str, picture: Photo) -> Photo:
+    cell = np.full((_LABEL_PX + CELL_PX + _GAP_PX, CELL_PX + _GAP_PX, 3), 255, np.uint8)
+    cell[_LABEL_PX : _LABEL_PX + CELL_PX, :CELL_PX] = resize_photo(picture, CELL_PX)
+    _write(cell, label, (3, _LABEL_PX - 6))
+    return cell
+
+
+def _note(text: str) -> Photo:
+    blank = np.full((CELL_PX, CELL_PX, 3), _EMPTY_GREY, np.uint8)
+    _write(blank, text, (CELL_PX // 2 - 40, CELL_PX // 2))
+    return blank
+
+
+def _write(picture: Photo, text: str, place: tuple[int, int]) -> None:
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+
 
 SHEET_FILE, FIGURE_FILE, COMMAND_FILE = "recipes.jpg", "figure.jpg", "command.txt"
 AGAIN_FOLDER = "again"

@@ -29,8 +29,7 @@ from skimage.measure import label
 from skimage.morphology import thin
 
 from dpsdata.dataset.config import BuildConfig
-from dpsdata.dataset.stages import SampleBuilder, SampleRecord, StageOptions, quantise_edges
-from dpsdata.dataset.workers import FolderFiles
+from dpsdata.dataset.stages import FolderFiles, SampleBuilder, SampleRecord, StageOptions, quantise_edges
 from dpsdata.hed import HED, load_hed
 from dpsdata.images.codec import encode_jpeg, read_photo
 from dpsdata.masks import mask_folder

@@ -92,8 +92,7 @@ def test_a_prefix_that_belongs_to_the_network_stays() -> None:
     """The official discriminators call all of their layers `model.N`."""
     from models.networks.config import published_config
     from models.networks.discriminator import PatchDiscriminator
-    from models.weights.checkpoints import official_names
-    from models.weights.official_keys import dead_shapes
+    from models.weights.checkpoints import dead_shapes, official_names
 
     config = published_config("edit", 64).discriminator
     state = PatchDiscriminator(config).state_dict()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import DpsError, UsageError
-from dpsdata.dataset.looks import hash_look, measure_colors
 from dpsdata.dataset.plausibility import SeenPhoto, find_implausible
 from dpsdata.dataset.stages import SampleRecord
+from dpsdata.images.arrays import hash_look, measure_colors
 from dpsdata.sources.layouts import find_samples
 from dpsdata.sources.splits import Splits, make_splits
 

@@ -11,7 +11,7 @@ import pytest
 
 from dpsdata.contracts import BrokenImageError
 from dpsdata.sources.layouts import SourceSample, find_samples, read_sample, sample_stamp
-from dpsdata.sources.read import open_zip
+from dpsdata.sources.scan import open_zip
 
 
 def _zip(file: Path, *paths: str) -> Path:
@@ -64,7 +64,7 @@ def test_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "dangling.jpg").symlink_to("nowhere")
     (tmp_path / "big.jpg").write_bytes(bytes(11))
-    monkeypatch.setattr("dpsdata.sources.read.MAX_SAMPLE_BYTES", 10)
+    monkeypatch.setattr("dpsdata.sources.scan.MAX_SAMPLE_BYTES", 10)
     for name, reason in {
         "empty.jpg": "0 bytes",
         "dangling.jpg": "a link to a file that does not exist",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.statistics.image_table import EXACT_DB, prepare_image_table, values_by_set
+from dpseval.statistics.summary import EXACT_DB, prepare_image_table, values_by_set
 
 
 def _rows() -> pd.DataFrame:

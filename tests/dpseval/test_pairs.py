@@ -10,8 +10,7 @@ import pytest
 
 from dpsdata.contracts import MissingError, UsageError
 from dpseval.pairing.files import SetKey
-from dpseval.pairing.output_sets import find_sets
-from dpseval.pairing.pairs import Pairing, leave_out, pair_outputs, refused_findings
+from dpseval.pairing.pairs import Pairing, find_sets, leave_out, pair_outputs, refused_findings
 from dpseval.scoring.config import ScoreConfig
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))

@@ -16,7 +16,7 @@ from dpsdata.images.codec import write_photo
 from dpsdata.runtime.command_line import run_app
 from dpseval import PairingError, ScoreConfig
 from dpseval.cli import app
-from dpseval.pairing.findings import FINDING_KINDS, PairingIssue, count_kinds
+from dpseval.pairing.files import FINDING_KINDS, PairingIssue, count_kinds
 from dpseval.scoring.pixel_workers import find_inverted
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))
@@ -235,7 +235,7 @@ def test_nothing_is_left(built: Path, outputs: Path, tmp_path: Path, network: Si
     for name in samples.IDS:
         (outputs / f"theirs/none/{name}.png").write_bytes(b"x")
     config = ScoreConfig(masks="dps", allow=("unreadable",), cache=tmp_path / "c", device="cpu")
-    with pytest.raises(dpseval.pairing.findings.FindingsError, match="no photo remains"):
+    with pytest.raises(dpseval.pairing.files.FindingsError, match="no photo remains"):
         dpseval.score(outputs, built, config)
 
 

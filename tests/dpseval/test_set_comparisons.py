@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpseval.statistics.comparisons import COMPARISON_COLUMNS, comparisons
 from dpseval.statistics.intervals import holm, paired_difference
+from dpseval.statistics.summary import COMPARISON_COLUMNS, comparisons
 
 
 def _images(metric: str, region: str = "hole", **sets: np.ndarray) -> pd.DataFrame:

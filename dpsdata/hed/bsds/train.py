@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from dpsdata.contracts import UsageError
 from dpsdata.hed.bsds.crops import CropSampler, LabelledPhoto
-from dpsdata.hed.network import HED, HEDLogits
+from dpsdata.hed.network import HED, HEDLogits, fold_batch_norm
 from dpsdata.runtime.device import keyed_generator, keyed_seed
+from dpsdata.weights.store import write_safetensors
 
 
 @dataclass(frozen=True)
@@ -247,3 +248,30 @@ class HEDTrainer:
         }
         with (self.out / "stats.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row) + "\n")
+
+
+def export_net(net: HED, config: HEDTrainConfig, out: Path, seconds: float) -> Path:
+    """Write `hed_NAME.safetensors` into a run folder.
+
+    Args:
+        net: a trained net with BatchNorm.
+        config: what it was trained with; goes into the card, and a `scorer` is marked as kept for scoring.
+        out: run folder.
+        seconds: time that the training took.
+
+    Returns:
+        Path of the file; `load_hed` reads it (`load_hed_scorer` a scorer).
+    """
+    folded = fold_batch_norm(net)
+    path = out / f"hed_{config.name}.safetensors"
+    card = {
+        "variant": folded.variant.name,
+        "role": "judge" if config.name.startswith("judge") else "detector",
+        "training": asdict(config),
+        "seconds": round(seconds),
+        "data": "BSDS500 train and val (300 photos)",
+        "licence": "research use: the photos of BSDS500 are for non-commercial research and education",
+    }
+    tensors = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in folded.state_dict().items()}
+    write_safetensors(path, tensors, card)
+    return path

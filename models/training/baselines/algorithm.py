@@ -19,14 +19,15 @@ from models.baselines.scfegan import ScFegan
 from models.baselines.tensorflow.operators import initialise_glorot
 from models.methods.registry import find_method
 from models.methods.weights import find_method_weights
-from models.training.baselines.batch import prepare_baseline_batch
+from models.training.baselines.batch import draw_baseline_sheet, prepare_baseline_batch, validate_baseline
 from models.training.baselines.color_map import ColorStrokes
-from models.training.baselines.config import BaselineTrainConfig
-from models.training.baselines.deepfill_step import train_deepfill
-from models.training.baselines.differences import list_baseline_differences
-from models.training.baselines.scfegan_step import draw_blends, train_scfegan
-from models.training.baselines.stage import BaselineStage, plan_baseline_stage
-from models.training.baselines.validation import draw_baseline_sheet, validate_baseline
+from models.training.baselines.config import (
+    BaselineStage,
+    BaselineTrainConfig,
+    list_baseline_differences,
+    plan_baseline_stage,
+)
+from models.training.baselines.steps import draw_blends, train_deepfill, train_scfegan
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
 from models.training.engine.initial_weights import InitialNetworks, describe_training

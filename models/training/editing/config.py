@@ -1,14 +1,20 @@
-"""What one training of F and G does, as frozen configs; every amount of work is counted in images."""
+"""What one training of F and G does: its stages in their order, and how it differs from what was published."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self, get_args
 
+import torch
+from torch import Tensor
+
 from dpsdata.contracts import UsageError
+from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.networks.config import ModelConfig, PresetName, Task, find_config
-from models.training.engine.config import LoopConfig, check_counts
+from models.training.engine.config import LoopConfig, check_counts, rate_differences, sampling_differences
 
 # CelebA-HQ has 30,000 photos; the published epochs are turned into images with this number.
 EPOCH_IMAGES = 30_000
@@ -154,3 +160,162 @@ class TrainConfig(LoopConfig):
         """See `LoopConfig`; the stages are scaled too."""
         found = super().scaled(images_scale)
         return replace(found, stage=tuple(stage.scaled(images_scale) for stage in found.stage))
+
+
+# The extra 0.025 makes "almost 0" differ from 0: it adds a quarter of a pixel to the radius of the published pen.
+RANDOM_LEVELS = (*(step / 20 for step in range(21)), 0.025)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The training of one network against its discriminator, with all earlier ones frozen.
+
+    Attributes:
+        name: the network, such as `F256` or `G64`; `G` where all of its resolutions are trained at once.
+        part: `F` or `G`.
+        size: its resolution in px.
+        is_finest: whether F judges G's sketch too, as at the model's own resolution.
+        batch_size: images per step, over all processes.
+        fixed_images: seen at level 1.
+        random_images: seen at random levels after that.
+        mask_count: size of its pool of masks.
+        is_joint: whether all resolutions of G are trained at once, by the losses of this one.
+        is_level_per_sample: whether every sample of a batch has a level of its own.
+        refined_share: of F's samples, those whose sketch G refines first.
+    """
+
+    name: str
+    part: Literal["F", "G"]
+    size: int
+    is_finest: bool
+    batch_size: int
+    fixed_images: int
+    random_images: int
+    mask_count: int
+    is_joint: bool = False
+    is_level_per_sample: bool = False
+    refined_share: float = 0.0
+
+    @property
+    def fixed_steps(self) -> int:
+        """Steps at level 1."""
+        return math.ceil(self.fixed_images / self.batch_size)
+
+    @property
+    def step_count(self) -> int:
+        """All steps."""
+        return self.fixed_steps + math.ceil(self.random_images / self.batch_size)
+
+    def level_at(self, step: int, seed: int) -> float:
+        """The level of one step, which its whole batch shares: 1 at first, then one of 22 values."""
+        if step < self.fixed_steps:
+            return 1.0
+        drawn = keyed_generator(seed, f"{self.name}:{step}", "train-level").integers(len(RANDOM_LEVELS))
+        return RANDOM_LEVELS[int(drawn)]
+
+    def levels_at(self, step: int, seed: int, keys: Sequence[str]) -> float | Tensor:
+        """The level of one step; with a level for each sample, (N,) float32 for the samples of these names."""
+        if step < self.fixed_steps or not self.is_level_per_sample:
+            return self.level_at(step, seed)
+        drawn = [keyed_generator(seed, key, "train-level").integers(len(RANDOM_LEVELS)) for key in keys]
+        return torch.tensor([RANDOM_LEVELS[int(number)] for number in drawn])
+
+
+def plan_stages(config: TrainConfig) -> tuple[Stage, ...]:
+    """The stages of a training in their order.
+
+    Source: Yang et al. 2020, section 3.4 and supplementary material.
+    """
+    stages = []
+    for each in config.stage:
+        is_joint = each.network == "G"
+        size = config.resolution if each.network in ("F", "G") else int(each.network[1:])
+        part: Literal["F", "G"] = "F" if each.network == "F" else "G"
+        stages.append(
+            Stage(
+                name=f"F{size}" if part == "F" else each.network,
+                part=part,
+                size=size,
+                is_finest=part == "G" and size == config.resolution,
+                batch_size=each.batch,
+                fixed_images=each.level1_images,
+                random_images=each.images - each.level1_images,
+                mask_count=each.masks,
+                is_joint=is_joint,
+                is_level_per_sample=config.level_per_sample,
+                refined_share=each.refined_share,
+            )
+        )
+    return tuple(stages)
+
+
+_COMPARED = (
+    "betas",
+    "learning_rate",
+    "mask_family",
+    "max_deformation",
+    "dilation_diameter",
+    "discriminator",
+    "level_per_sample",
+)
+# Images, those of them at level 1, batch and masks.
+_STAGES = {
+    "F": (50 * EPOCH_IMAGES, 0, 4, 1024),
+    "G64": (230 * EPOCH_IMAGES, 30 * EPOCH_IMAGES, 64, 4096),
+    "G128": (230 * EPOCH_IMAGES, 30 * EPOCH_IMAGES, 32, 2048),
+    "G256": (230 * EPOCH_IMAGES, 30 * EPOCH_IMAGES, 4, 1024),
+}
+
+
+def list_differences(config: TrainConfig, perceptual: str) -> list[str]:
+    """Every difference from the published recipe, one sentence each.
+
+    Args:
+        config: of the training.
+        perceptual: name of the features of the perceptual loss.
+    """
+    found = [
+        "F is in eval mode, with its averaged weights, while G is trained; published: train mode, batch statistics",
+        "F's L1 is the mean over its photo; published: over sketch, photo and mask together, which dilutes it",
+        "results are the averaged weights of G and F, and each G builds on averaged coarser ones; published: the last",
+        "D sees real and fake photos in one pass, so its spectral norm takes one power step for both; published: two",
+        f"counted in images, an epoch being {EPOCH_IMAGES:,}; published: epochs over its own split",
+        "deformations, masks and levels are drawn by key, so that a run can be repeated",
+    ]
+    if perceptual == "hed-compact-unit":
+        found.append("the perceptual loss uses the bundled compact HED, all stages, unit vectors; published: VGG19")
+    elif perceptual == "hed-compact":
+        found.append("the perceptual loss uses the bundled compact HED (stages 2 and 3); published: VGG19")
+    elif not config.losses.published_vgg_scaling:
+        found.append("VGG19 sees photos scaled as it was trained; published: four times too much contrast")
+    usual = {item.name: item.default for item in fields(config)}
+    for name in _COMPARED:
+        value = getattr(config, name)
+        if value != usual[name]:
+            found.append(f"{name} is {value}; published: {usual[name]}")
+    if config.model != "published":
+        found.append(f"the networks have the sizes of {config.model}; published: others, see the paper's supplement")
+    for stage in config.stage:
+        own = (stage.images, stage.level1_images, stage.batch, stage.masks)
+        wanted = _STAGES.get(stage.network)
+        if own != wanted:
+            told = "none" if wanted is None else "{:,}, {:,}, {} and {:,}".format(*wanted)
+            found.append(
+                "{}: {:,} images, {:,} of them at level 1, in batches of {} with {:,} masks; published: {}".format(
+                    stage.network, *own, told
+                )
+            )
+        if stage.refined_share:
+            found.append(
+                f"{stage.network} also learns from sketches that G refined ({stage.refined_share:.0%}); published: no"
+            )
+    found += rate_differences(config)
+    found += sampling_differences(config.sampling)
+    if config.losses.composite and config.task == "edit":
+        found.append("F's photo is judged in the hole, the truth around it, while G is trained; published: all of it")
+    weights = replace(config.losses, published_vgg_scaling=False, composite=False)
+    if weights != type(weights)():
+        found.append(f"the weights of the losses are {weights}")
+    if config.task == "synthesis" and config.networks.inpainter.norm == "batch":
+        found.append("F has BatchNorm; published for synthesis: none")
+    return found

@@ -20,8 +20,7 @@ from dpsdata.sketch import (
     truth_sketches,
 )
 from models.networks.published_signs import discriminator_input, network_input, refiner_inputs, resize, shrink_mask
-from models.training.editing.config import TrainConfig
-from models.training.editing.schedule import Stage
+from models.training.editing.config import Stage, TrainConfig
 from models.training.engine.batches import BatchPixels
 
 

@@ -1,20 +1,23 @@
-"""One step of a stage: the discriminator learns, then the network that it judges."""
+"""One step of a stage: D learns, then the network: as published, or with the high-pass D on the composite."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from models.networks.discriminator import HighPassDiscriminator, PatchScores
 from models.networks.inpainter import Inpainter
 from models.networks.published_signs import discriminator_input, network_input, split_output
 from models.networks.refiner import Refiner, RefinerScale, level_column
-from models.training.editing.config import LossConfig
+from models.training.editing.config import LossConfig, Stage
 from models.training.editing.rough_batch import TrainBatch
-from models.training.editing.schedule import Stage
 from models.training.engine.losses import PerceptualLoss, adversarial_loss, hinge_losses, reconstruction_loss
 from models.training.engine.stage_parts import StageParts, update_weights
 
@@ -162,3 +165,155 @@ def discriminate(
         with accelerator.autocast():
             scores: Tensor = discriminator(images)
     return scores.float()
+
+
+_R1_EVERY = 16
+_MAX_WEIGHT = 1e4
+
+
+def train_on_composite(
+    parts: StageParts[Stage],
+    frozen: FrozenNets,
+    batch: TrainBatch,
+    losses: LossConfig,
+    perceptual: PerceptualLoss,
+    accelerator: Accelerator,
+    step: int,
+) -> dict[str, float]:
+    """Update D, then the net, on one batch.
+
+    Every loss is taken at the composite and brought back to the photo on its own, so that the weight of D's verdict
+    can be set by the ratio of the gradients; one backward pass through the networks follows.
+
+    Args:
+        parts: networks and optimisers, D a `HighPassDiscriminator`; changed in place.
+        frozen: the other networks of the stage.
+        batch: of this process.
+        losses: weights.
+        perceptual: its features, on the device.
+        accelerator: runs the backward passes and chooses the precision.
+        step: number of this step in the stage; D's gradient at true photos is penalised in every sixteenth.
+
+    Returns:
+        The losses of this process, without their weights; `pair_accuracy`, the share of pairs in which D prefers the
+        true photo; `gradient_ratio`, D's gradient at the hole over that of the pixel differences; `adversarial_weight`;
+        and the two gradient norms.
+
+    Raises:
+        DivergedError: a loss or gradient is not finite; the networks are as they were before its update.
+
+    Source: Mescheder et al., ICML 2018 (R1); Karras et al., CVPR 2020 (lazy); Wang et al., CVPR 2018 (feature
+        matching); Esser et al., CVPR 2021 (the weight from the ratio of gradients).
+    """
+    discriminator = parts.unwrapped_discriminator
+    assert isinstance(discriminator, HighPassDiscriminator)  # noqa: S101 (for the type checker)
+    with accelerator.autocast():
+        painted = paint_batch(parts.stage, parts.net, frozen, batch)
+    own_photo, sketch = painted.photo.float(), painted.sketch.float()
+    judged = own_photo if painted.result is None else painted.result.float()
+    hole = torch.ones_like(judged[:, :1]) if batch.mask is None else batch.mask
+
+    photo = judged.detach().requires_grad_()
+    lines = sketch.detach().requires_grad_(parts.stage.part == "G")
+    composite = torch.where(hole > 0, photo, batch.photo)
+    seen, truth = crop(composite, batch.windows), crop(batch.photo, batch.windows)
+    seen_hole = None if batch.mask is None else crop(hole, batch.windows)
+    fake = discriminator.prepare(seen, crop(lines, batch.windows), seen_hole)
+    with torch.no_grad():
+        real = discriminator.prepare(truth, crop(batch.sketch, batch.windows), seen_hole)
+
+    values = _update_discriminator(parts, real, [each.detach() for each in fake], losses, accelerator, step)
+
+    discriminator.requires_grad_(False)
+    try:
+        with accelerator.autocast():
+            with torch.no_grad():
+                wanted = discriminator(real).features
+            verdict = discriminator(fake)
+            terms = {
+                "adversarial": -verdict.mean().mean(),
+                "feature_matching": _matching(verdict, wanted),
+                "perceptual": perceptual(seen, truth),
+            }
+        terms["reconstruction"] = reconstruction_loss(photo, batch.photo)
+        terms["hole"] = ((photo - batch.photo).abs() * hole).sum() / (hole.sum() * photo.shape[1]).clamp_min(1)
+        pixels = losses.reconstruction * terms["reconstruction"] + losses.hole * terms["hole"]
+        leaves = [photo, lines] if lines.requires_grad else [photo]
+        at_pixels = torch.autograd.grad(pixels, photo, retain_graph=True)[0]
+        rest = terms["perceptual"] + losses.feature_matching * terms["feature_matching"]
+        wish = _gradients(rest, leaves)
+        wish[0] = wish[0] + at_pixels
+        liked = _gradients(terms["adversarial"], leaves)
+        sizes = [float((each * hole).norm()) for each in (at_pixels, wish[0], liked[0])]
+        weight = min(losses.adversarial_share * sizes[1] / max(sizes[2], 1e-12), _MAX_WEIGHT)
+        values |= {"gradient_ratio": sizes[2] / max(sizes[0], 1e-12), "adversarial_weight": weight}
+        pulls = [whole + weight * part for whole, part in zip(wish, liked, strict=True)]
+        total = (judged * pulls[0]).sum()
+        if lines.requires_grad:
+            total = total + (sketch * pulls[1]).sum()
+            true_sketch = batch.sketch if batch.mask is None else batch.sketch * batch.mask
+            terms["own"] = reconstruction_loss(sketch, true_sketch) + reconstruction_loss(own_photo, batch.photo)
+            total = total + losses.own * losses.reconstruction * terms["own"]
+        values |= update_weights(parts.optimiser, total, terms, "net", accelerator)
+    finally:
+        discriminator.requires_grad_(True)
+    return values
+
+
+def crop(images: Tensor, windows: NDArray[np.int64]) -> Tensor:
+    """The windows (N, 4) top, left, height, width of (N, C, H, W) images, all of one size."""
+    if tuple(windows[0, 2:]) == tuple(images.shape[2:]):
+        return images
+    return torch.stack(
+        [image[:, top : top + tall, left : left + wide]
+         for image, (top, left, tall, wide) in zip(images, windows.tolist(), strict=True)]
+    )  # fmt: skip
+
+
+def _update_discriminator(
+    parts: StageParts[Stage],
+    real: list[Tensor],
+    fake: list[Tensor],
+    losses: LossConfig,
+    accelerator: Accelerator,
+    step: int,
+) -> dict[str, float]:
+    is_penalised = losses.r1 > 0 and step % _R1_EVERY == 0
+    both = [torch.cat(pair).requires_grad_(is_penalised) for pair in zip(real, fake, strict=True)]
+    with accelerator.autocast():
+        # One pass for both, since a wrapped network wants one forward pass for each backward pass.
+        verdict: PatchScores = parts.discriminator(both)
+    count = real[0].shape[0]
+    terms = {
+        "discriminator_real": _hinge(verdict, slice(count), losses.hinge_margin, -1),
+        "discriminator_fake": _hinge(verdict, slice(count, None), losses.hinge_margin, 1),
+    }
+    total = terms["discriminator_real"] + terms["discriminator_fake"]
+    means = verdict.mean().detach()
+    if is_penalised:
+        gradients = torch.autograd.grad(verdict.mean()[:count].sum(), both, create_graph=True)
+        # The sum over what is read; a mean over the pixels would all but remove it.
+        terms["r1"] = torch.stack([each[:count].float().square().sum() for each in gradients]).sum() / count
+        total = total + _R1_EVERY * losses.r1 / 2 * terms["r1"]
+    values = update_weights(parts.discriminator_optimiser, total, terms, "discriminator", accelerator)
+    values.pop("r1", None)  # not in every step, so its mean over a line of the statistics would be wrong
+    return {**values, "pair_accuracy": float((means[:count] > means[count:]).float().mean())}
+
+
+def _hinge(verdict: PatchScores, which: slice, margin: float, sign: int) -> Tensor:
+    parts = [
+        (F.relu(margin + sign * scores[which].float()) * shares[which]).sum() / shares[which].sum().clamp_min(1e-6)
+        for scores, shares in zip(verdict.scores, verdict.shares, strict=True)
+    ]
+    return torch.stack(parts).mean()
+
+
+def _matching(verdict: PatchScores, wanted: list[Tensor]) -> Tensor:
+    return torch.stack(
+        [(a.float() - b.float()).abs().mean() for a, b in zip(verdict.features, wanted, strict=True)]
+    ).mean()
+
+
+def _gradients(loss: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(leaf) if each is None else each for each, leaf in zip(found, leaves, strict=True)]

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training.editing.config import TrainConfig
+from models.training.editing.config import Stage, TrainConfig
 from models.training.editing.rough_batch import TrainBatch, prepare_batch
-from models.training.editing.schedule import Stage
 from models.training.editing.steps import FrozenNets, Painted, paint_batch
 from models.training.engine.batches import BatchPixels
 from models.training.engine.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr

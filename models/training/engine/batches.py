@@ -17,8 +17,7 @@ from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_photo, read_sketch
 from dpsdata.masks import make_mask
 from dpsdata.runtime.device import keyed_generator
-from models.training.engine.config import LoopConfig
-from models.training.engine.sampling import AS_PUBLISHED, SamplingConfig, repeat_photos
+from models.training.engine.config import AS_PUBLISHED, LoopConfig, SamplingConfig, repeat_photos
 from models.training.engine.stage_parts import StagePlan
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3

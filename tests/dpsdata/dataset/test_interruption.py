@@ -35,10 +35,10 @@ def test_refuses_a_folder_with_other_files(config: BuildConfig) -> None:
 
 
 def test_disk_full_is_one_sentence_and_nothing_is_lost(config: BuildConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dpsdata.dataset import workers
+    from dpsdata.dataset import stages
 
     written = 0
-    real = workers.write_bytes_atomic
+    real = stages.write_bytes_atomic
 
     def fill_up(path: Path, data: bytes) -> None:
         nonlocal written
@@ -47,7 +47,7 @@ def test_disk_full_is_one_sentence_and_nothing_is_lost(config: BuildConfig, monk
             raise EnvironmentFailure(f"{path}: cannot write this file: the disk is full")
         real(path, data)
 
-    monkeypatch.setattr(workers, "write_bytes_atomic", fill_up)
+    monkeypatch.setattr(stages, "write_bytes_atomic", fill_up)
     with pytest.raises(EnvironmentFailure, match="disk is full"):
         build_dataset(config)
     monkeypatch.undo()

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpsdata.hed.bsds.canny import canny_edge_map
 from dpsdata.hed.bsds.data import read_bsds
-from dpsdata.hed.bsds.evaluate import EvalConfig, evaluate_edges
+from dpsdata.hed.bsds.evaluate import EvalConfig, canny_edge_map, evaluate_edges
 
 BSDS = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "bsds500"
 

@@ -14,8 +14,15 @@ import torch
 from dpsdata.contracts import UsageError
 from dpsdata.hed import HED, fold_batch_norm, load_hed
 from dpsdata.hed.bsds.crops import CropSampler, LabelledPhoto
-from dpsdata.hed.bsds.export import export_net
-from dpsdata.hed.bsds.train import PRESETS, HEDTrainConfig, HEDTrainer, Phase, balanced_edge_loss, learning_rate_at
+from dpsdata.hed.bsds.train import (
+    PRESETS,
+    HEDTrainConfig,
+    HEDTrainer,
+    Phase,
+    balanced_edge_loss,
+    export_net,
+    learning_rate_at,
+)
 from dpsdata.hed.network import HEDLogits
 from dpsdata.runtime.device import keyed_generator
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpsdata.weights.known.inception_layout import FEATURE_COUNT, OUTPUT_COUNT
-from dpseval.metrics.inception import FidInception
-from dpseval.metrics.preprocess import prepare
+from dpsdata.weights.known.inception import FEATURE_COUNT, OUTPUT_COUNT
+from dpseval.metrics.inception import FidInception, prepare
 
 HEIGHT, WIDTH = 120, 152
 

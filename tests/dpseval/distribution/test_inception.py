@@ -15,7 +15,7 @@ from dpsdata.images.codec import write_photo
 from dpseval.metrics.frechet import frechet_distance
 from dpseval.metrics.inception import FidInception, load_inception
 from dpseval.metrics.kid import kid
-from dpseval.metrics.prep_names import PREPS
+from dpseval.metrics.names import PREPS
 
 State = dict[str, torch.Tensor]
 Extract = Callable[[np.ndarray], np.ndarray]

@@ -10,8 +10,14 @@ import torch
 
 from dpsdata import weights
 from dpsdata.contracts import MissingError
-from dpsdata.weights.known.inception import INCEPTION, check_inception_state, hash_state, import_inception
-from dpsdata.weights.known.inception_layout import named_convs, state_shapes
+from dpsdata.weights.known.inception import (
+    INCEPTION,
+    check_inception_state,
+    hash_state,
+    import_inception,
+    named_convs,
+    state_shapes,
+)
 
 State = dict[str, torch.Tensor]
 

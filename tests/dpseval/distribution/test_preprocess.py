@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpseval.metrics.prep_names import PREPS
-from dpseval.metrics.preprocess import prepare
+from dpseval.metrics.inception import prepare
+from dpseval.metrics.names import PREPS
 
 SIZES = [(64, 97), (299, 299), (301, 512), (5, 3)]
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.metrics.pixels import PIXEL_METRICS, PixelMetrics, PixelTruth
-from dpseval.metrics.psnr import l1, psnr, squared_error
+from dpseval.metrics.pixels import PIXEL_METRICS, PixelMetrics, PixelTruth, l1, psnr, squared_error, ssim
 from dpseval.metrics.regions import composite, region_masks
-from dpseval.metrics.ssim import ssim
 
 
 def measure_pixels(output: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> PixelMetrics:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio
 
 from dpsdata.contracts import UsageError
-from dpseval.metrics.psnr import l1, psnr, squared_error
+from dpseval.metrics.pixels import l1, psnr, squared_error
 
 
 def test_worked_by_hand() -> None:

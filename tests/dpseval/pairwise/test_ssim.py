@@ -11,7 +11,7 @@ from skimage.filters import gaussian
 from skimage.metrics import structural_similarity
 
 from dpsdata.contracts import UsageError
-from dpseval.metrics.ssim import SsimTruth, plane_map, ssim, ssim_over
+from dpseval.metrics.pixels import SsimTruth, plane_map, ssim, ssim_over
 
 
 def reference(output: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:

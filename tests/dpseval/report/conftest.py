@@ -16,8 +16,7 @@ import pytest
 from dpseval.metrics.names import METRICS
 from dpseval.report.gallery import GalleryItem, Panel, error_map, save_gallery
 from dpseval.report.page import draw_report
-from dpseval.statistics.comparisons import COMPARISON_COLUMNS
-from dpseval.statistics.summary import SCORE_COLUMNS
+from dpseval.statistics.summary import COMPARISON_COLUMNS, SCORE_COLUMNS
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HOSTILE_ID = '<script>alert("id")</script>'

@@ -10,7 +10,7 @@ import pytest
 
 from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.verdicts import gather_verdicts
-from dpseval.statistics.comparisons import comparisons
+from dpseval.statistics.summary import comparisons
 
 COUNT = 40
 

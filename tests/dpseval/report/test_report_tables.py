@@ -16,8 +16,7 @@ from dpseval.pairing.files import SetKey
 from dpseval.report.head_table import build_head_table, column_decimals, format_number, missing_notes, split_columns
 from dpseval.report.tables import escape_latex, escape_markdown, format_latex, format_markdown, write_tables
 from dpseval.report.verdicts import gather_verdicts, read_comparisons, set_key
-from dpseval.statistics.comparisons import COMPARISON_COLUMNS
-from dpseval.statistics.summary import SCORE_COLUMNS
+from dpseval.statistics.summary import COMPARISON_COLUMNS, SCORE_COLUMNS
 
 NOTE = "weights missing: dps weights get inception-fid"
 

@@ -20,7 +20,7 @@ from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
 from dpsdata.runtime.command_line import run_app
 from dpseval.cli import app
 from dpseval.scoring.config import ScoreConfig
-from dpseval.statistics.image_table import prepare_image_table
+from dpseval.statistics.summary import prepare_image_table
 from dpseval.study.answers import answer_questions
 from dpseval.study.conditions import ConditionScores
 from dpseval.study.config import Condition, StudyConfig, parse_conditions, parse_sketch, read_study

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from models.baselines import DeepFillv2, DeepFillv2Config, contextual_attention, load_deepfillv2
-from models.baselines.contextual_attention import attend
+from models.baselines import DeepFillv2, DeepFillv2Config, deepfillv2, load_deepfillv2
+from models.baselines.deepfillv2 import attend
 from models.baselines.tensorflow.operators import initialise_glorot
 
 parity = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("parity_arrays.py"))))
@@ -63,7 +63,7 @@ def test_each_sample_has_its_own_mask() -> None:
 def test_groups_of_samples_give_what_the_whole_batch_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     features, (_, mask, _) = torch.randn(3, 6, 8, 12), edit(3)
     whole = attend(features, mask)
-    monkeypatch.setattr(contextual_attention, "_SCORES_AT_ONCE", 2 * 24**2)
+    monkeypatch.setattr(deepfillv2, "_SCORES_AT_ONCE", 2 * 24**2)
     assert torch.allclose(attend(features, mask), whole, atol=1e-6)
 
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models.baselines.contextual_attention import attend
-from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
+from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config, attend
 from models.baselines.tensorflow.operators import (
     convolve_same,
     convolve_transposed,

@@ -9,7 +9,7 @@ from dpsdata.images.codec import read_grey, read_mask, read_photo, read_sketch
 from dpsdata.samples import crop_astronaut, read_sample_face
 from models.editing.request import InputFile
 from models.recipes.catalogue import RECIPES, Recipe, find_recipes
-from models.recipes.drawing import draw_inputs
+from models.recipes.making import draw_inputs
 from models.recipes.shapes import AXIS_PX, area, both, draw_lines, ellipse, fill_areas, line
 
 EDITS = [recipe for recipe in RECIPES if recipe.command == "edit"]

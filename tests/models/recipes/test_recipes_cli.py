@@ -15,7 +15,7 @@ from dpsdata.runtime.command_line import run_app
 from models.cli import app
 from models.recipes import making
 from models.recipes.catalogue import RECIPES, find_recipes
-from models.recipes.sheet import shown_levels
+from models.recipes.making import shown_levels
 
 shared = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "tiny_weights.py")))
 EDIT_FILES = {"photo.png", "mask.png", "sketch.png", "command.txt", "figure.jpg", "run.json", "strip.png"}

@@ -8,8 +8,7 @@ import pytest
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.dataset.torch_dataset import EditDataset
-from models.training.editing.config import TrainConfig
-from models.training.editing.schedule import Stage, plan_stages
+from models.training.editing.config import Stage, TrainConfig, plan_stages
 from models.training.engine.batches import BatchSource, MaskPool, PhotoStore, order_photos
 
 

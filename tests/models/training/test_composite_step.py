@@ -21,11 +21,9 @@ from dpsdata.runtime.lock_file import lock_folder
 from models.editing.editor import load_editor
 from models.networks.config import ModelConfig, tiny_config
 from models.training.catalogue import make_trainer, read_training
-from models.training.editing.composite_step import crop
-from models.training.editing.config import LossConfig, StageConfig, TrainConfig
+from models.training.editing.config import LossConfig, StageConfig, TrainConfig, plan_stages
 from models.training.editing.rough_batch import place_windows, prepare_batch
-from models.training.editing.schedule import plan_stages
-from models.training.editing.steps import FrozenNets, paint_batch
+from models.training.editing.steps import FrozenNets, crop, paint_batch
 from models.training.engine.batches import BatchPixels
 from models.training.engine.state import BEST_FILE, read_light
 from models.training.engine.validation import grid_power

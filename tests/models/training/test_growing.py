@@ -12,8 +12,8 @@ from models.networks.config import lite_config
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm
+from models.training.editing.algorithm import grow_tensors
 from models.training.editing.config import StageConfig, TrainConfig
-from models.training.editing.growing import grow_tensors
 from models.training.engine.initial_weights import read_light_networks
 from models.training.engine.restoring import begin_run, restore_run
 from models.training.engine.state import write_light

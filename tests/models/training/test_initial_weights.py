@@ -18,8 +18,8 @@ from models.networks.config import Task, lite_config
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm, make_trainer, read_training
+from models.training.editing.algorithm import grow_tensors
 from models.training.editing.config import StageConfig, TrainConfig
-from models.training.editing.growing import grow_tensors
 from models.training.engine.initial_weights import InitialNetworks, find_exported, find_light, read_editing_weights
 from models.training.engine.loop import Trainer
 from models.training.engine.restoring import begin_run, restore_run

@@ -10,9 +10,8 @@ import torch
 from dpsdata.contracts import UsageError
 from dpsdata.sketch import dilate_sketch, draw_rough, make_rough_sketch, smooth_sketch, truth_sketches
 from models.networks.published_signs import shrink_mask
-from models.training.editing.config import TrainConfig
+from models.training.editing.config import TrainConfig, plan_stages
 from models.training.editing.rough_batch import TrainBatch, prepare_batch
-from models.training.editing.schedule import plan_stages
 from models.training.engine.batches import BatchPixels, BatchSource, PhotoStore
 
 CPU = torch.device("cpu")

@@ -13,12 +13,9 @@ from dpsdata.runtime.command_line import run_app
 from models.cli import app
 from models.training.baselines.batch import prepare_baseline_batch
 from models.training.baselines.color_map import ColorStrokes, paint_color_map
-from models.training.baselines.config import BaselineTrainConfig
-from models.training.baselines.differences import list_baseline_differences
+from models.training.baselines.config import BaselineTrainConfig, list_baseline_differences
 from models.training.catalogue import make_trainer, read_training
-from models.training.editing.config import TrainConfig
-from models.training.editing.differences import list_differences
-from models.training.editing.schedule import plan_stages
+from models.training.editing.config import TrainConfig, list_differences, plan_stages
 from models.training.engine.batches import (
     BatchPixels,
     BatchSource,
@@ -27,7 +24,7 @@ from models.training.engine.batches import (
     open_training_photos,
     order_photos,
 )
-from models.training.engine.sampling import SamplingConfig, repeat_photos
+from models.training.engine.config import SamplingConfig, repeat_photos
 from models.training.engine.state import describe_config, is_same_config
 
 

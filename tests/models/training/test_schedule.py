@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from models.training.baselines.differences import list_baseline_differences
+from models.training.baselines.config import list_baseline_differences
 from models.training.catalogue import read_training
-from models.training.editing.config import StageConfig, TrainConfig
-from models.training.editing.differences import list_differences
-from models.training.editing.schedule import RANDOM_LEVELS, plan_stages
+from models.training.editing.config import RANDOM_LEVELS, StageConfig, TrainConfig, list_differences, plan_stages
 from models.training.engine.config import learning_rate_at
 
 

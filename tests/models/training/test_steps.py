@@ -11,9 +11,8 @@ from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminato
 from models.networks.initialisation import initialise_weights
 from models.training.catalogue import make_trainer
 from models.training.editing.algorithm import EditingAlgorithm
-from models.training.editing.config import TrainConfig
+from models.training.editing.config import Stage, TrainConfig
 from models.training.editing.rough_batch import TrainBatch, prepare_batch
-from models.training.editing.schedule import Stage
 from models.training.editing.steps import discriminate, paint_batch, train_step
 from models.training.engine.batches import BatchSource
 from models.training.engine.loop import Trainer

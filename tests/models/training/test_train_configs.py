@@ -10,9 +10,7 @@ from dpsdata.contracts import MissingError, UsageError
 from models.cli.train import _CONFIGS as HELP
 from models.training.baselines.config import METHODS, BaselineTrainConfig
 from models.training.catalogue import config_names, read_training
-from models.training.editing.config import LossConfig, StageConfig, TrainConfig
-from models.training.editing.differences import list_differences
-from models.training.editing.schedule import plan_stages
+from models.training.editing.config import LossConfig, StageConfig, TrainConfig, list_differences, plan_stages
 
 
 def read_editing(name: str, *settings: str) -> TrainConfig:

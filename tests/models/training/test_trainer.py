@@ -226,7 +226,7 @@ def test_a_finished_run_is_done_at_once(whole_run: Path, built: Path, quick: Tra
 
 
 def test_averages_follow_the_weights() -> None:
-    from models.training.engine.accelerator import ema_update
+    from models.training.engine.loop import ema_update
 
     average, net = torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1)
     net.weight.data.fill_(3.0)

@@ -9,8 +9,7 @@ from dpsdata.contracts import UsageError
 from models.baselines.deepfillv2 import DeepFillv2, DeepFillv2Config
 from models.baselines.scfegan import ScFegan
 from models.baselines.tensorflow.names import count_weights
-from models.training.baselines.config import METHODS, BaselineTrainConfig
-from models.training.baselines.differences import list_baseline_differences
+from models.training.baselines.config import METHODS, BaselineTrainConfig, list_baseline_differences
 from models.training.catalogue import read_training
 from models.training.editing.config import TrainConfig
 

@@ -14,8 +14,7 @@ from models.baselines.loading import load_deepfillv2, load_scfegan
 from models.baselines.patch_discriminator import SNPatchDiscriminator
 from models.methods.predictor import LoadOptions, load_method
 from models.training.baselines.algorithm import BaselineAlgorithm
-from models.training.baselines.config import METHODS, BaselineTrainConfig
-from models.training.baselines.stage import BaselineStage
+from models.training.baselines.config import METHODS, BaselineStage, BaselineTrainConfig
 from models.training.catalogue import make_trainer, read_training
 from models.training.engine.batches import BatchPixels, BatchSource
 from models.training.engine.stage_parts import DivergedError, StageParts

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.training.baselines.scfegan_losses import (
+from models.training.baselines.steps import (
     feature_losses,
     gradient_penalty,
     gram_matrix,
