@@ -107,12 +107,13 @@ class SweepResult:
     failures: tuple[tuple[str, str, str], ...] = ()
 
 
-def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
+def run_sweep(config: SweepConfig, announce: Say | None = None, detail: Say | None = None) -> SweepResult:
     """Make the outputs of every method and score them in one pass.
 
     Args:
         config: what to compare.
         announce: called with lines that tell how far the work is.
+        detail: called with the counts of each method in place of `announce`.
 
     Returns:
         Scores; the report is written.
@@ -139,7 +140,7 @@ def run_sweep(config: SweepConfig, announce: Say | None = None) -> SweepResult:
             missing[name] = str(error)
             continue
         begun = time.perf_counter()
-        counts = _predict(job_config, predictor, say)
+        counts = _predict(job_config, predictor, say, detail or say)
         if config.cost:
             seconds = (time.perf_counter() - begun) / counts.done_count if counts.done_count else None
             costs[predictor.method.name] = _find_cost(job_config, predictor, seconds)
@@ -244,12 +245,12 @@ def _job_config(config: SweepConfig, name: str) -> PredictConfig:
     )
 
 
-def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say) -> PredictCounts:
+def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say, detail: Say) -> PredictCounts:
     job = FolderPrediction(config, predictor)
     say(name_method(predictor))
     counts = job.run()
     method = predictor.method.name
-    say(f"{method}: {counts.done_count} photos predicted, {counts.kept_count} were there")
+    detail(f"{method}: {counts.done_count} photos predicted, {counts.kept_count} were there")
     for name, reason in counts.failures:
         say(f"failed: {method}: {name}: {reason}")
     return counts

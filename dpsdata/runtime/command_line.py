@@ -13,6 +13,22 @@ from dpsdata.contracts import DpsError, ExitCode
 from dpsdata.runtime import interrupts
 
 DEBUG_FLAG = "--debug"
+VERBOSE_FLAG = "-v"
+
+
+class _State:
+    is_verbose = False
+
+
+def is_verbose() -> bool:
+    """Whether the command line asked for details."""
+    return _State.is_verbose
+
+
+def echo_detail(line: str) -> None:
+    """Print a line that only `-v` asks for."""
+    if is_verbose():
+        typer.echo(line)
 
 
 def describe_room(app: typer.Typer, version: str, words: str) -> None:
@@ -29,14 +45,15 @@ def describe_room(app: typer.Typer, version: str, words: str) -> None:
         pass
 
     names = {"help_option_names": ["-h", "--help"]}
-    app.callback(help=f"{words} Any command takes {DEBUG_FLAG}.", context_settings=names)(room)
+    flags = f"Any command takes {VERBOSE_FLAG} (details) and {DEBUG_FLAG}."
+    app.callback(help=f"{words} {flags}", context_settings=names)(room)
 
 
 def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
     A `DpsError` becomes its sentence on stderr and its exit code; any other failure becomes one sentence
-    too. `--debug`, anywhere in the arguments, shows the traceback as well.
+    too. `--debug`, anywhere in the arguments, shows the traceback as well; `-v` asks for details.
 
     Args:
         app: the room's commands.
@@ -45,7 +62,8 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _show_any_letter()
     debug = DEBUG_FLAG in words
-    words = [word for word in words if word != DEBUG_FLAG]
+    _State.is_verbose = VERBOSE_FLAG in words
+    words = [word for word in words if word not in (DEBUG_FLAG, VERBOSE_FLAG)]
     try:
         interrupts.begin()
         returned: Any = app(args=words, standalone_mode=False)

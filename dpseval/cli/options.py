@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpsdata.runtime.arguments import split_words
+from dpsdata.runtime.command_line import is_verbose
 
 if TYPE_CHECKING:
     from dpseval.pairing.files import PairingIssue
+    from dpseval.scoring.score import Scores
 
 _MAX_LINES = 200
+# What the notes of metrics without weights say.
+_MISSING = "weights missing"
 
 Report = Annotated[Path, typer.Option("--out", "-o", metavar="REPORT", help="Folder to write the report into.")]
 Prep = Annotated[str, typer.Option(help="Of FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")]
@@ -41,6 +46,28 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor writ
 def split_kinds(allow: list[str] | None) -> tuple[str, ...]:
     """The kinds of findings to tolerate; the option may stand several times, with commas between kinds."""
     return split_words(",".join(allow or ()))
+
+
+def print_scores(scores: Scores) -> None:
+    """Print the notes, the head of the table and the answer of a report; the whole notes where details are wanted."""
+    from dpseval.metrics.names import METRICS
+    from dpseval.report.answer import answer_question
+    from dpseval.report.head_table import SHORT
+    from dpseval.report.tables import format_head
+    from dpseval.report.verdicts import gather_verdicts
+
+    named = scores.results.get("methods", {})  # those were named as they ran
+    for warning in scores.run["warnings"]:
+        if is_verbose() or not (_MISSING in warning or warning.partition(": ")[0] in named):
+            typer.echo(f"note: {warning}", err=True)
+    absent = scores.results.get("missing_weights", ())
+    missing = [SHORT.get(name, metric.title) for name, metric in METRICS.items() if name in absent]
+    if missing and not is_verbose():
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        typer.echo(f"not measured, weights missing: {', '.join(missing[:4])}{more} (-v says how to get them)", err=True)
+    verdicts = gather_verdicts(scores.comparisons)
+    for line in (*format_head(scores.summary, verdicts), *textwrap.wrap(answer_question(verdicts), 100)):
+        typer.echo(line)
 
 
 def list_findings(findings: tuple[PairingIssue, ...]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, split_words
+from dpsdata.runtime.command_line import echo_detail
 from dpseval.cli import options as options
 
 
@@ -98,13 +99,11 @@ def run_command(
         ),
     )
     try:
-        result = run_sweep(config, typer.echo)
+        result = run_sweep(config, typer.echo, echo_detail)
     except PairingError as error:
         options.list_findings(error.findings)
         raise
-    for warning in result.scores.run["warnings"]:
-        if warning.partition(": ")[0] not in result.scores.results["methods"]:  # those were named as they ran
-            typer.echo(f"note: {warning}", err=True)
+    options.print_scores(result.scores)
     typer.echo(f"open {(report / 'index.html').resolve()}")
     if result.failures:
         method_name, photo, reason = result.failures[0]

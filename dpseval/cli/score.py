@@ -9,6 +9,7 @@ import typer
 
 from dpsdata.contracts import MissingError, ToleranceError, UsageError
 from dpsdata.runtime.arguments import parse_levels, split_words
+from dpsdata.runtime.command_line import echo_detail
 from dpseval.cli import options as options
 
 if TYPE_CHECKING:
@@ -115,16 +116,9 @@ def _score(outputs: Path, data: Path, config: ScoreConfig, dry_run: bool) -> Non
         )
         return
     scores = score(outputs, data, config, announce=typer.echo)
-    for warning in scores.run["warnings"]:
-        typer.echo(f"note: {warning}", err=True)
-    from dpseval.report.answer import answer_question
-    from dpseval.report.verdicts import gather_verdicts
-
-    answer = answer_question(gather_verdicts(scores.comparisons))
-    if answer:
-        typer.echo(answer)
+    options.print_scores(scores)
     forwards = ", ".join(f"{name} {count:,}" for name, count in scores.run["forwards"].items())
-    typer.echo(f"{scores.run['seconds']:.1f} s; photos forwarded: {forwards}")
+    echo_detail(f"{scores.run['seconds']:.1f} s; photos forwarded: {forwards}")
     if config.out is not None:
         typer.echo(f"open {(config.out / 'index.html').resolve()}")
 

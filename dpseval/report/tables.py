@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.metrics.names import REGION_NAMES
-from dpseval.report.answer import answer_question
+from dpseval.report.answer import HEADLINE, answer_question
 from dpseval.report.head_table import (
     SETS,
     Cell,
@@ -20,6 +21,7 @@ from dpseval.report.head_table import (
     missing_notes,
     split_columns,
 )
+from dpseval.report.svg_axes import clip_text
 from dpseval.report.verdicts import Verdict, gather_verdicts
 
 REGION_TITLES = {
@@ -33,6 +35,7 @@ MARK_NOTE = (
     "≈ not separated from the leader, so no set is best. Values stand with 95 % intervals; N is the number of images."
 )
 _TEX_COLUMNS = 6
+_TERMINAL_COLUMNS, _TERMINAL_ROWS = 5, 10
 _TEX_NOTE = "★ best: paired tests separate it from every other set. ≈ not separated from the leader."
 # Shrinks what is wider than a column, and leaves alone what is not.
 _TEX_BOX = r"\providecommand{\fitcolumn}[1]{\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{#1}}"
@@ -142,6 +145,34 @@ def format_latex(tables: Sequence[HeadTable]) -> str:
     for note, names in missing_notes(tables):
         lines.append(f"% {_one_line(', '.join(names))}: {_one_line(note)}")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def format_head(scores: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[str]:
+    """The best sets as lines for a terminal, of at most 100 characters; the best of the answer's metric first.
+
+    Args:
+        scores: the columns of `scores.csv`.
+        verdicts: what the paired tests say.
+    """
+    table = split_columns(build_head_table(scores, verdicts), _TERMINAL_COLUMNS)[0]
+    names = [column.metric.name for column in table.columns]
+    if not names:
+        return []
+    place = names.index(next((name for name in HEADLINE if name in names), names[0]))
+    sign = -1 if table.columns[place].metric.higher_is_better else 1
+    rows = sorted(table.rows, key=lambda row: sign * row.cells[place].value if row.cells[place].text else math.inf)
+    marks = {"best": " ★", "tied": " ≈", "": ""}
+    lines = [("set", *(column.label for column in table.columns))]
+    for row in rows[:_TERMINAL_ROWS]:
+        cells = (f"{cell.text or '–'}{marks[cell.mark]}" for cell in row.cells)
+        lines.append((clip_text(_one_line(str(row.key)), 24), *cells))
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    texts = [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    left = len(rows) - _TERMINAL_ROWS
+    return [*texts, f"{left} more sets in scores.csv"] if left > 0 else texts
 
 
 def escape_markdown(text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dpsdata.runtime.command_line import echo_detail
 
 if TYPE_CHECKING:
     from models.training.catalogue import AnyTrainConfig
@@ -94,10 +97,22 @@ def train_command(
             typer.echo(f"resumed at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
     weights = trainer.run()
     if trainer.accelerator.is_main_process:
+        for line in _result_lines(trainer.results):
+            typer.echo(line)
         for name, value in trainer.results.items():
-            typer.echo(f"{name}: {value:.3f}")
+            echo_detail(f"{name}: {value:.3f}")
         typer.echo(f"weights: {weights}")
         typer.echo(f"next: {trainer.algorithm.next_command(weights)}")
+
+
+def _result_lines(results: Mapping[str, float]) -> list[str]:
+    """A line a stage with what a reader asks first; `-v` prints all."""
+    stages: dict[str, list[str]] = {}
+    for name, value in results.items():
+        stage, _, metric = name.partition("_")
+        if metric.startswith(("hedps", "hole_psnr")):
+            stages.setdefault(stage, []).append(f"{metric} {value:.3f}")
+    return [f"{stage}: {', '.join(values)}" for stage, values in stages.items()]
 
 
 def _say_begun(begun: dict[str, Any], config: AnyTrainConfig) -> str:

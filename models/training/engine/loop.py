@@ -94,6 +94,7 @@ def broadcast_from_rank0(net: nn.Module, accelerator: Accelerator) -> None:
 
 
 _BLIND = 0.6  # pairs in which a discriminator tells the true photo; half of them by chance
+_TELL_SECONDS = 60.0
 
 
 class Trainer:
@@ -288,7 +289,7 @@ class Trainer:
             unit="step",
             disable=None if self.accelerator.is_main_process else True,
         )
-        saved_at = time.monotonic()
+        saved_at = told_at = time.monotonic()
         for pixels in progress:
             step = self.position.step
             lost_at = self.position.optimiser_lost_at
@@ -310,6 +311,10 @@ class Trainer:
             self.position = self.position._replace(step=step + 1)
             self._report_step(parts, average)
             is_last = self.position.step == stage.step_count
+            # Without a terminal there is no bar, and hours of silence look like a process that hangs.
+            if self._is_main and progress.disable and time.monotonic() - told_at >= _TELL_SECONDS:
+                tqdm.write(f"{stage.name}: step {self.position.step:,} of {stage.step_count:,}")
+                told_at = time.monotonic()
             is_due = time.monotonic() - saved_at >= self._checkpoint_seconds
             if (is_due or self._is_stopped or self._is_interrupted) and not is_last:
                 self._save(parts, average)

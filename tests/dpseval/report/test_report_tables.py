@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from dpsdata.contracts import MissingError
 from dpseval.pairing.files import SetKey
 from dpseval.report.head_table import build_head_table, column_decimals, format_number, missing_notes, split_columns
-from dpseval.report.tables import escape_latex, escape_markdown, format_latex, format_markdown, write_tables
+from dpseval.report.tables import (
+    escape_latex,
+    escape_markdown,
+    format_head,
+    format_latex,
+    format_markdown,
+    write_tables,
+)
 from dpseval.report.verdicts import gather_verdicts, read_comparisons, set_key
 from dpseval.statistics.summary import COMPARISON_COLUMNS, SCORE_COLUMNS
 
@@ -166,3 +173,19 @@ def test_comparisons_that_are_none() -> None:
     with pytest.raises(MissingError, match="run dpseval score again"):
         gather_verdicts(small_comparisons().drop(columns="p_holm"))
     assert set_key("m", "") == SetKey("m", None)
+
+
+def test_the_head_for_a_terminal() -> None:
+    lines = format_head(small_scores(), gather_verdicts(small_comparisons()))
+    assert lines == [
+        "set      FID ↓  PSNR, dB ↑  SSIM ↑  Chamfer, px ↓",
+        "dps 1        –     29.50 ★       –              –",
+        "dps 0        –       28.12  0.9500          2.500",
+        "a_b&c|d  12.50       27.00       –              –",
+    ]
+    many = pd.concat([small_scores().assign(method=f"{number:02}-" + "m" * 60) for number in range(9)])
+    lines = format_head(many, [])
+    assert lines[-1] == "17 more sets in scores.csv"
+    assert len(lines) == 12
+    assert max(map(len, lines)) <= 100
+    assert format_head(small_scores().iloc[:0], []) == []
