@@ -63,8 +63,8 @@ def print_scores(scores: Scores) -> None:
     absent = scores.results.get("missing_weights", ())
     missing = [SHORT.get(name, metric.title) for name, metric in METRICS.items() if name in absent]
     if missing and not is_verbose():
-        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
-        typer.echo(f"not measured, weights missing: {', '.join(missing[:4])}{more} (-v says how to get them)", err=True)
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        typer.echo(f"not measured, weights missing: {', '.join(missing[:3])}{more} (-v says how to get them)", err=True)
     verdicts = gather_verdicts(scores.comparisons)
     for line in (*format_head(scores.summary, verdicts), *textwrap.wrap(answer_question(verdicts), 100)):
         typer.echo(line)
