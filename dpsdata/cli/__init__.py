@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from dpsdata import __version__
-from dpsdata.cli.hed import register_hed_commands
-from dpsdata.cli.perturb import register_perturb
+from dpsdata.cli.hed import eval_command, train_command
+from dpsdata.cli.perturb import perturb_command
 from dpsdata.cli.weights import weights_app
 from dpsdata.contracts import FindingsError
 from dpsdata.runtime.arguments import parse_levels
@@ -21,8 +21,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
 masks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Free-form and rectangular masks.")
 app.add_typer(masks_app, name="masks")
-register_hed_commands(app)
-register_perturb(app)
+app.command("train-hed")(train_command)
+app.command("eval-hed")(eval_command)
+app.command("perturb")(perturb_command)
 
 Built = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that `dpsdata build` made.")]
 describe_room(app, __version__, "From a folder of faces to edge maps, sketches, levels and masks.")

@@ -10,12 +10,6 @@ import typer
 _Data = Annotated[Path, typer.Option("--data", help="BSDS500 folder: index.csv, train/, val/, test/.")]
 
 
-def register_hed_commands(app: typer.Typer) -> None:
-    """Add the HED commands to the app of the room."""
-    app.command("train-hed")(train_command)
-    app.command("eval-hed")(eval_command)
-
-
 def train_command(
     preset: Annotated[str, typer.Argument(help="compact (bundled for building), judge (for scoring), smoke.")],
     data: _Data,

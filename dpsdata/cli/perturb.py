@@ -10,11 +10,6 @@ import typer
 from dpsdata.contracts import FindingsError
 
 
-def register_perturb(app: typer.Typer) -> None:
-    """Add `perturb` to the app of the room."""
-    app.command("perturb")(perturb_command)
-
-
 def perturb_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of ID.png to write; a run there goes on.")],

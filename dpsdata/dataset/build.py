@@ -24,7 +24,7 @@ from dpsdata.dataset.shards import SHARD_FOLDER, escape_id, write_shard_list
 from dpsdata.dataset.stages import FolderFiles, SampleRecord, Task, WorkerSetup, manifest_row
 from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks.reading import MASK_ERROR
-from dpsdata.runtime.files import write_failure
+from dpsdata.runtime.files import make_folder
 from dpsdata.runtime.processes import core_count
 from dpsdata.sources.layouts import SourceSample, sample_stamp
 
@@ -283,11 +283,8 @@ def _make_folders(plan: BuildPlan) -> None:
     folders = ["images", "edges", "sketches"]
     folders += [f"masks/{folder}" for folder in plan.options.mask_folders.values()]
     folders += [f"levels/{level_folder(level)}" for level in plan.config.levels]
-    try:
-        for folder in folders:
-            (plan.config.out / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(plan.config.out, error) from error
+    for folder in folders:
+        make_folder(plan.config.out / folder)
 
 
 def _publish(plan: BuildPlan, journal: Journal, shards: ShardState | None, started: float, reused: int) -> BuildResult:

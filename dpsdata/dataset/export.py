@@ -41,7 +41,7 @@ from dpsdata.dataset.shards import (
     write_shard_list,
 )
 from dpsdata.dataset.statistics import sample_stats
-from dpsdata.runtime.files import atomic_path, write_bytes_atomic, write_failure, write_text_atomic
+from dpsdata.runtime.files import atomic_path, make_folder, write_bytes_atomic, write_failure, write_text_atomic
 
 EXPORTS = ("webdataset", "parquet", "imagefolder")
 _ROWS_PER_GROUP = 100
@@ -141,15 +141,8 @@ def _begin(out: Path, state: Mapping[str, Any]) -> None:
         raise write_failure(out, error) from error
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(folder, error) from error
-
-
 def _write_webdataset(export: _Export) -> int:
-    _make_folder(export.out / SHARD_FOLDER)
+    make_folder(export.out / SHARD_FOLDER)
     shards = []
     with read_journal(export.built) as records:
         for split, number, rows in tqdm(list(export.parts()), desc="shards", unit="shard", disable=None):
@@ -220,7 +213,7 @@ def _write_parquet(export: _Export) -> int:
         raise EnvironmentFailure(
             "pyarrow is not installed; run `pip install 'deep-plastic-surgery[export]'`, or use --to imagefolder"
         ) from None
-    _make_folder(export.out / "data")
+    make_folder(export.out / "data")
     columns = _columns(export.rows)
     picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     features = json.dumps({"info": {"features": _features(export, "parquet")}})
@@ -280,7 +273,7 @@ def _write_imagefolder(export: _Export) -> int:
         if not good:
             continue
         for folder in columns.values():
-            _make_folder(export.out / _split_name(split) / folder)
+            make_folder(export.out / _split_name(split) / folder)
         with ThreadPoolExecutor(4) as pool:
             done = pool.map(lambda row, split=split: write(split, row), good)
             file_count += sum(tqdm(done, total=len(good), desc=split, unit="sample", disable=None))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_sketch, write_sketch
-from dpsdata.runtime.files import write_failure, write_text_atomic
+from dpsdata.runtime.files import make_folder, write_text_atomic
 from dpsdata.sketch.perturb import Perturbation, perturb_sketch
 
 RECORD_FILE = "perturbation.json"
@@ -63,10 +63,7 @@ def perturb_folder(built: Path, out: Path, perturbation: Perturbation, split: st
         "size": dataset.size,
     }
     _check_record(out, record)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(out, error) from error
+    make_folder(out)
     write_text_atomic(out / RECORD_FILE, json.dumps(record, indent=2, sort_keys=True) + "\n")
     failures: list[tuple[str, str]] = []
     pending = [name for name in ids if not (out / f"{name}.png").is_file()]

@@ -16,6 +16,7 @@ from PIL import Image
 from dpsdata.contracts import UsageError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -69,6 +70,19 @@ def resize_photo(rgb: npt.NDArray[np.uint8], size: int, resampler: str = "area")
     return np.array(Image.fromarray(square).resize((size, size), kernel))
 
 
+def photos_to_planes(photos: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (N, H, W, 3) RGB as float32 (N, 3, H, W) from 0 to 255 on a device, its channels last in memory.
+
+    Raises:
+        UsageError: another type or shape, or no photo.
+    """
+    import torch  # here, since reading images must not cost the start of torch
+
+    if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.size:
+        raise UsageError(f"photos: expected uint8 (N, H, W, 3), got {photos.dtype} of shape {photos.shape}")
+    return torch.from_numpy(np.ascontiguousarray(photos)).to(device).permute(0, 3, 1, 2).float()
+
+
 def photo_to_tensor(photos: npt.NDArray[np.uint8]) -> Tensor:
     """Photos from the numpy door to the contract tensor.
 
@@ -78,12 +92,7 @@ def photo_to_tensor(photos: npt.NDArray[np.uint8]) -> Tensor:
     Returns:
         float32 (N, 3, H, W) in [-1, 1].
     """
-    import torch  # here, since reading images must not cost the start of torch
-
-    if photos.ndim != 4 or photos.shape[3] != 3 or photos.dtype != np.uint8:
-        raise UsageError(f"photos: expected uint8 (N, H, W, 3), got {photos.dtype} of shape {photos.shape}")
-    planes = np.ascontiguousarray(photos.transpose(0, 3, 1, 2))
-    return torch.from_numpy(planes).to(torch.float32) / 127.5 - 1
+    return (photos_to_planes(photos) / 127.5 - 1).contiguous()
 
 
 def tensor_to_photo(photo: Tensor) -> npt.NDArray[np.uint8]:

@@ -38,6 +38,14 @@ def write_failure(path: str | os.PathLike[str], error: OSError) -> EnvironmentFa
     return EnvironmentFailure(f"{os.fspath(path)}: cannot write this file: {reason}")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; EnvironmentFailure says why it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_failure(path, error) from error
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary name in the folder of `path`, moved to `path` in one step where the block ends well.

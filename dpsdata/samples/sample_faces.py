@@ -13,7 +13,7 @@ from scipy import ndimage
 from dpsdata.contracts import EYE_CENTRES, UsageError
 from dpsdata.images.codec import encode_jpeg, read_photo
 from dpsdata.runtime.device import keyed_generator
-from dpsdata.runtime.files import write_bytes_atomic, write_failure
+from dpsdata.runtime.files import make_folder, write_bytes_atomic
 
 FACE_COUNT = 24
 FACE_PX = 512
@@ -106,10 +106,7 @@ def write_sample_faces(out: Path, count: int, seed: int) -> list[Path]:
     if not 1 <= count <= 10_000:
         raise UsageError(f"count: expected 1 to 10000 photos, got {count}")
     out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(out, error) from error
+    make_folder(out)
     order = np.arange(1, FACE_COUNT + 1)
     if seed:
         keyed_generator(seed, "order", "sample").shuffle(order)

@@ -69,7 +69,7 @@ def dilate_sketch(sketch: Tensor, level: float | Tensor, max_diameter: float | N
     Raises:
         UsageError: the sketch, the level or the diameter is out of its range.
 
-    Source: deep_plastic_surgery.md section 5.2 (OneDilate and ConditionalDilate of VITA-Group/DeepPS).
+    Source: VITA-Group/DeepPS@3079d46 src/roughSketchSyn.py (OneDilate, ConditionalDilate).
     """
     check_sketch(sketch)
     count, _, height, width = sketch.shape

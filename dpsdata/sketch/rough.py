@@ -49,7 +49,7 @@ def draw_rough(sample_ids: Sequence[str], height: int, width: int, seed: int, tu
         seed: the run's seed.
         turn: epoch or step; another turn gives the same sample other draws.
 
-    Source: deep_plastic_surgery.md sections 5.3 and 5.4.
+    Source: VITA-Group/DeepPS@3079d46 src/roughSketchSyn.py.
     """
     if min(height, width) < 8:
         raise UsageError(f"rough sketch: expected sides of at least 8 px, got {height}x{width}")
@@ -82,7 +82,8 @@ def deform_sketch(sketch: Tensor, max_move_px: float | Tensor, noise: Tensor) ->
     Raises:
         UsageError: the sketch breaks its contract, the noise has another shape, or a move is negative.
 
-    Source: deep_plastic_surgery.md section 5.3; sampled with align_corners=True, as PyTorch 1.2 did.
+    Source: VITA-Group/DeepPS@3079d46 src/roughSketchSyn.py (RandomDeform); sampled with align_corners=True,
+        as PyTorch 1.2 did.
     """
     check_sketch(sketch)
     field = deform_grid(sketch.shape[0], sketch.shape[2], sketch.shape[3], max_move_px, noise, sketch.device)
@@ -106,7 +107,7 @@ def simulate_sketch(edges: Tensor, max_move_px: float | Tensor, noise: Tensor, f
     Raises:
         UsageError: the edges break their contract, the noise has another shape, or a move is negative.
 
-    Source: sketchrefiner.md section 9.
+    Source: AlonzoLeeeooo/SketchRefiner@bddc77e.
     """
     check_sketch(edges)
     size, grid = edges.shape, noise.shape[-1]
@@ -178,7 +179,7 @@ def discard_strokes(sketch: Tensor, rectangles: Tensor) -> Tensor:
     Raises:
         UsageError: the sketch breaks its contract, or the rectangles have another shape.
 
-    Source: deep_plastic_surgery.md section 5.4.
+    Source: VITA-Group/DeepPS@3079d46 src/roughSketchSyn.py (random_discard).
     """
     check_sketch(sketch)
     count, _, height, width = sketch.shape
@@ -222,7 +223,7 @@ def make_rough_sketch(
     Raises:
         UsageError: an argument breaks its contract.
 
-    Source: deep_plastic_surgery.md sections 4.4 and 5.
+    Source: VITA-Group/DeepPS@3079d46 src/train.py and roughSketchSyn.py.
     """
     check_sketch(sketch_smoothed)
     count, _, height, width = sketch_smoothed.shape

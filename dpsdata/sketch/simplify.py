@@ -108,7 +108,7 @@ def simplify_edges(edges: Tensor, config: SimplifyConfig | None = None) -> Tenso
     Raises:
         UsageError: the shape, the type or the range of `edges` is wrong.
 
-    Source: PostprocessHED of pix2pix, as described in hed_and_dataset.md section 2.
+    Source: PostprocessHED of pix2pix.
     """
     check_edges(edges)
     on_cpu = edges.detach().cpu()
@@ -166,7 +166,7 @@ def find_ridges(strength: FloatArray, config: SimplifyConfig) -> BitArray:
     Returns:
         (H, W) uint8 in {0, 1}.
 
-    Source: edgesNms of the structured edge detector, as described in hed_and_dataset.md section 2.
+    Source: edgesNms of the structured edge detector.
     """
     height, width = strength.shape
     smoothed = _smooth_for_orientation(strength, config.triangle_radius)

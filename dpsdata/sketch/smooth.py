@@ -37,7 +37,7 @@ def smooth_sketch(sketch: Tensor, kernel: PenKernel = "A") -> Tensor:
     Raises:
         UsageError: the sketch breaks its contract, or there is no such kernel.
 
-    Source: deep_plastic_surgery.md section 5.1 (MyDilateBlur of VITA-Group/DeepPS).
+    Source: VITA-Group/DeepPS@3079d46 src/roughSketchSyn.py (MyDilateBlur).
     """
     check_sketch(sketch)
     if kernel not in _PENS:
@@ -75,7 +75,7 @@ def truth_sketches(sketch: Tensor) -> dict[int, Tensor]:
     Raises:
         UsageError: the sketch breaks its contract or has another size.
 
-    Source: deep_plastic_surgery.md section 4.4.
+    Source: VITA-Group/DeepPS@3079d46 src/train.py.
     """
     check_sketch(sketch)
     height, width = sketch.shape[-2:]

@@ -6,20 +6,20 @@ import typer
 
 from dpsdata import __version__
 from dpsdata.runtime.command_line import describe_room, run_and_exit
-from dpseval.cli.report import register_report
-from dpseval.cli.run import register_run
-from dpseval.cli.score import register_compare, register_score
-from dpseval.cli.study import register_study
-from dpseval.cli.vote import register_vote
+from dpseval.cli.report import report_command
+from dpseval.cli.run import run_command
+from dpseval.cli.score import compare_command, score_command
+from dpseval.cli.study import study_command
+from dpseval.cli.vote import vote_command
 
 # Plain help: the coloured one loads half a second of libraries.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-register_score(app)
-register_run(app)
-register_compare(app)
-register_study(app)
-register_report(app)
-register_vote(app)
+app.command("score")(score_command)
+app.command("run")(run_command)
+app.command("compare")(compare_command)
+app.command("study")(study_command)
+app.command("report")(report_command)
+app.command("vote")(vote_command)
 describe_room(app, __version__, "Scores over refinement levels and methods, and the page that shows them.")
 
 

@@ -8,11 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register_report(app: typer.Typer) -> None:
-    """Add the report command to the app of the room."""
-    app.command("report")(report_command)
-
-
 def report_command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="A folder that `dpseval score` wrote.")],
 ) -> None:

@@ -13,11 +13,6 @@ from dpsdata.runtime.command_line import echo_detail
 from dpseval.cli import options as options
 
 
-def register_run(app: typer.Typer) -> None:
-    """Add `run` to the app of the room."""
-    app.command("run")(run_command)
-
-
 def run_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     report: options.Report,

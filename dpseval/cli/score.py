@@ -16,16 +16,6 @@ if TYPE_CHECKING:
     from dpseval.scoring.config import ScoreConfig
 
 
-def register_score(app: typer.Typer) -> None:
-    """Add `score` to the app of the room."""
-    app.command("score")(score_command)
-
-
-def register_compare(app: typer.Typer) -> None:
-    """Add `compare` to the app of the room."""
-    app.command("compare")(compare_command)
-
-
 def score_command(
     outputs: Annotated[Path, typer.Argument(metavar="OUTPUTS", help="Folder of METHOD/l0.25/ID.png, or METHOD/none/.")],
     data: Annotated[Path, typer.Option("--data", metavar="BUILT", help="Folder that `dpsdata build` made.")],

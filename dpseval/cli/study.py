@@ -12,11 +12,6 @@ from dpseval.cli import options as options
 from dpseval.cli.run import parse_weights
 
 
-def register_study(app: typer.Typer) -> None:
-    """Add `study` to the app of the room."""
-    app.command("study")(study_command)
-
-
 def study_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     study: Annotated[

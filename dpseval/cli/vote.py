@@ -11,11 +11,6 @@ from dpsdata.contracts import UsageError
 from dpsdata.runtime.arguments import parse_levels, split_words
 
 
-def register_vote(app: typer.Typer) -> None:
-    """Add `vote` to the app of the room."""
-    app.command("vote")(vote_command)
-
-
 def vote_command(
     paths: Annotated[
         list[Path], typer.Argument(metavar="REPORT|VOTES...", help="A report; with --count, files of voters.")

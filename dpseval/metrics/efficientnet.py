@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import MissingError
+from dpsdata.images.arrays import photos_to_planes
 from dpsdata.runtime.device import choose_device
 from dpsdata.weights.reading import read_state
 from dpsdata.weights.store import sha256_file
@@ -64,9 +65,7 @@ class EffliteFeatures:
         Raises:
             UsageError: another type or shape.
         """
-        if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3:
-            raise UsageError(f"photos: expected uint8 (N, H, W, 3), got {photos.dtype} {photos.shape}")
-        pixels = torch.from_numpy(np.ascontiguousarray(photos)).to(self._device).permute(0, 3, 1, 2).float()
+        pixels = photos_to_planes(photos, self._device)
         resized = F.interpolate(pixels, size=(SIZE_PX, SIZE_PX), mode="bilinear", align_corners=False, antialias=True)
         x = ((resized - 127) / 128).contiguous(memory_format=torch.channels_last)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

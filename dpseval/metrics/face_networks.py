@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from dpsdata import weights
 from dpsdata.contracts import EYE_CENTRES, UsageError
+from dpsdata.images.arrays import photos_to_planes
 from dpsdata.runtime.device import choose_device
 from dpsdata.weights.known.face_api import DENSE_WIDTHS, DESCRIPTOR, LANDMARKS, RESIDUALS
 from dpsdata.weights.reading import read_state
@@ -116,7 +117,7 @@ class FaceNetworks:
     def _prepare(self, crops: NDArray[np.uint8], side: int) -> Tensor:
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise UsageError(f"face: expected uint8 (N, {side}, {side}, 3), got {crops.dtype} {crops.shape}")
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device).permute(0, 3, 1, 2).float()
+        pixels = photos_to_planes(crops, self._device)
         return pixels - torch.tensor(_MEAN_RGB, device=self._device)[:, None, None]
 
     def _convolve(self, x: Tensor, place: str, stride: int, padding: int) -> Tensor:

@@ -93,7 +93,6 @@ def score_edges(
     Raises:
         UsageError: shapes differ, values are not 0 and 1, or the tolerance is negative.
 
-    Source: evaluation.md section 4, item 5.
     """
     output, sketch, hole = _read_bits(output_thin=output_thin, sketch_thin=sketch_thin, mask=mask)
     tolerance = default_tolerance_px(*hole.shape) if tolerance_px is None else float(tolerance_px)

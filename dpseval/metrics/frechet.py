@@ -4,8 +4,6 @@ For centred features A (N, D) and B (M, D) the trace of the square root of the p
 sum of the singular values of A B^T, over sqrt((N - 1) (M - 1)). A set of more rows than columns is replaced by the R
 of its QR decomposition first, which has the same covariance. There is nothing complex in it and no square root of a
 small eigenvalue, so that duplicates and sets smaller than D need no special care.
-
-Source: evaluation.md, section 2; house.md.
 """
 
 from __future__ import annotations
@@ -24,6 +22,29 @@ INFINITY_SIZES, INFINITY_DRAWS, INFINITY_LEAST = 12, 4, 24
 _Matrix = npt.NDArray[np.float64]
 
 
+def check_features(first: npt.NDArray[Any], second: npt.NDArray[Any], least: int = 2) -> tuple[_Matrix, _Matrix]:
+    """Two sets of features as float64 copies.
+
+    Args:
+        first: (N, D), any real dtype.
+        second: (M, D).
+        least: number of images that N and M must reach.
+
+    Raises:
+        UsageError: another shape or type, too few images, or values that are not finite.
+    """
+    for features in (first, second):
+        if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "fiu":
+            raise UsageError(f"features: expected real (N, D), got {features.dtype} {features.shape}")
+        if len(features) < least:
+            raise UsageError(f"features: expected at least {least} images, got {len(features)}")
+        if not np.isfinite(features).all():
+            raise UsageError("features: some values are not finite; check the images and the weights")
+    if first.shape[1] != second.shape[1]:
+        raise UsageError(f"features: both sets need the same dimension, got {first.shape[1]} and {second.shape[1]}")
+    return first.astype(np.float64), second.astype(np.float64)
+
+
 def frechet_distance(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
     """Frechet distance between the Gaussians fitted to two sets of features (ddof = 1, in float64).
 
@@ -39,7 +60,7 @@ def frechet_distance(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float
     Raises:
         UsageError: another shape, a single image, or values that are not finite.
     """
-    a, b = _copy_pair(first, second)
+    a, b = check_features(first, second)
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     a -= mean_a
     b -= mean_b
@@ -74,7 +95,7 @@ def frechet_at_infinity(first: npt.NDArray[Any], second: npt.NDArray[Any], seed:
         raise UsageError(
             f"features: expected two sets of one size of at least {INFINITY_LEAST}, got {count} and {len(second)}"
         )
-    both = np.concatenate([_copy(first, "first set"), _copy(second, "second set")])
+    both = np.concatenate(check_features(first, second))
     if len(both) < both.shape[1]:  # the same inner products in fewer columns: every subset is cheaper
         both = np.asarray(np.linalg.qr(both.T, mode="r")).T.copy()
     chance = keyed_generator(seed, "", "frechet at infinity")
@@ -89,24 +110,6 @@ def frechet_at_infinity(first: npt.NDArray[Any], second: npt.NDArray[Any], seed:
     rest = np.array(values) - line @ fit
     error = math.sqrt(float(rest @ rest) / (len(sizes) - 2) * float(inverse[0, 0]))
     return float(fit[0]), error
-
-
-def _copy_pair(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[_Matrix, _Matrix]:
-    a, b = _copy(first, "first set"), _copy(second, "second set")
-    if a.shape[1] != b.shape[1]:
-        raise UsageError(f"features: both sets need the same dimension, got {a.shape[1]} and {b.shape[1]}")
-    return a, b
-
-
-def _copy(features: npt.NDArray[Any], name: str) -> _Matrix:
-    if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "fiu":
-        raise UsageError(f"features, {name}: expected real (N, D), got {features.dtype} {features.shape}")
-    if len(features) < 2:
-        raise UsageError(f"features, {name}: a distance needs at least 2 images, got {len(features)}")
-    values = features.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UsageError(f"features, {name}: some values are not finite; check the images and the weights")
-    return values
 
 
 def _variance(centred: _Matrix) -> float:

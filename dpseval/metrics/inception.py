@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dpsdata import weights
 from dpsdata.contracts import UsageError
+from dpsdata.images.arrays import photos_to_planes
 from dpsdata.runtime.device import choose_device
 from dpsdata.weights.known.inception import (
     BLOCKS,
@@ -62,9 +63,7 @@ def prepare(photos: npt.NDArray[Any], prep: str, device: str | torch.device = "c
         UsageError: another shape or dtype, or an unknown preprocessing.
     """
     check_prep(prep)
-    if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or photos.size == 0:
-        raise UsageError(f"photos: expected uint8 (N, H, W, 3), got {photos.dtype} {photos.shape}")
-    pixels = torch.from_numpy(np.ascontiguousarray(photos)).to(device).permute(0, 3, 1, 2).float().contiguous()
+    pixels = photos_to_planes(photos, device).contiguous()
     size = (INPUT_SIZE_PX, INPUT_SIZE_PX)
     if prep == "pytorch-fid":
         return 2 * F.interpolate(pixels / 255, size=size, mode="bilinear", align_corners=False) - 1

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dpsdata import weights
 from dpsdata.contracts import MissingError, UsageError
+from dpsdata.images.arrays import photos_to_planes
 from dpsdata.runtime.device import choose_device
 from dpsdata.weights.known.lpips_backbones import BACKBONES, Backbone, take_trunk
 from dpsdata.weights.reading import read_state
@@ -122,11 +123,10 @@ class Lpips:
         Raises:
             UsageError: wrong type, shape or size.
         """
-        if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.shape[0]:
-            raise UsageError(f"{self.name}: expected uint8 RGB (N, H, W, 3), got {photos.dtype} {photos.shape}")
-        if min(photos.shape[1:3]) < MIN_SIDE_PX:
+        planes = photos_to_planes(photos, self.device)
+        if min(planes.shape[2:]) < MIN_SIDE_PX:
             raise UsageError(f"{self.name}: expected at least {MIN_SIDE_PX} px a side, got {photos.shape[1:3]}")
-        x = torch.from_numpy(np.array(photos)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = planes / 127.5 - 1
         x = ((x - self._shift) / self._scale).contiguous(memory_format=torch.channels_last)
         maps = []
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # on a GPU, TF32 keeps 3 digits

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dpsdata.contracts import UsageError
+from dpseval.metrics.frechet import check_features
 
 NEAREST_MANIFOLD, NEAREST_DENSITY = 3, 5
 _BLOCK_ROWS = 512
@@ -48,14 +48,7 @@ def measure_manifolds(made: npt.NDArray[Any], real: npt.NDArray[Any]) -> Manifol
     Raises:
         UsageError: another shape, too few images, or values that are not finite.
     """
-    for features in (made, real):
-        if features.ndim != 2 or features.dtype.kind not in "fiu" or not np.isfinite(features).all():
-            raise UsageError(f"features: expected finite real (N, D), got {features.dtype} {features.shape}")
-        if len(features) <= NEAREST_DENSITY:
-            raise UsageError(f"features: neighbours need at least {NEAREST_DENSITY + 1} images, got {len(features)}")
-    if made.shape[1] != real.shape[1]:
-        raise UsageError(f"features: both sets need the same dimension, got {made.shape[1]} and {real.shape[1]}")
-    outputs, truths = made.astype(np.float64), real.astype(np.float64)
+    outputs, truths = check_features(made, real, NEAREST_DENSITY + 1)
     reach_made = _radii(outputs, (NEAREST_MANIFOLD,))[:, 0]
     reach_real = _radii(truths, (NEAREST_MANIFOLD, NEAREST_DENSITY))
     in_made = np.zeros(len(truths), bool)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsdata.contracts import UsageError
+from dpseval.metrics.frechet import check_features
 
 FOLDS = 5
 SEPARABLE = "separable at this N"
@@ -45,13 +46,11 @@ def measure_separability(made: npt.NDArray[Any], real: npt.NDArray[Any]) -> Sepa
     Raises:
         UsageError: another shape, too few images, or values that are not finite.
     """
-    for features in (made, real):
-        if features.ndim != 2 or features.dtype.kind not in "fiu" or not np.isfinite(features).all():
-            raise UsageError(f"features: expected finite real (N, D), got {features.dtype} {features.shape}")
-    if made.shape != real.shape or len(made) < 2 * FOLDS:
-        raise UsageError(f"features: expected two sets of at least {2 * FOLDS} photos, got {made.shape}, {real.shape}")
+    real, made = check_features(real, made, 2 * FOLDS)
+    if made.shape != real.shape:
+        raise UsageError(f"features: expected two sets of one size, got {made.shape} and {real.shape}")
     count = len(made)
-    both = np.concatenate([real, made]).astype(np.float64)
+    both = np.concatenate([real, made])
     whole = np.concatenate([both, np.ones((2 * count, 1))], axis=1)
     if whole.shape[0] < whole.shape[1]:  # the same inner products in fewer columns
         whole = np.asarray(np.linalg.qr(whole.T, mode="r")).T.copy()

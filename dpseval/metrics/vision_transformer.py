@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpsdata import weights
-from dpsdata.contracts import UsageError
+from dpsdata.images.arrays import photos_to_planes
 from dpsdata.runtime.device import choose_device
 from dpsdata.weights.known.vision_transformers import CLIP, PATCH_PX, Transformer, take_transformer
 from dpsdata.weights.reading import read_state
@@ -70,19 +70,17 @@ class TransformerFeatures:
         Raises:
             UsageError: another type or shape.
         """
-        if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3:
-            raise UsageError(f"photos: expected uint8 (N, H, W, 3), got {photos.dtype} {photos.shape}")
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return np.asarray(self.forward(self._prepare(photos)).cpu().numpy(), np.float32)
 
     def _prepare(self, photos: NDArray[np.uint8]) -> Tensor:
         side = (self.kind.input_px, self.kind.input_px)
         if self._is_clip:
-            pixels = torch.from_numpy(np.ascontiguousarray(photos)).permute(0, 3, 1, 2).float() / 255
+            pixels = photos_to_planes(photos) / 255
             pixels = F.interpolate(pixels, size=side, mode="bicubic", align_corners=False)
         else:
             resized = [np.asarray(Image.fromarray(photo).resize(side, Image.Resampling.BICUBIC)) for photo in photos]
-            pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255
+            pixels = photos_to_planes(np.stack(resized)) / 255
         mean, deviation = (
             torch.tensor(part)[:, None, None] for part in (_CLIP_COLOURS if self._is_clip else _IMAGENET)
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import encode_jpeg
-from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
+from dpsdata.runtime.files import make_folder, write_bytes_atomic, write_text_atomic
 from dpseval.report.stored import load_json
 
 FOLDER = "gallery"
@@ -114,10 +114,7 @@ def save_gallery(folder: Path, items: Sequence[GalleryItem]) -> None:
         if sum(len(jpeg) for row in encoded for jpeg in row) <= THUMBNAIL_BYTES:
             break
     target = folder / FOLDER
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(target, error) from error
+    make_folder(target)
     index = []
     kept = set()
     for item, jpegs in zip(items, encoded, strict=True):

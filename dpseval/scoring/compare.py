@@ -231,7 +231,7 @@ def compare_reports(
     for own, other in choose_pairs(a, b, pairs):
         deltas += _image_deltas(a, b, own, other, skipped, seed)
         deltas += _set_deltas(a, b, own, other, skipped)
-    deltas = _scorer(deltas)
+    deltas = _add_verdicts(deltas)
     absent = [metric for metric in wanted if metric not in {item.metric for item in deltas}]
     if absent:
         reason = "; ".join(notes) or "`dpseval score` names the weights that it lacks"
@@ -277,7 +277,7 @@ def _paired_delta(own: SetKey, other: SetKey, region: str, name: str, before: An
     return Delta(own, other, region, name, found.n, *values, found.ci_low, found.ci_high, found.p_value)
 
 
-def _scorer(deltas: Sequence[Delta]) -> list[Delta]:
+def _add_verdicts(deltas: Sequence[Delta]) -> list[Delta]:
     """The same deltas with corrected p-values and verdicts, by the rule that marks the best set of a report."""
     families: dict[tuple[str, str], list[int]] = {}
     for index, item in enumerate(deltas):

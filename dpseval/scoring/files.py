@@ -16,7 +16,7 @@ import pandas as pd
 
 from dpsdata import __version__
 from dpsdata.contracts import SCHEMA_VERSION, hash_ids
-from dpsdata.runtime.files import write_failure, write_text_atomic
+from dpsdata.runtime.files import make_folder, write_text_atomic
 from dpseval.pairing.files import PairingIssue, count_kinds
 from dpseval.pairing.pairs import Pairing
 from dpseval.report.gallery import GalleryItem, save_gallery
@@ -155,10 +155,7 @@ def write_report(
     from dpseval.report.page import write_page
     from dpseval.report.tables import write_tables
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(folder, error) from error
+    make_folder(folder)
     write_text_atomic(folder / "per_image.csv", per_image.to_csv(index=False, lineterminator="\n"))
     write_text_atomic(folder / "scores.csv", summary.to_csv(index=False, lineterminator="\n"))
     if groups is None:

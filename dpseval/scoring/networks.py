@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -187,18 +186,13 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
 
 def open_caches(config: ScoreConfig) -> tuple[FeatureCache, FeatureCache]:
     """The cache of small things, and that of the maps of truths; each has its own limit of bytes."""
-    root = config.cache or default_cache_folder()
+    from dpsdata.weights.store import home_folder
+
+    root = config.cache or home_folder() / "features"
     return (
         FeatureCache(root / "values", VALUE_BYTES, enabled=config.use_cache),
         FeatureCache(root / "maps", MAP_BYTES, enabled=config.use_cache),
     )
-
-
-def default_cache_folder() -> Path:
-    """Where features are kept when no folder is named: beside the installed weights."""
-    from dpsdata.weights.store import home_folder
-
-    return home_folder() / "features"
 
 
 def _load_space(space: str, config: ScoreConfig, setup: ReaderSetup) -> FeatureExtractor:

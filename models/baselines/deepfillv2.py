@@ -39,7 +39,7 @@ def attend(features: Tensor, mask: Tensor, fuse: bool = True) -> Tensor:
     Raises:
         UsageError: a size is odd, or the masks are neither one nor one for each sample.
 
-    Source: baselines.md section 2.6 and traps 6 to 8 of section 0.
+    Source: JiahuiYu/generative_inpainting@3a53243 inpaint_ops.py (contextual_attention).
     """
     count, _, height, width = features.shape
     if height % 2 or width % 2:
@@ -132,7 +132,7 @@ class DeepFillv2(nn.Module):
     Args:
         config: sizes.
 
-    Source: baselines.md sections 1.2, 2.4, 2.5.
+    Source: JiahuiYu/generative_inpainting@3a53243 inpaint_model.py.
     """
 
     def __init__(self, config: DeepFillv2Config | None = None) -> None:

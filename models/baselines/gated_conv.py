@@ -27,7 +27,7 @@ class SplitGatedConv2d(SameConv2d):
         activation: of the feature.
         doubles: whether the input is doubled in size first, by nearest neighbour.
 
-    Source: baselines.md section 2.4.
+    Source: JiahuiYu/generative_inpainting@3a53243 inpaint_ops.py (gen_conv).
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class PairGatedConv2d(nn.Module):
         norm: whether the feature is response-normalised, in front of the activation; the gate never is.
         active: whether the feature passes a leaky ReLU.
 
-    Source: baselines.md section 2.1.
+    Source: run-youngjoo/SC-FEGAN@1f9d47f ops.py.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SelfGatedUpConv2d(nn.Module):
         in_channels: of the input.
         out_channels: of the output.
 
-    Source: baselines.md section 2.1.
+    Source: run-youngjoo/SC-FEGAN@1f9d47f ops.py.
     """
 
     dead_bias: Tensor

@@ -45,7 +45,7 @@ class OfficialNetwork:
     parameter_count: int
 
 
-# Source: baselines.md sections 2.2 and 2.5.
+# Source: JiahuiYu/generative_inpainting@3a53243 inpaint_model.py; run-youngjoo/SC-FEGAN@1f9d47f model.py.
 OFFICIAL_NETWORKS: Final = {
     "scfegan": OfficialNetwork("SC-FEGAN", "generator/gconv1_ds/kernel", 93, 92_886_100),
     "deepfillv2": OfficialNetwork("DeepFillv2", "inpaint_net/conv1/kernel", 84, 4_052_478),

@@ -56,7 +56,7 @@ def scfegan_discriminator_config(width: int = 64) -> SNPatchDiscriminatorConfig:
     Kernels of 3, six convolutions of stride 2, no leaky ReLU behind the last one: its loss reads the scores
     without a hinge, and a slope of 0.2 on one side only would pull the two sides apart.
 
-    Source: baselines.md section 2.3.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3.
     """
     return SNPatchDiscriminatorConfig(width, sketch=True, color=True, kernel_px=3, sketch_first=True, leaky_end=False)
 
@@ -67,7 +67,7 @@ class SpectralConv2d(SameConv2d):
     Every call takes one power step and keeps the vector, when judging too, as published. Gradients pass
     through that step.
 
-    Source: baselines.md section 2.7.
+    Source: neuralgym, ops/gan_ops.py.
     """
 
     power_vector: Tensor
@@ -95,7 +95,7 @@ class SNPatchDiscriminator(nn.Module):
     Args:
         config: sizes and inputs.
 
-    Source: baselines.md sections 2.3, 2.7.
+    Source: JiahuiYu/generative_inpainting@3a53243 inpaint_model.py (build_sn_patch_gan_discriminator).
     """
 
     def __init__(self, config: SNPatchDiscriminatorConfig | None = None) -> None:

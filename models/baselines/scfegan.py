@@ -44,7 +44,7 @@ class ScFegan(nn.Module):
     Args:
         config: sizes.
 
-    Source: baselines.md sections 1.1, 2.1, 2.2.
+    Source: run-youngjoo/SC-FEGAN@1f9d47f model.py and ops.py.
     """
 
     def __init__(self, config: ScFeganConfig | None = None) -> None:
@@ -125,7 +125,7 @@ def demo_noise(height: int, width: int, generator: np.random.Generator | None = 
         width: in px.
         generator: where draws come from; None: the same plane for a size, always.
 
-    Source: baselines.md section 1.1.
+    Source: run-youngjoo/SC-FEGAN@1f9d47f demo.py.
     """
     generator = generator or keyed_generator(0, f"{height}x{width}", "SC-FEGAN noise")
     plane = generator.standard_normal((height, width)) >= _NOISE_THRESHOLD

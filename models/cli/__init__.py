@@ -8,28 +8,26 @@ import models  # noqa: F401  registers the weights of this room
 from dpsdata import __version__
 from dpsdata.cli.weights import weights_app
 from dpsdata.runtime.command_line import describe_room, run_and_exit
-from models.cli.app import register_app
-from models.cli.doctor import register_doctor
-from models.cli.edit import register_edit_commands
-from models.cli.export import register_export
-from models.cli.inspect import register_inspect
-from models.cli.page import register_page
-from models.cli.predict import register_predict
-from models.cli.recipes import register_recipes
-from models.cli.train import register_train
+from models.cli.app import app_command, page_command
+from models.cli.doctor import doctor_command
+from models.cli.edit import edit_command, inspect_command, synthesize_command
+from models.cli.predict import predict_command
+from models.cli.recipes import recipes_command
+from models.cli.train import export_command, train_command
 
 # Plain help: the coloured one loads half a second of libraries.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 describe_room(app, __version__, "Deep Plastic Surgery: sketch-guided face editing.")
-register_edit_commands(app)
-register_predict(app)
-register_train(app)
-register_export(app)
-register_app(app)
-register_page(app)
-register_inspect(app)
-register_recipes(app)
-register_doctor(app)
+app.command("edit")(edit_command)
+app.command("synthesize")(synthesize_command)
+app.command("predict")(predict_command)
+app.command("train")(train_command)
+app.command("export")(export_command)
+app.command("app")(app_command)
+app.command("page")(page_command)
+app.command("inspect")(inspect_command)
+app.command("recipes")(recipes_command)
+app.command("doctor")(doctor_command)
 app.add_typer(weights_app, name="weights")
 
 

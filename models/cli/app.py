@@ -1,15 +1,11 @@
-"""The command `dps app`."""
+"""The commands `dps app` and `dps page`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
-
-
-def register_app(app: typer.Typer) -> None:
-    """Add `app` to an app."""
-    app.command("app")(app_command)
 
 
 def app_command(
@@ -30,3 +26,20 @@ def app_command(
     from models.app.serving import serve
 
     serve(port, weights, browser)
+
+
+def page_command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, for any web server.")],
+    weights: Annotated[str | None, typer.Option(help="bundled, official or a folder. [default: what there is]")] = None,
+) -> None:
+    """Write the editor as a page that needs no server.
+
+    A static folder; the networks run in the tab of the browser.
+
+    Needs npm, and the extra `onnx`.
+    """
+    from models.app.static_page import build_page
+    from models.weights.typed import choose_weights
+
+    size = build_page(out, choose_weights(weights, "edit"))
+    typer.echo(f"{out}: {size / 1e6:.1f} MB; try it: python -m http.server --directory {out} 8000")

@@ -11,11 +11,6 @@ import typer
 from dpsdata.contracts import MissingError
 
 
-def register_doctor(app: typer.Typer) -> None:
-    """Add `doctor` to the app of the room."""
-    app.command("doctor")(doctor_command)
-
-
 def doctor_command(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Look at this too: photos (folder or zip), or a built folder.")

@@ -1,4 +1,4 @@
-"""The commands `dps edit` and `dps synthesize`."""
+"""The commands `dps edit`, `dps synthesize` and `dps inspect`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, parse_numbers
 from models.editing.request import (
     FEATHER_PX,
@@ -38,12 +38,6 @@ _Provenance = Annotated[
     bool, typer.Option(help="Say in the pictures (XMP) that they were edited; `dps inspect` reads it.")
 ]
 _Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it.")]
-
-
-def register_edit_commands(app: typer.Typer) -> None:
-    """Add `edit` and `synthesize` to an app."""
-    app.command("edit")(edit_command)
-    app.command("synthesize")(synthesize_command)
 
 
 def edit_command(
@@ -177,3 +171,23 @@ def _run(
         typer.echo(f"note: {note}", err=True)
     write_run(out, contents)
     typer.echo(f"{len(request.levels)} levels in {out}; side by side: {out / 'strip.png'}")
+
+
+def inspect_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A PNG or JPEG that may have been edited.")],
+) -> None:
+    """Show the mark of an edited picture.
+
+    Hole, level and weights too where its run.json lies beside it.
+
+    Exit code 3 where there is no mark.
+    """
+    from models.editing.provenance import inspect_file
+
+    mark, lines = inspect_file(file)
+    if mark is None:
+        raise FindingsError(
+            f"{file}: no mark of an edit; it was not made here, or the mark was left out or lost on the way"
+        )
+    for line in lines:
+        typer.echo(line)

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 _MAX_REASONS = 20
 
 
-def register_predict(app: typer.Typer) -> None:
-    """Add `predict` to the app of the room."""
-    app.command("predict")(predict_command)
-
-
 def predict_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of outputs; an interrupted run there goes on.")],

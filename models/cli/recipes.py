@@ -12,11 +12,6 @@ from dpsdata.runtime.arguments import parse_levels, split_words
 from models.weights.typed import choose_weights
 
 
-def register_recipes(app: typer.Typer) -> None:
-    """Add `recipes` to an app."""
-    app.command("recipes")(recipes_command)
-
-
 def recipes_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the recipes.")],
     only: Annotated[

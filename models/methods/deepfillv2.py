@@ -17,7 +17,7 @@ from models.methods.registry import Method
 from models.methods.resampling import draw_lines, fit_edit, fit_photo, round_up
 from models.methods.weights import FoundWeights, find_method_weights
 
-# Source: baselines.md section 1.2.
+# Source: JiahuiYu/generative_inpainting@3a53243 test.py.
 LINE_THRESHOLD = 0.6
 
 

@@ -79,7 +79,7 @@ class PatchDiscriminator(nn.Module):
     Args:
         config: sizes.
 
-    Source: deep_plastic_surgery.md section 2.5.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py (DiscriminatorSN).
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:

@@ -40,7 +40,7 @@ class EditingNet(nn.Module):
     Raises:
         UsageError: the two do not fit each other.
 
-    Source: Yang et al., Deep Plastic Surgery, ECCV 2020; deep_plastic_surgery.md section 1.2.
+    Source: Yang et al., Deep Plastic Surgery, ECCV 2020; VITA-Group/DeepPS@3079d46 src/test.py.
     """
 
     def __init__(self, refiner: Refiner, inpainter: Inpainter) -> None:

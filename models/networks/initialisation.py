@@ -27,7 +27,7 @@ def initialise_weights(net: nn.Module, seed: int, purpose: str) -> None:
         seed: of the run.
         purpose: what tells two networks of one run apart, such as `refiner`.
 
-    Source: deep_plastic_surgery.md section 2.6.
+    Source: VITA-Group/DeepPS@3079d46 src/utils.py (weights_init).
     """
     with torch.no_grad():
         for name, module in net.named_modules():

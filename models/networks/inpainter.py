@@ -72,7 +72,7 @@ class Inpainter(nn.Module):
     Args:
         config: sizes and norm.
 
-    Source: deep_plastic_surgery.md section 2.4.
+    Source: VITA-Group/DeepPS@3079d46 src/pix2pix.py.
     """
 
     def __init__(self, config: InpainterConfig) -> None:

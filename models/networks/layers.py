@@ -205,7 +205,7 @@ class LevelEmbedding(nn.Module):
     Args:
         width: length of the code.
 
-    Source: deep_plastic_surgery.md section 2.1.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py (StyleGenerator, AdaptiveInstanceNorm).
     """
 
     def __init__(self, width: int) -> None:
@@ -227,7 +227,7 @@ class AdaptiveInstanceNorm(nn.Module):
         channels: of the feature maps.
         style_width: length of the style code.
 
-    Source: deep_plastic_surgery.md section 2.1.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py (StyleGenerator, AdaptiveInstanceNorm).
     """
 
     def __init__(self, channels: int, style_width: int) -> None:

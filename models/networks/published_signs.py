@@ -35,7 +35,7 @@ def shrink_mask(mask: Tensor, size: int) -> Tensor:
 
     At 64 px and below some fixed pixels are hole wherever the hole lies, see `_rounding_specks`.
 
-    Source: deep_plastic_surgery.md section 1; measured on the reference arrays.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py and utils.py; measured on the reference arrays.
     """
     if mask.shape[-2:] == (size, size):
         return mask
@@ -79,7 +79,7 @@ def network_input(sketch: Tensor, photo: Tensor | None = None, mask: Tensor | No
     Returns:
         (N, 3, S, S), or with photo and mask (N, 7, S, S): sketch x3 in the hole, photo around it, mask.
 
-    Source: deep_plastic_surgery.md section 1.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py and utils.py.
     """
     lines = _published_sketch(sketch, mask)
     if photo is None or mask is None:

@@ -125,7 +125,7 @@ class RefinerScale(nn.Module):
         config: sizes.
         size: its resolution in px.
 
-    Source: deep_plastic_surgery.md sections 2.2 and 2.3.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py (Generator64, Generator128, Generator256).
     """
 
     def __init__(self, config: RefinerConfig, size: int) -> None:
@@ -145,11 +145,15 @@ class RefinerScale(nn.Module):
         if self.stem is not None:
             self.head = StemHead(joined[0], OUTPUT_CHANNELS, self.stem, size, reads_lines=True)
 
+    def plain(self, x: Tensor) -> Tensor:
+        """What `extract` and `paint` read of an input (N, 3 or 7, S, S): itself, or `Stem.plain` of it."""
+        return x if self.stem is None else self.stem.plain(x)
+
     def extract(self, x: Tensor, levels: Tensor, coarser: Tensor | None = None) -> Tensor:
         """The feature that the head and the next finer network read.
 
         Args:
-            x: (N, 3 or 7, S, S) in [-1, 1], published signs.
+            x: from `plain`.
             levels: (N, 1) or (1, 1) in [0, 1].
             coarser: (N, C, h, h) feature of the next coarser network, h = S/2 without a stem; None for the coarsest.
 
@@ -157,7 +161,7 @@ class RefinerScale(nn.Module):
             (N, 2 * width, S / stem, S / stem).
         """
         style = self.level_embedding(levels)
-        skips = [self.first(x if self.stem is None else self.stem(self.stem.plain(x)))]
+        skips = [self.first(x if self.stem is None else self.stem(x))]
         for down in children(self.downs, DownBlock):
             skips.append(down(skips[-1], style))
         out: Tensor = skips.pop()
@@ -170,14 +174,14 @@ class RefinerScale(nn.Module):
         return out
 
     def paint(self, feature: Tensor, x: Tensor) -> Tensor:
-        """The feature of `extract` and its input to (N, 4, S, S) in [-1, 1]: sketch and photo."""
-        painted = self.head(F.relu(feature)) if self.stem is None else self.head(feature, self.stem.plain(x))
-        return torch.tanh(painted)
+        """The feature of `extract` and its `x` to (N, 4, S, S) in [-1, 1]: sketch and photo."""
+        return torch.tanh(self.head(F.relu(feature)) if self.stem is None else self.head(feature, x))
 
     def forward(self, x: Tensor, levels: Tensor, coarser: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Output and feature of this resolution; arguments as in `extract`."""
-        feature = self.extract(x, levels, coarser)
-        return self.paint(feature, x), feature
+        """Output and feature of this resolution for x (N, 3 or 7, S, S) in [-1, 1], published signs."""
+        plain = self.plain(x)
+        feature = self.extract(plain, levels, coarser)
+        return self.paint(feature, plain), feature
 
 
 class Refiner(nn.Module):
@@ -186,7 +190,7 @@ class Refiner(nn.Module):
     Args:
         config: sizes.
 
-    Source: Yang et al., Deep Plastic Surgery, ECCV 2020; deep_plastic_surgery.md section 2.
+    Source: Yang et al., Deep Plastic Surgery, ECCV 2020; VITA-Group/DeepPS@3079d46 src/models.py.
     """
 
     def __init__(self, config: RefinerConfig) -> None:
@@ -222,9 +226,10 @@ class Refiner(nn.Module):
         coarser: Tensor | None = None
         for size in sizes:
             scale = self.scale(size)
-            coarser = features[size] = scale.extract(inputs[size], levels, coarser)
+            plain = scale.plain(inputs[size])
+            coarser = features[size] = scale.extract(plain, levels, coarser)
             if all_outputs or size == sizes[-1]:
-                outputs[size] = scale.paint(coarser, inputs[size])
+                outputs[size] = scale.paint(coarser, plain)
         return RefinerOutput(outputs, features)
 
 

@@ -25,7 +25,7 @@ from dpsdata.contracts import NO_LEVEL, RUN_FILE, BrokenImageError, MissingError
 from dpsdata.dataset.torch_dataset import EditDataset, EditSample
 from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
-from dpsdata.runtime.files import write_bytes_atomic, write_failure
+from dpsdata.runtime.files import make_folder, write_bytes_atomic
 from dpsdata.runtime.processes import core_count
 from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.sketch.thin import thin_lines
@@ -128,10 +128,11 @@ class FolderPrediction:
         # Again, since another method may have begun in the same folder by now. In this order, since outputs without
         # settings would be refused after a kill in between.
         self.settings = merge_run(self.config.out, self._wanted)
-        _make_folders([self.config.out])
+        make_folder(self.config.out)
         text = json.dumps(self.settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         write_bytes_atomic(self.config.out / RUN_FILE, text.encode())
-        _make_folders([self._file(*folder, "").parent for folder in self._folders()])
+        for folder in self._folders():
+            make_folder(self._file(*folder, "").parent)
         failures: list[tuple[str, str]] = []
         kept_count = len(self.ids) - len(self.pending)
         done = self._run_here() if self.config.engine == "local" else self._run_elsewhere()
@@ -281,11 +282,3 @@ def _pictures(
 def _draw(sketch: Tensor) -> NDArray[np.uint8]:
     grey = torch.round((1 - sketch.detach().to("cpu", torch.float32)) * 255).clamp(0, 255)
     return np.ascontiguousarray(grey.to(torch.uint8)[:, 0].numpy())
-
-
-def _make_folders(folders: list[Path]) -> None:
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_failure(folder, error) from error

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dpsdata.contracts import RUN_FILE, MissingError, level_folder
 from dpsdata.hed import load_hed
 from dpsdata.images.codec import encode_jpeg, encode_png, read_grey, read_mask, read_photo, resize_photo
-from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
+from dpsdata.runtime.files import make_folder, write_bytes_atomic, write_text_atomic
 from dpsdata.samples import crop_astronaut, read_sample_face
 from dpsdata.sketch import simplify_edge_map
 from models.editing.request import INPUTS_FOLDER, EditRequest, InputFile
@@ -228,10 +228,7 @@ def make_recipes(
 
 
 def _write_drawing(folder: Path, inputs: Mapping[str, InputFile], request: EditRequest) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failure(folder, error) from error
+    make_folder(folder)
     for role, item in inputs.items():
         write_bytes_atomic(folder / f"{role}.png", item.data)
     write_text_atomic(folder / COMMAND_FILE, make_command(request) + "\n")

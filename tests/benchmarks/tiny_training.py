@@ -24,15 +24,21 @@ from dpsdata.dataset import BuildConfig, build_dataset  # noqa: E402
 from dpsdata.dataset.torch_dataset import EditDataset  # noqa: E402
 from dpsdata.samples import write_sample_faces  # noqa: E402
 from models.editing.loading import load_editing_net  # noqa: E402
-from models.training.engine.validation import fill_mean_color, hole_psnr  # noqa: E402
+from models.training.engine.validation import hole_psnr  # noqa: E402
 
 BARS = {"seconds_at_most": 300, "gain_db_at_least": 3.0}
 PHOTO_COUNT = 12
 TRAIN = (
-    "import sys; from models.cli.train import register_train; import typer; app = typer.Typer(); "
-    "app.callback()(lambda: None); register_train(app); "
+    "import sys; from models.cli.train import train_command; import typer; app = typer.Typer(); "
+    "app.callback()(lambda: None); app.command('train')(train_command); "
     "from dpsdata.runtime.command_line import run_and_exit; run_and_exit(app)"
 )
+
+
+def fill_mean_color(photo: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    known = 1 - mask
+    mean = (photo * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp_min(1)
+    return photo * known + mean * mask
 
 
 def start(data: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:

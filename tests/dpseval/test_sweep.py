@@ -16,7 +16,7 @@ import typer
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.command_line import run_app
-from dpseval.cli.run import register_run
+from dpseval.cli.run import run_command
 from dpseval.report import page
 from dpseval.report.page import draw_report
 from dpseval.scoring.compare import compare_reports
@@ -70,7 +70,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_app() -> typer.Typer:
     app = typer.Typer()
-    register_run(app)
+    app.command("run")(run_command)
     app.command("other")(lambda: None)
     return app
 

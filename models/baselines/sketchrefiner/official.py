@@ -2,7 +2,7 @@
 
 The files of the painter have the same names and shapes for each training set, so which one it is, is told by the name
 of the file; where that says nothing, it is imported as `sketchrefiner-custom`, unless `--name` says better.
-Source: sketchrefiner.md section 10.
+Source: AlonzoLeeeooo/SketchRefiner@bddc77e.
 """
 
 from __future__ import annotations

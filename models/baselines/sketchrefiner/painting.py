@@ -1,7 +1,7 @@
 """The two networks of SketchRefiner that paint: an encoder of the sketch, and a painter with Fourier convolutions.
 
 Names of the layers are those of the published files.
-Source: sketchrefiner.md sections 4 and 5; AlonzoLeeeooo/SketchRefiner@bddc77e.
+Source: AlonzoLeeeooo/SketchRefiner@bddc77e.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ LINE_THRESHOLD = 0.7
 class SketchRefiner(nn.Module):
     """All four networks; BGR and [0, 1] live inside of it and nowhere else.
 
-    Source: sketchrefiner.md sections 1 and 7.
+    Source: AlonzoLeeeooo/SketchRefiner@bddc77e.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The two networks of SketchRefiner that mend a sketch: registration, then enhancement.
 
 Names of the layers are those of the published files.
-Source: sketchrefiner.md sections 2 and 3; AlonzoLeeeooo/SketchRefiner@bddc77e.
+Source: AlonzoLeeeooo/SketchRefiner@bddc77e.
 """
 
 from __future__ import annotations

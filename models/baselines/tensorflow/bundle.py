@@ -4,7 +4,7 @@ A bundle is `PREFIX.index` (a sorted table of names) and `PREFIX.data-00000-of-0
 The files may come from anybody: each size is checked before memory is taken for it, each CRC32C before a tensor is
 given out, and the names of data files are made from the prefix alone.
 
-Source: spec baselines.md 3.4.
+Source: tensorflow/core/util/tensor_bundle of TensorFlow 2.21.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The two messages in a TensorFlow checkpoint's index, parsed from their wire form without protobuf.
 
-Source: spec baselines.md 3.4 (BundleHeaderProto, BundleEntryProto, TensorShapeProto).
+Source: tensorflow/core/protobuf/tensor_bundle.proto (BundleHeaderProto, BundleEntryProto, TensorShapeProto).
 """
 
 from __future__ import annotations

@@ -34,20 +34,14 @@ class TfTensor(NamedTuple):
 
 
 def deepfillv2_name(key: str) -> str:
-    """TensorFlow's name of a tensor of DeepFillv2's generator: `coarse.conv1.weight` is `inpaint_net/conv1/kernel`.
-
-    Source: baselines.md section 3.2.
-    """
+    """TensorFlow's name of a tensor of DeepFillv2's generator: `coarse.conv1.weight` is `inpaint_net/conv1/kernel`."""
     _, layer, leaf = key.split(".")
     nested = f"{layer}/{layer}_conv" if layer.endswith("_upsample") else layer
     return f"inpaint_net/{nested}/{_LEAVES[leaf]}"
 
 
 def scfegan_name(key: str) -> str:
-    """TensorFlow's name of a tensor of SC-FEGAN: `enc1.gate.weight` is `generator/gconv1_ds_g/kernel`.
-
-    Source: baselines.md section 3.2.
-    """
+    """TensorFlow's name of a tensor of SC-FEGAN: `enc1.gate.weight` is `generator/gconv1_ds_g/kernel`."""
     block, *parts = key.split(".")
     kind, number = re.sub(r"\d+", "", block), re.sub(r"\D+", "", block)
     layer = _SCFEGAN_BLOCKS[kind].format(number)
@@ -57,10 +51,7 @@ def scfegan_name(key: str) -> str:
 
 
 def discriminator_name(key: str) -> str:
-    """TensorFlow's name of a tensor of DeepFillv2's discriminator; SC-FEGAN's was never released and borrows these.
-
-    Source: baselines.md section 3.2.
-    """
+    """TensorFlow's name of a tensor of DeepFillv2's discriminator; SC-FEGAN's was never released and borrows these."""
     layer, leaf = key.split(".")
     return f"discriminator/sn_patch_gan/{layer}/{_LEAVES[leaf]}"
 

@@ -21,7 +21,7 @@ def same_padding(size: int, kernel_size: int, stride: int = 1, rate: int = 1) ->
         stride: step of the kernel.
         rate: distance of its taps (dilation).
 
-    Source: baselines.md section 0, trap 2.
+    Source: tf.nn.conv2d with `SAME`, compared with TensorFlow 2.21.
     """
     steps = -(-size // stride)
     total = max((steps - 1) * stride + (kernel_size - 1) * rate + 1 - size, 0)
@@ -48,7 +48,7 @@ def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -
     Returns:
         (N, C', 2H, 2W).
 
-    Source: baselines.md section 0, trap 4.
+    Source: tf.nn.conv2d_transpose with `SAME`, compared with TensorFlow 2.21.
     """
     # PyTorch makes one row and one column more; output_padding would give the size, shifted by a pixel.
     return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)[:, :, :-1, :-1]
@@ -57,7 +57,7 @@ def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -
 def nearest_indices(size_in: int, size_out: int) -> list[int]:
     """Which pixel of an axis each pixel of the resized axis takes, for nearest neighbour with aligned corners.
 
-    Source: baselines.md section 0, trap 6.
+    Source: JiahuiYu/generative_inpainting@3a53243 inpaint_ops.py (resize); compared with TensorFlow 2.21.
     """
     # In float32 as TensorFlow does it, so that ties fall on the same side.
     scale = np.float32(size_in - 1) / np.float32(max(size_out - 1, 1))
@@ -78,7 +78,7 @@ def normalise_response(x: Tensor) -> Tensor:
     Args:
         x: (N, C, H, W).
 
-    Source: baselines.md section 0, trap 5.
+    Source: tf.nn.local_response_normalization, compared with TensorFlow 2.21.
     """
     # A 1x1 convolution with a band matrix: a third of the time of F.local_response_norm on a CPU.
     index = torch.arange(x.shape[1], device=x.device)
@@ -113,7 +113,7 @@ def initialise_glorot(net: nn.Module, seed: int, purpose: str) -> None:
         seed: of the run.
         purpose: what tells two networks of one run apart, such as `scfegan`.
 
-    Source: baselines.md section 2.4 (TensorFlow's defaults).
+    Source: TensorFlow's default initializer.
     """
     with torch.no_grad():
         for name, value in net.state_dict(keep_vars=True).items():

@@ -3,7 +3,7 @@
 The bytes may come from anybody, so each length is checked before it is used and keys have to rise: no file makes
 the walk go round in a circle or grow without end.
 
-Source: spec baselines.md 3.4 (the table layout of LevelDB, as TensorFlow writes it).
+Source: the table layout of LevelDB, doc/table_format of its repository, as TensorFlow writes it.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class BaselineAlgorithm(Algorithm[BaselineStage]):
         config: what is trained and how.
         device: where.
 
-    Source: baselines.md section 4.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3; Yu et al., Free-Form Image Inpainting, ICCV 2019, section 3.
     """
 
     def __init__(self, config: BaselineTrainConfig, device: torch.device) -> None:

@@ -38,7 +38,7 @@ def paint_color_map(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         UsageError: no photo of this form.
 
-    Source: baselines.md section 4.1; superpixels instead of a face parsing are ours.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3; superpixels instead of a face parsing are ours.
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
         raise UsageError(f"photo: expected (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
@@ -77,7 +77,7 @@ class ColorStrokes:
         share: how many of the samples get strokes.
         keeps: whether colour maps stay in memory once they were made.
 
-    Source: baselines.md section 4.1.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3.
     """
 
     def __init__(self, size: int, seed: int, share: float, keeps: bool = True) -> None:

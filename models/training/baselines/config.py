@@ -29,7 +29,8 @@ class DeepFillLosses:
         hinge_margin: of the discriminator.
         discriminator: weight of each half of the discriminator's loss.
 
-    Source: baselines.md section 4.2.
+    Source: Yu et al., Free-Form Image Inpainting, ICCV 2019, section 3;
+        JiahuiYu/generative_inpainting@3a53243 inpaint_model.py.
     """
 
     coarse: float = 1.0
@@ -53,7 +54,7 @@ class ScFeganLosses:
         penalty: how far the discriminator's gradient in the hole is from length 1.
         drift: the discriminator's squared scores of true photos.
 
-    Source: baselines.md section 4.1.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3.
     """
 
     hole_factor: float = 6.0

@@ -38,7 +38,7 @@ def train_deepfill(
     Raises:
         DivergedError: one of them is not finite; the weights are as they were before that update.
 
-    Source: baselines.md section 4.2.
+    Source: JiahuiYu/generative_inpainting@3a53243 inpaint_model.py.
     """
     with accelerator.autocast():
         out = parts.net(batch.photo, batch.mask, *batch.guides())
@@ -85,7 +85,7 @@ def weighted_difference(fake: Tensor, real: Tensor, mask: Tensor, hole_factor: f
         mask: (N, 1, H, W) in {0, 1}, hole = 1.
         hole_factor: weight of the hole.
 
-    Source: baselines.md section 4.1 (Lpix).
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3 (Lpix).
     """
     return ((fake - real).abs() * (1 + (hole_factor - 1) * mask)).mean()
 
@@ -108,7 +108,7 @@ def feature_losses(features: nn.Module, fakes: Sequence[Tensor], real: Tensor) -
     Returns:
         Perceptual and style loss, float32.
 
-    Source: baselines.md section 4.1 (Lperc, Lstyle).
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3 (Lperc, Lstyle).
     """
     with torch.no_grad():
         wanted = [target.float() for target in features(real)]
@@ -127,7 +127,7 @@ def variation_loss(composite: Tensor, mask: Tensor) -> Tensor:
         composite: (N, 3, H, W).
         mask: (N, 1, H, W) in {0, 1}, hole = 1.
 
-    Source: baselines.md section 4.1 (Ltv).
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3 (Ltv).
     """
     near = F.max_pool2d(mask, 3, stride=1, padding=1)
     down = (composite[:, :, 1:] - composite[:, :, :-1]).abs() * (near[:, :, 1:] * near[:, :, :-1])
@@ -145,7 +145,7 @@ def gradient_penalty(discriminator: nn.Module, blended: Tensor, mask: Tensor, sk
         sketch: (N, 1, H, W).
         color: (N, 3, H, W).
 
-    Source: baselines.md section 4.1 (LGP); the gradient is taken of the sum of a sample's scores.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3 (LGP); the gradient is taken of the sum of a sample's scores.
     """
     points = blended.detach().requires_grad_(True)
     scores = discriminator(points, mask, sketch, color).float()
@@ -185,7 +185,7 @@ def train_scfegan(
     Raises:
         DivergedError: one of them is not finite; the weights are as they were before that update.
 
-    Source: baselines.md section 4.1.
+    Source: Jo and Park, SC-FEGAN, ICCV 2019, section 3.
     """
     if batch.sketch is None or batch.color is None:
         raise UsageError("SC-FEGAN is trained with sketch and colour; prepare the batch for method scfegan")

@@ -92,7 +92,7 @@ class EditingAlgorithm(Algorithm[Stage]):
         config: what is trained and how.
         device: where.
 
-    Source: deep_plastic_surgery.md section 4.
+    Source: VITA-Group/DeepPS@3079d46 src/train.py and trainPix2pix.py.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:

@@ -43,7 +43,7 @@ class LossConfig:
         composite: scorer F's photo inside of the hole and the truth around it, as it is shown and scored, while G is
             trained. Outside of the hole F repaints what is known, softly, and deep features mix the two.
 
-    Source: deep_plastic_surgery.md section 4.1.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py and options.py.
     """
 
     hinge_margin: float = 10.0

@@ -85,7 +85,7 @@ def prepare_batch(
         device: where all of it is done; three arrays of bytes are all that is copied there.
         is_rough: False neither deforms nor discards, as when a person's sketch is edited.
 
-    Source: deep_plastic_surgery.md sections 4.3 and 4.4.
+    Source: VITA-Group/DeepPS@3079d46 src/train.py and trainPix2pix.py.
     """
     photo = torch.from_numpy(pixels.photos).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
     thin = torch.from_numpy(pixels.sketches).to(device)[:, None].float()

@@ -66,7 +66,7 @@ def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBa
         feature: Tensor | None = None
         with torch.no_grad():
             for size, scale in frozen.coarser.items():
-                feature = scale.extract(batch.inputs[size], levels, feature)
+                feature = scale.extract(scale.plain(batch.inputs[size]), levels, feature)
         output, _ = net(batch.inputs[stage.size], levels, feature)
     sketch, photo = split_output(output, batch.mask)
     if frozen.inpainter is None:
@@ -110,7 +110,7 @@ def train_step(
     Raises:
         DivergedError: a loss or gradient is not finite; the networks are as they were before its update.
 
-    Source: deep_plastic_surgery.md sections 4.1 and 4.3.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py and pix2pix.py.
     """
     with accelerator.autocast():
         painted = paint_batch(parts.stage, parts.net, frozen, batch)

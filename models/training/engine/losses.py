@@ -36,7 +36,7 @@ def hinge_losses(real_scores: Tensor, fake_scores: Tensor, margin: float) -> Hin
         fake_scores: the same.
         margin: 10 as published.
 
-    Source: deep_plastic_surgery.md section 4.1.
+    Source: VITA-Group/DeepPS@3079d46 src/models.py.
     """
     return HingePair(F.relu(margin - real_scores).mean(), F.relu(margin + fake_scores).mean())
 
@@ -82,7 +82,7 @@ class VGGFeatures(nn.Module):
     Args:
         published_scaling: subtract and divide as the published code does, which stretches the contrast fourfold.
 
-    Source: deep_plastic_surgery.md section 4.1; Simonyan and Zisserman 2015 for the network.
+    Source: VITA-Group/DeepPS@3079d46 src/vgg.py; Simonyan and Zisserman 2015 for the network.
     """
 
     mean: Tensor

@@ -96,13 +96,6 @@ def _peak(power: Tensor, at: int) -> Tensor:
     return power[at - 1 : at + 2].max() / near.mean().clamp_min(1e-9)
 
 
-def fill_mean_color(photo: Tensor, mask: Tensor) -> Tensor:
-    """Photos whose hole is filled with the mean colour of what is known, (N, 3, H, W)."""
-    known = 1 - mask
-    mean = (photo * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp_min(1)
-    return photo * known + mean * mask
-
-
 class ValidationSet:
     """A fixed choice of photos with fixed masks.
 

@@ -130,12 +130,12 @@ def test_inputs_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        (np.zeros((1, 4)), np.zeros((5, 4)), "first set: a distance needs at least 2 images, got 1"),
-        (np.zeros((5, 4)), np.zeros((0, 4)), "second set: a distance needs at least 2 images, got 0"),
+        (np.zeros((1, 4)), np.zeros((5, 4)), "at least 2 images, got 1"),
+        (np.zeros((5, 4)), np.zeros((0, 4)), "at least 2 images, got 0"),
         (np.zeros((5, 4)), np.zeros((5, 3)), "same dimension, got 4 and 3"),
-        (np.zeros((5, 4)), np.full((5, 4), np.nan), "second set: some values are not finite"),
-        (np.zeros(5), np.zeros((5, 3)), "first set: expected real"),
-        (np.zeros((5, 4), complex), np.zeros((5, 4)), "first set: expected real"),
+        (np.zeros((5, 4)), np.full((5, 4), np.nan), "some values are not finite"),
+        (np.zeros(5), np.zeros((5, 3)), "expected real"),
+        (np.zeros((5, 4), complex), np.zeros((5, 4)), "expected real"),
     ],
 )
 def test_wrong_input(first: np.ndarray, second: np.ndarray, message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
-from dpseval.metrics.kid import kid, kid_subsets
+from dpseval.metrics.kid import kid
 
 
 def by_loops(a: np.ndarray, b: np.ndarray) -> float:
@@ -54,29 +54,6 @@ def test_equals_torch_fidelity_on_one_full_subset(count: int) -> None:
     )["kernel_inception_distance_mean"]
     assert theirs > 0.01
     assert kid(a, b) == pytest.approx(theirs, rel=1e-3)
-    mean, deviation = kid_subsets(a, b, 1, count)
-    assert mean == pytest.approx(kid(a, b), rel=1e-9)
-    assert deviation == 0
-
-
-def test_subsets_agree_with_torch_fidelity_within_their_spread() -> None:
-    metric = pytest.importorskip("torch_fidelity.metric_kid")
-    rng = np.random.default_rng(5)
-    a = rng.gamma(0.5, size=(120, 64)).astype(np.float32)
-    b = rng.gamma(0.7, size=(150, 64)).astype(np.float32)
-    theirs = metric.kid_features_to_metric(
-        torch.from_numpy(a), torch.from_numpy(b), kid_subsets=300, kid_subset_size=60, verbose=False
-    )
-    mean, deviation = kid_subsets(a, b, 300, 60, seed=1)
-    assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], abs=5 * deviation / 300**0.5)
-    assert deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=0.2)
-
-
-def test_subsets_follow_the_seed() -> None:
-    rng = np.random.default_rng(6)
-    a, b = rng.random((30, 6)), rng.random((25, 6))
-    assert kid_subsets(a, b, 10, 12, seed=4) == kid_subsets(a, b, 10, 12, seed=4)
-    assert kid_subsets(a, b, 10, 12, seed=4) != kid_subsets(a, b, 10, 12, seed=5)
 
 
 def test_unbiased() -> None:
@@ -99,11 +76,3 @@ def test_unbiased() -> None:
 def test_wrong_input(first: np.ndarray, second: np.ndarray, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         kid(first, second)
-
-
-def test_wrong_subsets() -> None:
-    a = np.zeros((8, 3))
-    with pytest.raises(UsageError, match="subset_size: expected 2 to the size of the smaller set, 8, got 9"):
-        kid_subsets(a, a, 2, 9)
-    with pytest.raises(UsageError, match="subset_count: expected at least 1, got 0"):
-        kid_subsets(a, a, 0, 4)

@@ -8,13 +8,13 @@ import pytest
 import typer
 
 from dpsdata.runtime.command_line import run_app
-from dpseval.cli.report import register_report
+from dpseval.cli.report import report_command
 
 
 @pytest.fixture
 def app() -> typer.Typer:
     room = typer.Typer(rich_markup_mode=None)
-    register_report(room)
+    room.command("report")(report_command)
 
     @room.command("other")
     def other() -> None:

@@ -12,13 +12,13 @@ import typer
 from dpsdata.contracts import MissingError
 from dpsdata.runtime.command_line import run_app
 from models.app.server import Studio, explain, make_server
-from models.cli.app import register_app
+from models.cli.app import app_command
 
 
 def cli() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
     app.callback()(lambda: None)
-    register_app(app)
+    app.command("app")(app_command)
     return app
 
 

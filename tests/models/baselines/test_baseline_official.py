@@ -34,7 +34,7 @@ w = SimpleNamespace(**runpy.run_path(str(TESTS / "parity" / "write_bundle.py")))
 
 
 def deepfill_shapes() -> dict[str, tuple[int, ...]]:
-    """The published names and shapes, written out from baselines.md 2.5 and 3.2, not from the networks' code."""
+    """The published names and shapes, written out by hand, not from the networks' code."""
     first = {"conv1": (5, 5, 48), "conv2_downsample": (3, 24, 96), "conv3": (3, 48, 96)}
     first |= {"conv4_downsample": (3, 48, 192)} | {f"conv{n}": (3, 96, 192) for n in (5, 6, 11, 12)}
     first |= {f"conv{n}_atrous": (3, 96, 192) for n in (7, 8, 9, 10)}

@@ -283,11 +283,11 @@ def test_a_baseline_begins_with_bundled_or_exported_weights(built: Path, tmp_pat
 def test_a_dry_run_names_the_networks_that_it_begins_with(
     run: Path, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from models.cli.train import register_train
+    from models.cli.train import train_command
 
     app = typer.Typer()
     app.callback()(lambda: None)
-    register_train(app)
+    app.command("train")(train_command)
     words = ["train", "tiny", "--data", str(built), "--out", str(tmp_path / "x"), "--dry-run"]
     tiny = read_training("tiny")
     assert isinstance(tiny, TrainConfig)

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from dpsdata.runtime.command_line import run_app
-from models.cli.train import register_train
+from models.cli.train import train_command
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def app() -> typer.Typer:
     app = typer.Typer()
     app.callback()(lambda: None)
-    register_train(app)
+    app.command("train")(train_command)
     return app
 
 
@@ -80,9 +80,9 @@ def test_no_data_ends_with_five(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys, typer; from models.cli.train import register_train; "
+        "import sys, typer; from models.cli.train import train_command; "
         "from dpsdata.runtime.command_line import run_app; "
-        "app = typer.Typer(); app.callback()(lambda: None); register_train(app); "
+        "app = typer.Typer(); app.callback()(lambda: None); app.command('train')(train_command); "
         "code = run_app(app, ['train', '--help']); "
         "print('heavy:', sorted({'torch', 'cv2', 'numpy', 'accelerate'} & set(sys.modules))); sys.exit(code)"
     )

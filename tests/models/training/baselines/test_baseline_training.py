@@ -121,13 +121,12 @@ def test_a_broken_loss_of_a_baseline_stops_before_its_weights(built: Path, tmp_p
 def test_a_baseline_from_the_command_line(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
-    from models.cli.export import register_export
-    from models.cli.train import register_train
+    from models.cli.train import export_command, train_command
 
     app = typer.Typer()
     app.callback()(lambda: None)
-    register_train(app)
-    register_export(app)
+    app.command("train")(train_command)
+    app.command("export")(export_command)
     out = tmp_path / "run"
     words = ["train", f"tiny-{method}", "--data", str(built), "--out", str(out), "--device", "cpu", "--seed", "3"]
     assert run_app(app, [*words, "--dry-run"]) == 0
