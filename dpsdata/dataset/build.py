@@ -66,9 +66,6 @@ def build_dataset(config: BuildConfig) -> BuildResult:
     made is reused where its inputs and options are the same. The same source, options and seed give
     the same bytes for any number of workers.
 
-    Args:
-        config: what to build.
-
     Returns:
         Counts, errors and the root hash. Broken photos are in `errors` and do not stop the build.
 

@@ -152,11 +152,7 @@ class _ShardSampleFiles:
 
 
 class ShardWorker:
-    """Builds shards in one process.
-
-    Args:
-        setup: of every worker.
-    """
+    """Builds shards in one process."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup

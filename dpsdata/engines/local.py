@@ -28,11 +28,7 @@ class SerialEngine:
 
 
 class PoolEngine:
-    """Processes of this machine; they are started for a run and end with it, or with this process.
-
-    Args:
-        workers: processes.
-    """
+    """Processes of this machine; they are started for a run and end with it, or with this process."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

@@ -59,9 +59,6 @@ def read_header(path: StoredFile) -> ImageHeader:
 def inspect_pairs(pairing: Pairing) -> tuple[Pairing, tuple[PairingIssue, ...]]:
     """Look at every picture without decoding photos; mask files are read and kept.
 
-    Args:
-        pairing: what belongs together.
-
     Returns:
         The pairs with the pixels of mask files, and what is wrong: `wrong-size`, `unreadable`, `16-bit`, `alpha`,
         `color-mode`, `exif-rotated`, `soft-mask`, `empty-mask`.

@@ -135,9 +135,6 @@ def save_gallery(folder: Path, items: Sequence[GalleryItem]) -> None:
 def read_gallery(folder: Path) -> list[StoredItem]:
     """Read the gallery of a report; a report without one gives an empty list.
 
-    Args:
-        folder: the REPORT folder.
-
     Raises:
         MissingError: `gallery.json` is damaged.
     """

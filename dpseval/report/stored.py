@@ -56,9 +56,6 @@ class StoredReport:
 def read_report(folder: Path) -> StoredReport:
     """Read a REPORT folder that `dpseval score` wrote.
 
-    Args:
-        folder: the REPORT folder.
-
     Raises:
         MissingError: a file is missing or damaged; names it and says what was expected.
     """

@@ -62,11 +62,7 @@ def set_key(method: object, level: object) -> SetKey:
 
 
 def read_comparisons(results: Mapping[str, Any]) -> pd.DataFrame:
-    """The paired comparisons in `scores.json`; results without them give an empty table.
-
-    Args:
-        results: the parsed file.
-    """
+    """The paired comparisons in `scores.json`; results without them give an empty table."""
     try:
         return pd.DataFrame(results.get("comparisons") or [])
     except (TypeError, ValueError, AttributeError):

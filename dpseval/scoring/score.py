@@ -71,11 +71,6 @@ class ScorePlan:
 def plan_score(outputs: Path, dataset: Path, config: ScoreConfig) -> ScorePlan:
     """Pair and inspect all files; writes nothing.
 
-    Args:
-        outputs: folder of outputs.
-        dataset: built folder.
-        config: what to score.
-
     Raises:
         PairingError: findings that are not allowed.
         MissingError: no outputs, no dataset, or required weights.

@@ -129,9 +129,6 @@ class DeepFillv2Config:
 class DeepFillv2(nn.Module):
     """DeepFillv2's generator; BGR lives inside of it and nowhere else.
 
-    Args:
-        config: sizes.
-
     Source: JiahuiYu/generative_inpainting@3a53243 inpaint_model.py.
     """
 

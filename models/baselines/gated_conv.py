@@ -103,10 +103,6 @@ class SelfGatedUpConv2d(nn.Module):
     files and in no output. Here it is the buffer `dead_bias`: files go there and back whole, counts agree, and no
     optimiser sees it.
 
-    Args:
-        in_channels: of the input.
-        out_channels: of the output.
-
     Source: run-youngjoo/SC-FEGAN@1f9d47f ops.py.
     """
 

@@ -92,9 +92,6 @@ class SpectralConv2d(SameConv2d):
 class SNPatchDiscriminator(nn.Module):
     """Judges every patch of a photo.
 
-    Args:
-        config: sizes and inputs.
-
     Source: JiahuiYu/generative_inpainting@3a53243 inpaint_model.py (build_sn_patch_gan_discriminator).
     """
 

@@ -41,9 +41,6 @@ class ScFegan(nn.Module):
     `parameters()` leaves out the 1,987 dead biases of the official file: they are buffers (see `SelfGatedUpConv2d`),
     so that the state dict counts 92,886,100 as the file does.
 
-    Args:
-        config: sizes.
-
     Source: run-youngjoo/SC-FEGAN@1f9d47f model.py and ops.py.
     """
 

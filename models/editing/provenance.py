@@ -97,9 +97,6 @@ def hash_stored(run: StoredRun) -> str:
 def inspect_file(path: Path) -> tuple[Mark | None, list[str]]:
     """What a picture says of itself, and what the folder of its run adds where it is there.
 
-    Args:
-        path: a PNG or JPEG.
-
     Returns:
         The mark, None for none; and sentences for the person.
 

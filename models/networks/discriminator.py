@@ -76,9 +76,6 @@ class PatchDiscriminator(nn.Module):
     Padding is 1, as in the published training: the code that sets it gives 2 under Python 3, which is another
     network with the same weights.
 
-    Args:
-        config: sizes.
-
     Source: VITA-Group/DeepPS@3079d46 src/models.py (DiscriminatorSN).
     """
 
@@ -152,9 +149,6 @@ class HighPassDiscriminator(nn.Module):
     The published D is blind to the softness of a photo that was trained by pixel differences: spectral norms damp what
     is fine. Here it is amplified, no norm damps it, and only patches that touch the hole count. It does not see the
     level.
-
-    Args:
-        config: sizes.
     """
 
     def __init__(self, config: HighPassConfig) -> None:

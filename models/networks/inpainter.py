@@ -69,9 +69,6 @@ class InpainterConfig:
 class Inpainter(nn.Module):
     """F: a U-Net from the resolution down to one pixel and back.
 
-    Args:
-        config: sizes and norm.
-
     Source: VITA-Group/DeepPS@3079d46 src/pix2pix.py.
     """
 

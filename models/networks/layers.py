@@ -202,9 +202,6 @@ class StemHead(nn.Module):
 class LevelEmbedding(nn.Module):
     """The refinement level as a style code.
 
-    Args:
-        width: length of the code.
-
     Source: VITA-Group/DeepPS@3079d46 src/models.py (StyleGenerator, AdaptiveInstanceNorm).
     """
 

@@ -187,9 +187,6 @@ class RefinerScale(nn.Module):
 class Refiner(nn.Module):
     """G as a whole: `scales` has one network per resolution, by its size in px.
 
-    Args:
-        config: sizes.
-
     Source: Yang et al., Deep Plastic Surgery, ECCV 2020; VITA-Group/DeepPS@3079d46 src/models.py.
     """
 

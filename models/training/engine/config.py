@@ -45,10 +45,6 @@ AS_PUBLISHED = SamplingConfig()
 def repeat_photos(ids: Sequence[str], sampling: SamplingConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The draws of one epoch before they are shuffled.
 
-    Args:
-        ids: of all photos.
-        sampling: how often each comes.
-
     Returns:
         (draws,) int64 indices of photos, and (draws,) int64: which of its draws in the epoch each one is, from 0.
 
