@@ -45,7 +45,7 @@ class Painted:
     """What the networks of a stage make of a batch.
 
     Attributes:
-        sketch: (N, 1, S, S) in [0, 1], line = 1: G's, 0 outside of the hole; at F's stage the true one.
+        sketch: (N, 1, S, S) in [0, 1], line = 1: G's, 0 outside of the hole; at F's stage the one that F read.
         photo: (N, 3, S, S) RGB in [-1, 1], of the network that is trained.
         result: (N, 3, S, S) RGB in [-1, 1], F's photo from G's sketch; None where F has no part.
     """
@@ -58,7 +58,8 @@ class Painted:
 def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBatch) -> Painted:
     """Run the networks of a stage; only `net` and, through it, the sketch that F reads carry a gradient."""
     if stage.part == "F":
-        return Painted(batch.sketch, net(_inpainter_input(batch, frozen.refiner, stage.size)), None)
+        inputs, sketch = _read_by_inpainter(batch, frozen.refiner, stage.size)
+        return Painted(sketch, net(inputs), None)
     if stage.is_joint:
         output = net(batch.inputs, batch.level).outputs[stage.size]
     else:
@@ -76,14 +77,15 @@ def paint_batch(stage: Stage, net: nn.Module, frozen: FrozenNets, batch: TrainBa
 
 
 @torch.no_grad()
-def _inpainter_input(batch: TrainBatch, refiner: Refiner | None, size: int) -> Tensor:
-    """What F reads: true sketches, and G's in the samples that are rough."""
+def _read_by_inpainter(batch: TrainBatch, refiner: Refiner | None, size: int) -> tuple[Tensor, Tensor]:
+    """What F reads, and its sketch in it: the true one, and G's in the samples that are rough."""
     inputs, rough = batch.inputs[size], batch.rough
     if rough is None or refiner is None:
-        return inputs
+        return inputs, batch.sketch
     photo, mask = (None, None) if batch.mask is None else (batch.photo[rough.rows], batch.mask[rough.rows])
-    sketch, _ = split_output(refiner(rough.inputs, rough.level).outputs[size], mask)
-    return inputs.index_copy(0, rough.rows, network_input(sketch.to(inputs), photo, mask))
+    sketch = split_output(refiner(rough.inputs, rough.level).outputs[size], mask)[0].to(inputs)
+    read = network_input(sketch, photo, mask)
+    return inputs.index_copy(0, rough.rows, read), batch.sketch.index_copy(0, rough.rows, sketch)
 
 
 def train_step(
@@ -219,8 +221,10 @@ def train_on_composite(
     seen, truth = crop(composite, batch.windows), crop(batch.photo, batch.windows)
     seen_hole = None if batch.mask is None else crop(hole, batch.windows)
     fake = discriminator.prepare(seen, crop(lines, batch.windows), seen_hole)
+    # F's photo and the true one stand beside what F read; else F would have to please a D that knows lines it does not.
+    beside = lines if parts.stage.part == "F" else batch.sketch
     with torch.no_grad():
-        real = discriminator.prepare(truth, crop(batch.sketch, batch.windows), seen_hole)
+        real = discriminator.prepare(truth, crop(beside, batch.windows), seen_hole)
 
     values = _update_discriminator(parts, real, [each.detach() for each in fake], losses, accelerator, step)
 
