@@ -15,6 +15,8 @@ import torch.distributed as dist
 
 import dpseval.metrics as metrics
 from dpsdata.contracts import UsageError
+from dpsdata.weights.known.lpips_backbones import trunk_shapes
+from dpseval.metrics.lpips import Lpips
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.score import score
 
@@ -36,7 +38,15 @@ def make_tensors() -> tuple[torch.Tensor, ...]:
 
 def make_metrics() -> dict[str, object]:
     names = ("RegionPSNR", "RegionSSIM", "HedPS", "SketchFaithfulness", "FrechetDistance")
-    return {name: getattr(metrics, name)() for name in names}
+    found = {name: getattr(metrics, name)() for name in names}
+    # Of a backbone with drawn weights: the published ones are a download.
+    return {**found, "RegionLPIPS": metrics.RegionLPIPS(network=Lpips("squeeze", draw_backbone()))}
+
+
+def draw_backbone() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = trunk_shapes("squeeze").items()
+    return {key: torch.randn(shape, generator=generator) / max(1, np.prod(shape[1:])) ** 0.5 for key, shape in shapes}
 
 
 def values_of(metric: object) -> dict[str, float]:
