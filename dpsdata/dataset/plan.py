@@ -44,6 +44,9 @@ class BuildPlan:
         if self.splits.missing:
             reason = "names of the split list are not in the source"
             found.append(Notice("missing-names", len(self.splits.missing), self.splits.missing[:5], reason))
+        if self.listing.lists and self.config.split == "auto" and self.splits.rule != "layout":
+            reason = "a list beside the photos may tell their splits and is not read; pass it by --split file:LIST"
+            found.append(Notice("unread-lists", len(self.listing.lists), self.listing.lists[:5], reason))
         rule = self.splits.rule.removeprefix("file:")
         return found + [Notice("split-list", 1, (rule,), f"split list: {note}") for note in self.splits.notes]
 

@@ -152,7 +152,11 @@ def _open_known(stream: BinaryIO) -> Image.Image:
         raise BrokenImageError("an AVIF image, and this Pillow reads none; run `pip install -U 'pillow>=11.3'`")
     if kind in ("JPEG 2000", "JPEG XL"):
         raise BrokenImageError(f"a {kind} image, which is not read; convert it to PNG or JPEG")
-    return Image.open(stream, formats=_FORMATS)
+    image = Image.open(stream, formats=_FORMATS)
+    key = image.info.get("transparency")
+    if image.format == "PNG" and start[24] in (2, 4) and start[25] == 0 and isinstance(key, int):
+        image.info["transparency"] = key * 255 // (2 ** start[24] - 1)  # Pillow widens the pixels and not their key
+    return image
 
 
 def _open_heic(stream: BinaryIO) -> Image.Image:

@@ -23,6 +23,7 @@ _FLAT_SPREAD = 96  # of each channel over one paint, antialiased or lossy
 _COLOURED = 32  # levels between the channels of a pixel that is no grey
 _BIG = 0.01  # share of a file from which one colour is more than noise
 _EXPECTED = "expected a white hole on black, or one painted on a transparent layer"
+_LINE_SHARE, _SHAPE_SHARE = 0.2, 0.6  # shares of thick pixels up to and from which marks are lines or filled shapes
 
 
 class ReadMask(NamedTuple):
@@ -78,6 +79,11 @@ def read_mask_pixels(
         hole, notes = _read_layer(pixels, alpha)
     if invert:
         hole, notes = ~hole, (*notes, "the mask is inverted, as --invert-mask asks")
+    elif hole.mean() > 0.5 and _is_drawn_on(hole):
+        raise BrokenImageError(
+            "no mask but a line drawing, as all of it is white but thin lines; pass it as the sketch, and as the mask "
+            "a filled white shape on black; or turn black and white where the lines themselves are the hole"
+        )
     return ReadMask(np.where(hole, np.uint8(255), np.uint8(0)), notes)
 
 
@@ -86,6 +92,34 @@ def looks_inverted(mask: NDArray[np.uint8]) -> bool:
     hole = mask > 127
     rim = (hole[0], hole[-1], hole[:, 0], hole[:, -1])
     return bool(all(side.all() for side in rim) and 0.5 < hole.mean() < 1)
+
+
+def is_line_drawing(marks: _Bits) -> bool:
+    """Whether marks, (H, W), are thin lines and no filled shapes: a pen's, far thinner than a brush for holes."""
+    rows, columns = np.flatnonzero(marks.any(axis=1)), np.flatnonzero(marks.any(axis=0))
+    if not rows.size:
+        return False
+    extent = max(int(np.ptp(rows)), int(np.ptp(columns)))
+    return extent >= max(marks.shape) / 8 and _thick_share(marks) <= _LINE_SHARE
+
+
+def is_filled_shape(marks: _Bits) -> bool:
+    """Whether marks, (H, W), are mostly filled shapes and no lines of a pen."""
+    return bool(marks.any()) and _thick_share(marks) >= _SHAPE_SHARE
+
+
+def _thick_share(marks: _Bits) -> float:
+    """Share of the marks that a square of 1/40 of the image, and at least 5 px, fits into."""
+    side = max(5, round(min(marks.shape) / 40) | 1)
+    return float(cv2.morphologyEx(marks.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8)).sum()) / max(
+        1, int(marks.sum())
+    )
+
+
+def _is_drawn_on(paper: _Bits) -> bool:
+    """Whether what is missing from the paper is a line drawing on it, and no rim around it."""
+    rows, columns = np.flatnonzero(paper.any(axis=1)), np.flatnonzero(paper.any(axis=0))
+    return is_line_drawing(~paper[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
 def _is_coloured(rgb: NDArray[np.uint8]) -> bool:
@@ -113,9 +147,12 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
         if high - low < 8 and low:
             raise BrokenImageError(f"{low} and {high} alone, which tell no hole; {_EXPECTED}")
         return grey == high, (f"the mask holds {low} and {high} only; {high} is taken as the hole",)
+    two = _find_two_levels(counts)
+    if two is not None and (two[0] >= _BLACK or two[1] <= _WHITE):
+        return grey > sum(two) // 2, (f"the mask holds {two[0]} and {two[1]}; {two[1]} is taken as the hole",)
     big = np.flatnonzero(counts >= _BIG * grey.size)
     if high <= 127:
-        if len(big) > 2:
+        if len(big) > 2 or high < 32:
             raise BrokenImageError(
                 f"{len(levels)} levels from {low} to {high}, as a label map has; make one of 0 and 255 of the labels "
                 "that you mean"
@@ -131,10 +168,24 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
         raise BrokenImageError(
             f"no mask, as a photo is none: {100 * share:.0f} % of it are neither black nor white; {_EXPECTED}"
         )
-    if flat_count > 1 and share > 0.1:
-        raise BrokenImageError(f"{flat_count} greys between black and white, as a label map has; {_EXPECTED}")
+    if flat_count and share > 0.1:
+        raise BrokenImageError(
+            f"{100 * share:.0f} % of it are one grey or several between black and white, as in a label map; {_EXPECTED}"
+        )
     said = f"{100 * share:.0f} % of the mask are grey; what is over 127 is taken as the hole"
     return grey > 127, (said,) if share > 0.1 else ()
+
+
+def _find_two_levels(counts: NDArray[np.int64]) -> tuple[int, int] | None:
+    """The two levels that a mask has but for what a lossy format makes of them; None where it has others."""
+    big = np.flatnonzero(counts >= _BIG * counts.sum())
+    groups = np.split(big, np.flatnonzero(np.diff(big) > 8) + 1)
+    if len(groups) != 2 or max(np.ptp(group) for group in groups) > 12 or groups[1][0] - groups[0][-1] < 48:
+        return None
+    near = sum(int(counts[max(0, group[0] - 12) : group[-1] + 13].sum()) for group in groups)
+    if counts[groups[1][-1] + 32 :].sum() > 0.001 * counts.sum():  # something small that is lighter than both
+        return None
+    return (int(np.median(groups[0])), int(np.median(groups[1]))) if near >= 0.9 * counts.sum() else None
 
 
 def _read_colors(rgb: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
@@ -155,10 +206,32 @@ def _read_colors(rgb: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
             f"{int((paints >= _BIG).sum())} colours, as a label map has; make one of 0 and 255 of the labels that you "
             "mean"
         )
+    if not _is_flat_paint(rgb):
+        raise BrokenImageError(f"no mask: what is painted on it, or its ground, has the tones of a photo; {_EXPECTED}")
     big = [rgb.reshape(-1, 3)[_codes(rgb) == code].max(axis=1) for code, share in zip(codes, shares, strict=True)
            if share >= min(_BIG, paints[0]) and max(code >> 6, code >> 3 & 7, code & 7) >= 2]  # fmt: skip
     faintest = min(float(np.median(values)) for values in big) if big else 255.0
     return brightest > min(127.0, faintest / 2), ("coloured pixels on the mask's black ground are taken as the hole",)
+
+
+def _is_flat_paint(rgb: NDArray[np.uint8]) -> bool:
+    """Whether the inner parts of what is painted have few colours, and those of the ground are black."""
+    window = np.ones((5, 5), np.uint8)
+    light = (rgb.max(axis=2) >= _BLACK).astype(np.uint8)
+    ground = rgb.max(axis=2)[cv2.dilate(light, window) == 0]
+    if ground.size and (ground > 24).mean() > 0.1:
+        return False
+    inner = rgb[cv2.erode(light, window) > 0].astype(np.int16)
+    if len(inner) < 100:
+        return True
+    left = inner
+    for _ in range(3):
+        codes, counts = np.unique(_codes(left.astype(np.uint8)), return_counts=True)
+        paint = np.median(left[_codes(left.astype(np.uint8)) == codes[counts.argmax()]], axis=0)
+        left = left[np.abs(left - paint).max(axis=1) > 20]
+        if not len(left):
+            return True
+    return len(left) < 0.1 * len(inner)
 
 
 def _read_layer(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
@@ -192,9 +265,12 @@ def _find_painted(alpha: NDArray[np.uint8]) -> _Bits:
     window = np.ones((3, 3), np.uint8)
     is_even = cv2.dilate(above, window).astype(np.int16) - cv2.erode(above, window) <= 4
     painted_count = int((above > 0).sum())
-    counts = np.bincount(above[is_even & (above >= 8)], minlength=256)
+    counts = np.bincount(above[is_even & (above > 0)], minlength=256)
     near = np.convolve(counts, np.ones(5, np.int64), mode="same")
-    even_levels = np.flatnonzero(near >= max(1, 0.05 * painted_count))
+    # One paint makes a peak; the rim of a soft brush falls off slowly and makes none.
+    rims = np.maximum(np.concatenate([np.zeros(5, np.int64), near[:-5]]), np.append(near[5:], np.zeros(5, np.int64)))
+    even_levels = np.flatnonzero((near >= max(1, 0.05 * painted_count)) & (near >= 2 * rims))
+    even_levels = even_levels[even_levels >= 8]
     peak = float(even_levels[0]) if even_levels.size else float(above.max())
     return above > min(127.0, peak / 2)
 

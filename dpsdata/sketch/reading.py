@@ -167,11 +167,15 @@ def _lines_are_light(grey: NDArray[np.float32]) -> bool:
     shrink = min(1.0, 256 / max(grey.shape))
     small = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1 else grey
     soft = cv2.GaussianBlur(small, (0, 0), 1)
-    size = max(5, round(min(small.shape) / 20) | 1)
-    window = np.ones((size, size), np.uint8)
-    dark = cv2.morphologyEx(soft, cv2.MORPH_CLOSE, window) - soft
-    light = soft - cv2.morphologyEx(soft, cv2.MORPH_OPEN, window)
-    weights = [float(np.square(np.maximum(part - 16, 0)).sum()) for part in (dark, light)]
+    largest = max(5, round(min(small.shape) / 20) | 1)
+    found = []
+    for size in range(5, largest + 1, 2):
+        window = np.ones((size, size), np.uint8)
+        dark = cv2.morphologyEx(soft, cv2.MORPH_CLOSE, window) - soft
+        light = soft - cv2.morphologyEx(soft, cv2.MORPH_OPEN, window)
+        found.append([float(np.square(np.maximum(part - 16, 0)).sum()) for part in (dark, light)])
+    # Gaps between lines that lie close are details too, though broader ones: the thinnest with weight are the lines.
+    weights = next(pair for pair in found if max(pair) >= 0.25 * max(found[-1]))
     return weights[1] > weights[0]
 
 
@@ -205,42 +209,72 @@ def _estimate_paper(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _drop_rules(contrast: _Contrast, palest: float) -> tuple[_Contrast, bool]:
     """Without the printed rules of writing or graph paper: long straight parallel lines, paler than the drawing."""
-    contrast, found = contrast.copy(), False
-    for is_row in (True, False, True):  # again, as columns that are found tell of a margin beside them
-        turned = contrast if is_row else contrast.T
-        weak = (turned >= palest).astype(np.uint8)
-        width = weak.shape[1]
-        thick = cv2.morphologyEx(weak, cv2.MORPH_DILATE, np.ones((3, 1), np.uint8))
-        bridged = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 32)), np.uint8))
-        long = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, max(9, width // 3)), np.uint8))
-        count, _, stats, centers = cv2.connectedComponentsWithStats(long, connectivity=8)
-        thin_px = max(6, len(weak) / 40)
-        spans = {
-            float(centers[part][1]): float(stats[part, cv2.CC_STAT_WIDTH])
-            for part in range(1, count)
-            if stats[part, cv2.CC_STAT_AREA] <= thin_px * stats[part, cv2.CC_STAT_WIDTH]
-        }
-        places = np.sort([place for place, span in spans.items() if span >= 0.6 * width])
-        gaps = np.diff(places)
-        is_ruled = len(places) >= 3 and bool(np.abs(gaps - np.median(gaps)).mean() < 0.25 * np.median(gaps))
-        if not is_ruled and not (found and max(spans.values(), default=0) >= 0.9 * width):
-            continue
-        rules = (cv2.dilate(long, np.ones((3, 3), np.uint8)) > 0) & (weak > 0)
-        strength = float(np.median(turned[rules]))
-        others = turned[(weak > 0) & ~rules]
-        if not others.size or strength > 0.75 * float(np.percentile(others, 98)):
-            continue  # they are drawn as the rest is
-        found = True
+    weak = contrast >= palest
+    rows = _find_straight(weak, contrast)
+    columns = [_Straight(line.place, line.strength, line.pixels.T) for line in _find_straight(weak.T, contrast.T)]
+    straight = np.zeros(weak.shape, np.bool_)
+    for line in (*rows, *columns):
+        straight |= line.pixels
+    others = contrast[weak & ~straight]
+    if not others.size or not straight.any():
+        return contrast, False
+    limit = 0.75 * float(np.percentile(others, 98))  # what is as strong as the rest is drawn as the rest is
+    printed = [[line for line in lines if line.strength <= limit] for lines in (rows, columns)]
+    if not any(_are_even([line.place for line in lines]) for lines in printed):
+        return contrast, False
+    contrast = contrast.copy()
+    for line in (*printed[0], *printed[1]):  # also a margin, which is one alone
         # A line that crosses a rule is darker than the rule.
-        turned[rules & (turned < 1.4 * strength + 0.05)] = 0
-    return contrast, found
+        contrast[line.pixels & (contrast < 1.4 * line.strength + 0.05)] = 0
+    return contrast, True
+
+
+class _Straight(NamedTuple):
+    """A line over nearly the whole width: where it lies across, its strength, and its pixels with their rims."""
+
+    place: float
+    strength: float
+    pixels: _Bits
+
+
+def _find_straight(weak: _Bits, contrast: _Contrast) -> list[_Straight]:
+    """Thin straight lines that run over at least 0.85 of the width."""
+    width = weak.shape[1]
+    thick = cv2.dilate(np.ascontiguousarray(weak, np.uint8), np.ones((3, 1), np.uint8))
+    # Gaps of grain are bridged, and not the squares of graph paper.
+    bridged = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 80)), np.uint8))
+    long = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, max(9, width // 3)), np.uint8))
+    count, labels, stats, centers = cv2.connectedComponentsWithStats(long, connectivity=8)
+    thin_px = max(6, len(weak) / 40)
+    found = []
+    for part in range(1, count):
+        span, area, top = (stats[part, key] for key in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_AREA, cv2.CC_STAT_TOP))
+        if area > thin_px * span or span < 0.85 * width:
+            continue
+        rows = slice(max(0, top - 1), top + stats[part, cv2.CC_STAT_HEIGHT] + 1)
+        # What it would have on one row of pixels: one pixel wide on two rows, a line has half of it on each.
+        strength = min(1.0, float(np.median(contrast[rows].sum(axis=0))))
+        near = cv2.dilate((labels == part).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        found.append(_Straight(float(centers[part][1]), strength, near & weak))
+    return found
+
+
+def _are_even(places: list[float]) -> bool:
+    """Whether lines are at least four and lie at even distances, some of them perhaps hidden by the drawing."""
+    gaps = np.diff(np.sort(places))
+    if len(gaps) < 3:
+        return False
+    steps = gaps / np.median(gaps)
+    is_even = float(np.abs(steps - 1).mean()) < 0.25
+    return is_even or (len(gaps) > 4 and float(np.abs(steps - np.maximum(1, np.round(steps))).mean()) < 0.12)
 
 
 def _drop_specks(lines: _Bits) -> _Bits:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lines.astype(np.uint8), connectivity=8)
-    kept = stats[:, cv2.CC_STAT_AREA] >= 5
-    kept[0] = False
-    return np.asarray(kept[labels]) if count > 1 else lines
+    """Without what is of few pixels and has no other near, as grain has; a dotted line has."""
+    near = cv2.dilate(lines.astype(np.uint8), np.ones((7, 7), np.uint8))
+    _, labels = cv2.connectedComponents(near, connectivity=8)
+    areas = np.bincount(labels[lines], minlength=int(labels.max()) + 1)
+    return np.asarray(lines & (areas[labels] >= 5))
 
 
 def _is_photo(values: NDArray[np.float32], paper: NDArray[np.float32]) -> bool:

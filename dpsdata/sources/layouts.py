@@ -96,6 +96,7 @@ class SourceListing:
         skipped: (path, reason) of what looks like a photo by its name or content but is not taken.
         others: how many other files there are, by suffix or kind.
         notices: what was not clear in the source.
+        lists: files that may say which photo is in which split, by their names.
     """
 
     layout: str
@@ -104,6 +105,7 @@ class SourceListing:
     skipped: tuple[tuple[str, str], ...]
     others: Mapping[str, int] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    lists: tuple[str, ...] = ()
 
 
 def natural_key(path: str) -> tuple[object, ...]:
@@ -149,6 +151,7 @@ def _scan_source(source: Path, exclude: Path | None) -> tuple[Path, Scan, list[N
         scan.skipped += inner.skipped
         scan.marks |= inner.marks
         scan.others += inner.others
+        scan.lists += inner.lists
     return source, scan, []
 
 
@@ -312,4 +315,5 @@ def find_samples(source: Path | str, exclude: Path | None = None) -> SourceListi
         scan.skipped = skipped
         raise _nothing_found(root, scan)
     skipped.sort(key=lambda item: (natural_key(item[0]), item[1]))
-    return SourceListing(layout, root, samples, tuple(skipped), dict(sorted(others.items())), tuple(notices))
+    others = dict(sorted(others.items()))
+    return SourceListing(layout, root, samples, tuple(skipped), others, tuple(notices), tuple(sorted(scan.lists)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import stat
 import struct
 import unicodedata
@@ -36,12 +37,20 @@ _PLAIN_SUFFIXES = ARCHIVE_SUFFIXES | {
     ".pdf", ".mp4", ".mov", ".avi", ".webm", ".gz", ".lst", ".bib", ".tex", ".db", ".dat", ".sha256", ".md5",
 }  # fmt: skip
 # What file managers leave behind.
+_SPLIT_LIST = re.compile(
+    r"(?i)(.*(split|partition).*|(train|val|valid|validation|test)([-_ ]?(list|files|images|names|ids|set))?)"
+    r"\.(txt|csv|tsv|json|lst)"
+)
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 MAPPING_NAME = "CelebA-HQ-to-CelebA-mapping.txt"
 # Half a million label PNGs of CelebAMask-HQ: not photos, and slow to list.
 _LABEL_FOLDER = "CelebAMask-HQ-mask-anno"
 _LABEL_FOLDERS = "CelebAMask-HQ-mask"  # so begin all folders of its label maps
-_IGNORED_FOLDERS = frozenset({"__MACOSX", _LABEL_FOLDER})
+# Small copies and thrown away files of disk stations and of Windows.
+_SYSTEM_FOLDERS = frozenset(
+    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+_IGNORED_FOLDERS = _SYSTEM_FOLDERS | {_LABEL_FOLDER}
 BUILT_MARKS = frozenset({"dataset.json", "manifest.csv"})
 _BOMB_BYTES, _BOMB_RATIO = 16 * 2**20, 100
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
@@ -66,6 +75,7 @@ class Scan:
         zips: zip files, by relative path.
         others: how many other files there are of each suffix, or `hidden`.
         marks: names of folders and files that tell layouts apart.
+        lists: files that may say which photo is in which split, by their names.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -73,6 +83,14 @@ class Scan:
     zips: list[Entry] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
+    lists: list[str] = field(default_factory=list)
+
+    def count_other(self, path: str) -> None:
+        """Count a file that is no image."""
+        name = PurePosixPath(path)
+        self.others[name.suffix.lower() or "no suffix"] += 1
+        if _SPLIT_LIST.fullmatch(name.name):
+            self.lists.append(path)
 
 
 def is_image_name(name: str) -> bool:
@@ -215,7 +233,7 @@ class _FolderScan:
                 return
             fault = fault or _other_fault(item.name, start)
         if fault is None:
-            self.scan.others[suffix or "no suffix"] += 1
+            self.scan.count_other(path)
         else:
             self.scan.skipped.append((_printable(path), fault))
 
@@ -304,7 +322,7 @@ def _take_other_member(scan: Scan, entry: Entry, info: zipfile.ZipInfo) -> None:
             return
         fault = _other_fault(entry.relative_path, start)
     if fault is None:
-        scan.others[suffix or "no suffix"] += 1
+        scan.count_other(entry.relative_path)
     else:
         scan.skipped.append((_printable(entry.relative_path), fault))
 

@@ -101,6 +101,9 @@ _RULES = "auto, layout, ratio:TRAIN,VAL,TEST, last-N, celeba-partition[:MAPPING]
 # CelebA's list_eval_partition: 000001.jpg to 162770.jpg train, to 182637.jpg validation, to 202599.jpg test.
 _LAST_TRAIN, _LAST_VAL = 162770, 182637
 
+# `trainA`, `train2017`, `test_hq`, and no `trains`.
+_NEAR_SPLIT = re.compile(r"(?i:(train|val|test))(?i:ing|id|idation)?(?:$|[^a-z])")
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -172,7 +175,25 @@ def _has_own_split(samples: Sequence[SourceSample]) -> bool:
             f"{inside[0].relative_path}, and {len(others):,} outside of it, such as {others[0].relative_path}; say "
             "--split layout to leave these in no split, --split ratio to deal all anew, or --split file:LIST"
         )
+    if named == {None}:
+        _check_folder_names(samples)
     return named != {None}
+
+
+def _check_folder_names(samples: Sequence[SourceSample]) -> None:
+    """Raise UsageError where folders are named nearly as splits are: those are not to be dealt anew in silence."""
+    found: dict[str, str] = {}
+    for sample in samples:
+        for part in PurePosixPath(sample.relative_path).parent.parts:
+            match = _NEAR_SPLIT.match(part)
+            if match:
+                found.setdefault(match[1].lower(), part)
+    if len(found) > 1:
+        names = " and ".join(list(found.values())[:2])
+        raise UsageError(
+            f"split: the folders {names} look like splits, but those that are read are named train, val and test; "
+            "rename them, or say --split ratio to deal all anew, or --split file:LIST"
+        )
 
 
 def _shares(text: str) -> tuple[float, ...]:

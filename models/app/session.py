@@ -29,7 +29,7 @@ from models.editing.editor import EditResult
 from models.editing.provenance import hash_request, write_mark
 from models.editing.request import EditRequest, InputFile
 from models.editing.run import make_run
-from models.editing.user_inputs import find_lines, read_edit_inputs
+from models.editing.user_inputs import find_lines, find_mix_up, read_edit_inputs
 
 LEVELS = DEFAULT_LEVELS
 _CACHE_BYTES = 384 * 2**20
@@ -132,11 +132,20 @@ class EditSession:
             Role, ID and picture for the page.
 
         Raises:
-            UsageError: it cannot be read, or has another size than the photo.
+            UsageError: it cannot be read, has another size than the photo, or looks swapped with the other layer.
         """
         if self.photo is None:
             raise UsageError(_NO_PHOTO)
-        marks, self.notes = read_layer(role, data, name, self.photo.size)
+        marks, notes = read_layer(role, data, name, self.photo.size)
+        other = next(reversed(self._files["sketch" if role == "mask" else "mask"].values()), None)
+        if other is not None:
+            hole, lines = (marks, other) if role == "mask" else (other, marks)
+            fault = find_mix_up(hole == 1, lines == 1)
+            if fault:
+                raise UsageError(
+                    f"{fault[:1].upper()}{fault[1:]}. Upload a filled shape as the mask, and lines as the sketch."
+                )
+        self.notes = notes
         return {"role": role, **self._keep(role, marks)}
 
     def draw(self, text: str) -> DrawnEdit:

@@ -84,6 +84,8 @@ def predict_command(
 
 def _predict(config: PredictConfig, dry_run: bool) -> str:
     """Run one method; the advice where photos failed, else ""."""
+    from dpsdata.masks import is_from_files
+    from dpsdata.masks.reading import MASK_ERROR
     from models.methods.predictor import name_method
     from models.prediction.folder import FolderPrediction
 
@@ -109,9 +111,12 @@ def _predict(config: PredictConfig, dry_run: bool) -> str:
     advice = f"`dpsdata verify {config.built}` checks the dataset; then run the same command again"
     if method.is_external:
         advice = f"correct {method.name} and run the same command again"
+    elif is_from_files(config.masks) and any(MASK_ERROR in reason for _, reason in result.failures):
+        advice = "correct these masks and run it again into another OUT, since the masks are part of a run"
     elif config.sketches is not None:
         advice = f"correct {config.sketches} and run it again into another OUT, since the sketches are part of a run"
-    return f"{failed_count} of {len(job.ids)} photos failed, the others are done; {advice}"
+    others = "" if failed_count == len(job.ids) else ", the others are done"
+    return f"{failed_count} of {len(job.ids)} photos failed{others}; {advice}"
 
 
 def choose_method_weights(name: str, weights: str | None) -> str:

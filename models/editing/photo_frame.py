@@ -30,6 +30,8 @@ _SEARCH_PX, _MIN_FACE_PX = 400, 40
 # Sides of the windows around a hole in which small faces are looked for, in sides of the hole.
 _WINDOWS = (20, 10, 5, 2.5)
 _WHOLE_HOLE = 0.95
+# Of a frame, in longer sides of its photo: more would leave next to nothing of the photo to be seen.
+_MAX_SIDE = 16
 
 
 class NoFaceError(UsageError):
@@ -65,6 +67,11 @@ class PhotoFrame:
             raise UsageError(
                 f"the face's frame lies outside of the photo ({self.width} x {self.height} px); "
                 "give --box or --eyes in px of the upright photo"
+            )
+        if self.scale * self.size > _MAX_SIDE * max(self.height, self.width):
+            raise UsageError(
+                f"the face's frame is {self.scale * self.size:.0f} px wide, far more than the photo of {self.width} x "
+                f"{self.height} px; give --box or --eyes in px of the upright photo"
             )
 
     @property

@@ -90,7 +90,7 @@ def make_run(
 
     Raises:
         UsageError: an option or input breaks its contract.
-        FindingsError: there is nothing to edit: no hole, or none that a face's frame covers.
+        FindingsError: there is nothing to edit: no hole, none that a face's frame covers, or no lines of a face.
         MissingError: the weights are missing, or others than expected.
     """
     weights = moved_weights or request.weights
@@ -103,6 +103,8 @@ def make_run(
     edit = _read(request, inputs) if request.command == "edit" else None
     # One photo takes seconds; loading the networks does too, so wrong inputs are found before.
     sketch = None if edit else read_sketch_file(inputs["sketch"].data)
+    if sketch is not None and sketch.pixels.min() > 127:
+        raise FindingsError("the sketch has no lines, so there is no face to draw; draw dark lines on white paper")
     editor = load_editor(weights, request.task, request.device, request.precision)
     notes: tuple[str, ...]
     if edit is not None:
@@ -142,8 +144,15 @@ def write_run(out: Path, contents: Mapping[str, bytes]) -> None:
     """Write the files of a run, each atomically and `run.json` last; those of an older run there go.
 
     Raises:
+        UsageError: files of these names lie there that no run wrote.
         EnvironmentFailure: the disk is full, or the folder cannot be written to.
     """
+    is_ours = (out / RUN_FILE).is_file() or ((out / "refined").is_dir() and (out / "refiner").is_dir())
+    taken = next((name for name in contents if (out / name).exists()), None)
+    if taken is not None and not is_ours:
+        raise UsageError(
+            f"{out / taken} is no result of `dps edit` and would be overwritten; choose another folder for -o"
+        )
     try:
         for name in ("inputs", "refined", "refiner"):
             (out / name).mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from dpsdata.contracts import BrokenImageError, UsageError
 from dpsdata.images.codec import read_layer
 from dpsdata.images.photo_file import PhotoFile, read_photo_file
-from dpsdata.masks.reading import ReadMask, looks_inverted, read_mask_file, read_mask_pixels
+from dpsdata.masks.reading import (
+    ReadMask,
+    is_filled_shape,
+    is_line_drawing,
+    looks_inverted,
+    read_mask_file,
+    read_mask_pixels,
+)
 from dpsdata.sketch.reading import ReadSketch, find_ink, read_sketch_file, read_sketch_pixels
 
 Grey = NDArray[np.uint8]
 _S = TypeVar("_S")
 _T = TypeVar("_T")
+SWAPPED = "the mask is a line drawing and the sketch a filled shape, so that the two look swapped"
+SAME = "the sketch is the filled shape of the mask and no drawing"
 _SAVE_AGAIN = "save it again as PNG or JPEG"
 
 
@@ -60,13 +69,26 @@ def read_edit_inputs(
     file = _named(name, read_photo_file, photo)
     if sketch is None and mask is None:
         panel, sketch_read, mask_read = split_panels(*read_layer(photo), invert_mask, name)
+        order = "the order is photo, sketch, mask"
         file = file.cut(slice(None), slice(0, panel.shape[1]))
     elif sketch is None or mask is None:
         raise UsageError(f"an edit needs both --mask and --sketch; --{'mask' if mask is None else 'sketch'} is missing")
     else:
-        sketch_read = _named("the sketch", read_sketch_file, sketch)
-        mask_read = _named("the mask", lambda data: read_mask_file(data, invert_mask), mask)
+        order = "pass the filled shape as --mask and the drawing as --sketch"
+        for role, data in (("--mask", mask), ("--sketch", sketch)):
+            if data == photo:
+                raise UsageError(f"{name} and {role} are the same file; pass the photo and a {role[2:]} made for it")
+        try:
+            sketch_read = _named("the sketch", read_sketch_file, sketch)
+            mask_read = _named("the mask", lambda data: read_mask_file(data, invert_mask), mask)
+        except BrokenImageError:
+            if _would_fit_swapped(mask, sketch):
+                raise UsageError(f"{SWAPPED}; {order}") from None
+            raise
     check_same_size(file.pixels, sketch_read.pixels, mask_read.pixels)
+    fault = find_mix_up(mask_read.pixels > 127, sketch_read.pixels < 128)
+    if fault:
+        raise UsageError(f"{fault}; {order}")
     notes = [*file.notes, *sketch_read.notes, *mask_read.notes]
     if not invert_mask and looks_inverted(mask_read.pixels):
         notes.append(
@@ -74,6 +96,29 @@ def read_edit_inputs(
             "pass --invert-mask if you mean the black part"
         )
     return EditInputs(file, sketch_read.pixels, mask_read.pixels, tuple(notes))
+
+
+def find_mix_up(hole: NDArray[np.bool_], lines: NDArray[np.bool_]) -> str:
+    """Why a hole and the lines beside it, both (H, W), are not what they were passed as; an empty text where they may.
+
+    Thin holes and dense drawings are what they are; lines that are a filled shape, beside a hole that is a drawing or
+    that same shape, are not.
+    """
+    if not is_filled_shape(lines):
+        return ""
+    if is_line_drawing(hole) or (hole.mean() > 0.5 and is_line_drawing(~hole)):
+        return SWAPPED
+    shared = float((hole & lines).sum() / max(1, (hole | lines).sum()))
+    return SAME if shared > 0.95 or (shared < 0.05 and bool((hole | lines).mean() > 0.95)) else ""
+
+
+def _would_fit_swapped(mask: bytes, sketch: bytes) -> bool:
+    """Whether the mask's file is a line drawing, and the sketch's file a filled shape."""
+    try:
+        lines, hole = read_sketch_file(mask).pixels < 128, read_mask_file(sketch).pixels > 127
+    except BrokenImageError:
+        return False
+    return is_line_drawing(lines) and is_filled_shape(hole)
 
 
 def split_panels(

@@ -30,6 +30,7 @@ from dpsdata.runtime.processes import core_count
 from dpsdata.sketch.reading import read_sketch_file
 from dpsdata.sketch.thin import thin_lines
 from models.editing.request import read_input
+from models.editing.user_inputs import find_mix_up
 from models.methods.predictor import LoadOptions, MethodPredictor, Painting, describe_method, load_method, settings_of
 from models.methods.registry import find_method
 from models.prediction.settings import PredictConfig, describe_run, merge_run, read_run, written_methods
@@ -199,7 +200,7 @@ class FolderPrediction:
         try:
             sample = self.dataset[index]
             if self.config.sketches is not None:
-                sample["sketch"] = _read_drawn(self.config.sketches / f"{name}.png")
+                sample["sketch"] = _read_drawn(self.config.sketches / f"{name}.png", sample["mask"])
             if source is None:
                 sketches = (sample["sketch"],) * len(self.levels)
             else:
@@ -253,9 +254,13 @@ def _level_path(out: Path, method: str, level: float | None) -> Path:
     return out / method / (NO_LEVEL if level is None else level_folder(level))
 
 
-def _read_drawn(path: Path) -> Tensor:
-    """Drawn strokes of any width and colour as one-pixel lines, (1, H, W)."""
-    return _thin((read_sketch_file(read_input("sketch", path).data).pixels < 128).astype(np.uint8))
+def _read_drawn(path: Path, mask: Tensor) -> Tensor:
+    """Drawn strokes of any width and colour as one-pixel lines, (1, H, W); UsageError where the mask is meant."""
+    lines = read_sketch_file(read_input("sketch", path).data).pixels < 128
+    fault = find_mix_up(mask[0].numpy() == 1, lines) if lines.shape == mask.shape[1:] else ""
+    if fault:
+        raise UsageError(f"{fault}; give filled shapes to --masks and drawings to --sketches")
+    return _thin(lines.astype(np.uint8))
 
 
 def _read_refined(path: Path) -> Tensor:

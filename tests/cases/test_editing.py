@@ -351,6 +351,26 @@ def test_a_sketch_that_is_not_square_keeps_its_shape(size: tuple[int, int]) -> N
     assert painter.notes == ()
 
 
+def test_a_blank_sketch_draws_no_face_and_a_folder_of_other_files_is_left_alone(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shade in (0, 255):
+        Image.new("L", (64, 64), shade).save(tmp_path / "blank.png")
+        assert run_app(app, ["synthesize", str(tmp_path / "blank.png"), "-o", str(tmp_path / "face")]) == 3
+        assert "no lines" in capsys.readouterr().err
+    assert not (tmp_path / "face").exists()
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "strip.png").write_bytes(b"mine")
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    assert run_edit(tmp_path / "photo.png", weights, out) == 2
+    assert "strip.png is no result of `dps edit`" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["strip.png"]
+    assert run_edit(tmp_path / "photo.png", weights, tmp_path / "ours") == 0
+    (tmp_path / "ours" / "run.json").unlink()  # as after an interruption
+    assert run_edit(tmp_path / "photo.png", weights, tmp_path / "ours") == 0
+
+
 def test_words_of_refusals(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--mask", "m.png", "--sketch", "s.png", "--weights", str(weights), "-o", str(tmp_path / "out")]
     for name in ("m.png", "s.png"):

@@ -160,6 +160,40 @@ def test_label_maps_and_colours_that_tell_nothing_are_refused(tmp_path: Path) ->
             read_mask_file(save(tmp_path / "m.png", pixels))
 
 
+@pytest.mark.parametrize("dark", [(0, 128), (0, 100), (90, 200)])
+@pytest.mark.parametrize("quality", [60, 90])
+def test_two_greys_that_were_saved_with_loss(tmp_path: Path, dark: tuple[int, int], quality: int) -> None:
+    pixels = np.where(BOX, np.uint8(dark[1]), np.uint8(dark[0]))
+    read = read_mask_file(save(tmp_path / "m.jpg", pixels, quality=quality))
+    assert (np.asarray(read.pixels > 0) == BOX).mean() > 0.999
+    assert "is taken as the hole" in read.notes[0]
+
+
+def test_photos_on_black_and_maps_of_three_levels_are_refused(faces: Path, tmp_path: Path) -> None:
+    three = np.zeros((SIZE, SIZE), np.uint8)
+    three[40:200, 40:200], three[90:110, 70:100] = 1, 2
+    trimap = np.uint8([0, 128, 255])[three]
+    for pixels in (three, trimap):
+        with pytest.raises(BrokenImageError, match=r"as in a label map|as a label map has"):
+            read_mask_file(save(tmp_path / "m.png", pixels))
+    for path in sorted(faces.glob("*.png")):
+        photo = np.asarray(Image.open(path).convert("RGB"))
+        with pytest.raises(BrokenImageError, match=r"tones of a photo|colours of a photo|label map"):
+            read_mask_file(save(tmp_path / "m.png", np.where(BOX[..., None], photo, np.uint8(0))))
+        dimmed = (photo * 0.35).astype(np.uint8)
+        dimmed[BOX] = 255
+        with pytest.raises(BrokenImageError):
+            read_mask_file(save(tmp_path / "m.png", dimmed))
+
+
+def test_a_soft_brush_on_a_layer_is_parted_as_one_on_black(tmp_path: Path) -> None:
+    for sigma in (3, 8, 15):
+        soft = cv2.GaussianBlur(np.where(BOX, np.uint8(255), np.uint8(0)), (0, 0), sigma)
+        painted_soft = np.dstack([np.full((SIZE, SIZE, 3), 255, np.uint8), soft])
+        read = read_mask_file(save(tmp_path / "s.png", painted_soft)).pixels > 0
+        assert (read == (soft > 127)).mean() > 0.98, sigma
+
+
 def test_soft_masks_are_parted_in_the_middle_and_lossy_ones_are_read(tmp_path: Path) -> None:
     grey = np.where(BOX, np.uint8(255), np.uint8(0))
     soft = cv2.GaussianBlur(grey, (0, 0), 10)
@@ -355,6 +389,8 @@ def papers() -> dict[str, np.ndarray]:
     ruled[:, 30] = (240, 120, 120)
     blue_pen = 1 - draw() * np.array([0.8, 0.7, 0.15])
     half = np.where(np.arange(SIZE)[None, :, None] < 128, 0, 205) * np.ones(3)
+    fine = np.full((SIZE, SIZE, 3), 250.0)
+    fine[::8], fine[:, ::8] = (200, 220, 245), (200, 220, 245)
     return {
         "light from above": (250 - 150 * y + grain) * ink,
         "falling off without grain": (240 - 130 * x + np.zeros(3)) * ink,
@@ -367,6 +403,9 @@ def papers() -> dict[str, np.ndarray]:
         "ruled with a margin": ruled * ink,
         "an uneven blackboard": np.array([30, 55, 42]) * (1.4 - 0.8 * x) * ink + 200 * draw() * (1.2 - 0.5 * x),
         "a blueprint": np.array([20, 60, 150]) * (1 - draw()) + 240 * draw(),
+        "fine squares": fine * ink,
+        "a blue pen on strong rules": np.where(np.arange(SIZE)[:, None, None] % 20 == 0, (170.0, 190, 235), 252)
+        * (1 - draw() * np.array([0.85, 0.75, 0.2])),
         "black and pale": 255 * (1 - draw()) + half * draw(),
     }
 
@@ -377,6 +416,42 @@ def test_other_papers(tmp_path: Path, name: str, suffix: str) -> None:
     pixels = np.clip(papers()[name], 0, 255).astype(np.uint8)
     path = save(tmp_path / f"s.{suffix}", pixels, **({"quality": 88} if suffix == "jpg" else {}))
     assert min(agreement(read_sketch_file(path).pixels == 0, draw()[..., 0] > 0.5)) > 0.95
+
+
+def stripes(width: int) -> np.ndarray:
+    """A head over a striped shirt: the stripes are drawn as the head is."""
+    image = Image.new("L", (4 * SIZE, 4 * SIZE))
+    pen = ImageDraw.Draw(image)
+    pen.ellipse([240, 80, 784, 560], outline=255, width=4 * width)
+    for y in range(600, 1000, 56):
+        pen.line([40, y, 984, y], fill=255, width=4 * width)
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX)).astype(np.float64) / 255
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("is_light", [False, True])
+def test_drawn_stripes_are_no_rules(tmp_path: Path, width: int, is_light: bool) -> None:
+    cover = stripes(width)
+    path = save(tmp_path / "s.png", (255 * cover if is_light else 255 - 255 * cover).astype(np.uint8))
+    assert min(agreement(read_sketch_file(path).pixels == 0, cover > 0.4)) > 0.95
+
+
+def test_chalk_lines_that_lie_close_are_the_lines(tmp_path: Path) -> None:
+    cover, x = stripes(2), np.linspace(0, 1, SIZE)
+    board = (50 + 40 * x)[None] * (1 - cover) + 220 * cover
+    read = read_sketch_file(save(tmp_path / "s.png", board.astype(np.uint8)))
+    assert min(agreement(read.pixels == 0, cover > 0.5)) > 0.95
+
+
+def test_a_dotted_line_on_a_photographed_paper_is_kept(tmp_path: Path) -> None:
+    image = Image.new("L", (SIZE, SIZE))
+    for angle in np.linspace(0, 2 * np.pi, 90):
+        x, y = 128 + 80 * np.cos(angle), 128 + 80 * np.sin(angle)
+        ImageDraw.Draw(image).ellipse([x - 1, y - 1, x + 1, y + 1], fill=255)
+    cover = np.asarray(image) / 255
+    paper = 235 - 90 * np.linspace(0, 1, SIZE)[None] + np.random.default_rng(0).normal(0, 3, (SIZE, SIZE))
+    read = read_sketch_file(save(tmp_path / "s.png", np.clip(paper * (1 - 0.75 * cover), 0, 255).astype(np.uint8)))
+    assert min(agreement(read.pixels == 0, cover > 0)) > 0.95
 
 
 def test_panels_are_read_as_files_of_their_own(tmp_path: Path, faces: Path) -> None:

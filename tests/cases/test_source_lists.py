@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dpsdata.contracts import DpsError, UsageError
+from dpsdata.dataset import BuildConfig, build_dataset
+from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.plausibility import SeenPhoto, find_implausible
 from dpsdata.dataset.stages import SampleRecord
 from dpsdata.images.arrays import hash_look, measure_colors
@@ -112,6 +115,45 @@ def test_a_stray_picture_undoes_no_split(tmp_path: Path, paths: tuple[str, ...],
     listing = find_samples(fill(tmp_path, *paths))
     assert make_splits(listing.samples, "auto", 0, listing.root).counts() == {**counts, "unlisted": 1}
     assert [(notice.kind, notice.count) for notice in listing.notices] == [("outside-of-splits", 1)]
+
+
+def write(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("folders", [("trainA", "testA"), ("train2017", "val2017"), ("Training_set", "test-hq")])
+def test_folders_named_nearly_as_splits_are_not_dealt_anew_in_silence(tmp_path: Path, folders: tuple[str, str]) -> None:
+    for folder in folders:
+        for number in range(2):
+            write(tmp_path / folder / f"{folder}{number}.png", number)
+    listing = find_samples(tmp_path)
+    with pytest.raises(UsageError, match="look like splits"):
+        make_splits(listing.samples, "auto", 0, listing.root)
+    assert sum(map(len, dict(make_splits(listing.samples, "ratio", 0, listing.root).items()).values())) == 4
+
+
+def test_folders_that_only_begin_so_are_dealt(tmp_path: Path) -> None:
+    for folder in ("trains", "testimonials", "valley"):
+        write(tmp_path / folder / "0.png", 0)
+    listing = find_samples(tmp_path)
+    assert make_splits(listing.samples, "auto", 0, listing.root).rule.startswith("ratio")
+
+
+def test_lists_that_are_not_read_are_said_and_thrown_away_photos_are_none(tmp_path: Path, tiny_hed: Path) -> None:
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.png", number)
+    for folder in ("@eaDir", "$RECYCLE.BIN", "#recycle"):
+        write(tmp_path / "in" / folder / "9.png", 9)
+    for name in ("list_eval_partition.txt", "test.txt", "train-list.csv", "readme.txt", "attributes.csv"):
+        (tmp_path / "in" / name).write_text("0.png 0\n")
+    listing = find_samples(tmp_path / "in")
+    assert [sample.id for sample in listing.samples] == ["0", "1", "2"]
+    assert listing.lists == ("list_eval_partition.txt", "test.txt", "train-list.csv")
+    source, out = tmp_path / "in", tmp_path / "out"
+    build_dataset(BuildConfig(source=source, out=out, size=64, masks=("center",), edges=str(tiny_hed), workers=1))
+    found = {item["kind"]: item["count"] for item in read_dataset(out)["warnings"]}
+    assert found["unread-lists"] == 3
 
 
 def test_one_picture_hides_no_zips(tmp_path: Path) -> None:

@@ -212,6 +212,21 @@ def test_16_bit_pngs_with_transparency_equal_their_twins() -> None:
     assert np.array_equal(codec.read_photo(twin), keyed)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_grey_that_is_transparent_in_a_png_of_few_bits(depth: int, inside: bool) -> None:
+    most, per_byte = (1 << depth) - 1, 8 // depth
+    levels = (GREY >> (8 - depth)).astype(int)
+    key = most // 3 if inside else most
+    packed = sum(levels[:, place::per_byte] << (8 - depth * (place + 1)) for place in range(per_byte))
+    rows = b"".join(b"\0" + bytes(row.tolist()) for row in np.asarray(packed))
+    head = struct.pack(">IIBBBBB", 64, 48, depth, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"tRNS", struct.pack(">H", key)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
+    expected = np.where(levels == key, 255, levels * 255 // most).astype(np.uint8)
+    assert np.array_equal(codec.read_photo(data), as_rgb(expected))
+
+
 @pytest.mark.parametrize("top", [255, 1023, 65535])
 def test_portable_maps_of_any_depth(top: int) -> None:
     def pack(pixels: np.ndarray) -> bytes:

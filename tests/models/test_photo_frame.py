@@ -19,6 +19,13 @@ def to_model(frame: PhotoFrame, x: float, y: float) -> tuple[float, float]:
     return float(moved[0]), float(moved[1])
 
 
+def test_a_frame_far_larger_than_its_photo_is_refused() -> None:
+    for side in (3e9, 65 * 64.0):
+        with pytest.raises(UsageError, match="far more than the photo"):
+            box_frame(64, 48, 256, (-10.0, -10.0, side, side))
+    box_frame(64, 48, 256, (-100.0, -100.0, 300.0, 300.0))
+
+
 def test_a_photo_of_the_model_size_is_untouched() -> None:
     photo = noise(64, 64)
     frame = whole_frame(64, 64, 64)
