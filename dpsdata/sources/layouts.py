@@ -315,5 +315,5 @@ def find_samples(source: Path | str, exclude: Path | None = None) -> SourceListi
         scan.skipped = skipped
         raise _nothing_found(root, scan)
     skipped.sort(key=lambda item: (natural_key(item[0]), item[1]))
-    others = dict(sorted(others.items()))
-    return SourceListing(layout, root, samples, tuple(skipped), others, tuple(notices), tuple(sorted(scan.lists)))
+    counts, lists = dict(sorted(others.items())), tuple(sorted(scan.lists))
+    return SourceListing(layout, root, samples, tuple(skipped), counts, tuple(notices), lists)

@@ -21,7 +21,7 @@ from dpsdata.engines import Job, open_engine
 from dpsdata.images.codec import read_mask, read_photo, read_sketch
 from dpsdata.masks import make_mask
 from dpsdata.runtime.processes import core_count
-from dpsdata.sketch.reading import read_sketch_file
+from dpsdata.sketch.reading import read_sketch_file, read_sketch_pixels
 from dpseval.metrics.pixels import PixelMetrics, PixelTruth
 from dpseval.metrics.published import score_as
 from dpseval.metrics.regions import composite, hole_ratio
@@ -33,6 +33,7 @@ Photo = NDArray[np.uint8]
 # A lossy file changes the intact part by a level or two; what was painted differs by far more.
 _INTACT_LEVELS, _PAINTED_RATIO = 2.0, 5.0
 _MAX_LINES = 0.5
+_COLORED, _MIN_COLORED = 32, 0.0005  # levels between channels, and the share from which a sketch is one in colours
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def measure_photo(files: PhotoFiles, protocols: Sequence[str] = ()) -> PhotoMeas
             for protocol in protocols:
                 pixels.rows["full"].update(score_as(protocol, whole, truth))
             measured[content] = (sha256, pixels)
-        refined = reader.refined(output)
+        refined = reader.refined(output, mask)
         if output.refined is None or refined is not None:
             outputs[output.key] = OutputMeasures(*measured[content], refined)
     return PhotoMeasures(
@@ -219,15 +220,25 @@ class _Reader:
             return None
         return content, self._decoded[content]
 
-    def refined(self, output: OutputFile) -> NDArray[np.uint8] | None:
+    def refined(self, output: OutputFile, mask: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """A refined sketch: grey and soft as we write it, or in colours as other programs may."""
         if output.refined is None:
             return None
         try:
+            pixels = read_photo(output.refined)
             lines = read_sketch(output.refined)
+            if (np.ptp(pixels, axis=2) >= _COLORED).mean() > _MIN_COLORED:
+                lines = (read_sketch_pixels(pixels).pixels < 128).astype(np.uint8)
         except BrokenImageError as error:
             self.add("unreadable", output.refined, str(error), output.key)
             return None
         self.decode_count += 1
+        known = mask == 0 if (mask == 0).any() else mask == 1
+        share = lines[known].mean()
+        if share > _MAX_LINES:
+            reason = f"{share:.0%} of it are lines where the photo is known; draw black on white"
+            self.add("inverted-sketch", output.refined, reason, output.key)
+            return None
         return lines
 
 
