@@ -48,7 +48,7 @@ demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five le
 	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
 		--outputs $(DEMO)/outputs -o $(DEMO)/report
 
-compare: demo ## Train small baselines for about a minute each and score them in the place of the bundled ones.
+compare: demo ## Train small baselines for about a minute each and score them instead of the bundled ones.
 	$(BIN)/dps train tiny-deepfillv2-guided --data $(DEMO)/small --out $(DEMO)/guided --device cpu
 	$(BIN)/dps train tiny-scfegan --data $(DEMO)/small --out $(DEMO)/scfegan --device cpu
 	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
@@ -57,7 +57,7 @@ compare: demo ## Train small baselines for about a minute each and score them in
 
 # The comparison of reports/comparison. DATA holds aligned faces in folders train, val and test, and SHOW names those of
 # test that may be shown. SIZE is the side that photos are built at. STUDY holds methods, conditions and questions; fewer
-# take less time. JOBS conditions run at once, 0 for one a core. Run again with more, it goes on with what is not there.
+# take less time. JOBS conditions run at once, 0 for one a core. Run again with more, it does only what is missing.
 comparison: $(INSTALLED) ## Remake the comparison of the bundled networks: make comparison DATA=FACES.
 	test -d "$(DATA)" || { echo "error: DATA: no such folder; run: make comparison DATA=FACES"; exit 5; }
 	$(BIN)/dpsdata build $(DATA) $(COMPARISON)/built-$(SIZE) --size $(SIZE) --masks dps --masks center
@@ -71,6 +71,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/pytest tests/test_style.py
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -75,7 +75,7 @@ class FindingsError(DpsError):
 
 
 class ToleranceError(DpsError):
-    """Numbers lie outside of a stated tolerance."""
+    """Numbers are outside a stated tolerance."""
 
     exit_code = ExitCode.TOLERANCE
 

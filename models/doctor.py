@@ -1,4 +1,4 @@
-"""`dps doctor`: what this installation can do, what it lacks, and the command that mends it. Nothing is changed."""
+"""`dps doctor`: what this installation can do, what it lacks, and the command that fixes it. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CheckResult:
         name: of the check, the same in every version.
         state: `ok`; `note` for what some work lacks; `problem` for what stops work.
         sentence: what was found, for people, in one line that any terminal can show.
-        command: what mends it; empty where it is ok.
+        command: what fixes it; empty where it is ok.
     """
 
     name: str

@@ -35,7 +35,7 @@ def sample(
     count: Annotated[int, typer.Option(help="Number of faces: 24 as they are, then other views of them.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of their order and of the views; 0 keeps the order.")] = 0,
 ) -> None:
-    """Write sample faces: photographs of nobody, 512 px."""
+    """Write sample faces of people who do not exist, 512 px."""
     from dpsdata.samples import write_sample_faces
 
     paths = write_sample_faces(out, count, seed)
@@ -60,8 +60,8 @@ def build(
     device: Annotated[str, typer.Option(help="Where HED runs: cpu, cuda, or auto.")] = "cpu",
     masks: Annotated[list[str] | None, typer.Option(help="Mask families; give it once for each.")] = None,
     levels: Annotated[str, typer.Option(help="Store sketches dilated for these levels, such as 0,0.5,1.")] = "",
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many photos.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one per core.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N photos.")] = None,
     max_errors: Annotated[int | None, typer.Option(help="Stop when more photos than this are broken.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try broken photos again.")] = False,
     form: Annotated[
@@ -69,12 +69,14 @@ def build(
     ] = "files",
     shard_size: Annotated[int, typer.Option(help="Samples in a shard.")] = 1000,
     engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a running Ray cluster; without it one is started.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished dataset that was built with other options.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 where there are warnings.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do; write nothing.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there are warnings.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
 ) -> None:
     """Build a dataset from a folder of faces.
 
@@ -143,7 +145,7 @@ def verify(
 ) -> None:
     """Check every file of a built folder.
 
-    Exit 3 where something is missing, extra, damaged or misaligned.
+    Exit 3 if something is missing, extra, damaged or misaligned.
     """
     from dpsdata.dataset.verify import verify_dataset
 
@@ -196,7 +198,7 @@ def preview(
 @app.command()
 def stats(
     out: Built,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print one row a sample as CSV.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one row per sample as CSV.")] = False,
 ) -> None:
     """Print line density and hole ratios, for each split."""
     from dpsdata.dataset.statistics import sample_statistics, summarise

@@ -15,7 +15,7 @@ def train_command(
     data: _Data,
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there is resumed.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="Compute threads on a CPU; 0 for one a core.")] = 0,
+    threads: Annotated[int, typer.Option(help="Compute threads on a CPU; 0 for one per core.")] = 0,
 ) -> None:
     """Train a compact HED on BSDS500, and export it.
 
@@ -49,7 +49,7 @@ def eval_command(
     weights: Annotated[str, typer.Option(help="auto, a name of `weights list`, or a file.")] = "auto",
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     thresholds: Annotated[int, typer.Option(help="Number of thresholds.")] = 99,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many photos.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N photos.")] = None,
     workers: Annotated[int, typer.Option(help="Processes for the matching.")] = 1,
     canny: Annotated[bool, typer.Option("--canny/--no-canny", help="Score Canny beside it.")] = True,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON too.")] = None,

@@ -12,7 +12,9 @@ from dpsdata.contracts import FindingsError
 
 def perturb_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of ID.png to write; a run there goes on.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder of ID.png to write; an interrupted run there is resumed.")
+    ],
     fault: Annotated[str, typer.Option(metavar="NAME", help="displaced, deformed, dropped or sketchrefiner.")],
     amount: Annotated[
         float,
@@ -23,9 +25,9 @@ def perturb_command(
         ),
     ],
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "all",
-    seed: Annotated[int, typer.Option(help="Of the draws, which are keyed by the photo's id.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws, which are keyed by the photo's id.")] = 0,
 ) -> None:
-    """Make the sketches of a dataset poor in one stated way."""
+    """Degrade the sketches of a dataset in one stated way."""
     from dpsdata.dataset.perturb import perturb_folder
     from dpsdata.sketch.perturb import Fault, Perturbation
 

@@ -71,7 +71,7 @@ def import_command(
     name: Annotated[str | None, typer.Option(help="A name of `weights list`, where the content fits several.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Take in weight files that you have: recognised by content, checked, converted to safetensors."""
+    """Import weight files that you have: recognised by content, checked, converted to safetensors."""
     from dpsdata import weights
 
     rows: list[dict[str, object]] = []
@@ -133,7 +133,7 @@ def verify_command(as_json: _Json = False) -> None:
 
 @weights_app.command("path")
 def path_command(name: _Name) -> None:
-    """Print where a weight file lies, its SHA-256 checked."""
+    """Print the path of a weight file, after checking its SHA-256."""
     from dpsdata import weights
 
     typer.echo(str(weights.weights_path(name)))

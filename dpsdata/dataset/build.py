@@ -259,7 +259,7 @@ def check_same_options(plan: BuildPlan) -> None:
     if differences:
         raise UsageError(
             f"{out}: holds a finished dataset built with {'; '.join(differences)}; its files would be replaced. Choose "
-            "another OUT, or say --overwrite"
+            "another OUT, or pass --overwrite"
         )
 
 

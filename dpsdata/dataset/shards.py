@@ -264,7 +264,7 @@ def check_shards(folder: Path, description: Mapping[str, Any]) -> None:
             pass
 
 
-_AGAIN = "look at `dpsdata verify`, and run the same `dpsdata build` again to make it anew"
+_AGAIN = "see `dpsdata verify`, and run the same `dpsdata build` again to make it again"
 
 
 class StoredFiles(Protocol):

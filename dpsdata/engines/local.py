@@ -11,7 +11,7 @@ from dpsdata.contracts import EnvironmentFailure
 from dpsdata.engines.contract import Job, Result, Task, schedule
 from dpsdata.runtime.processes import interrupts_held, serve_parent, spawn_context
 
-_ADVICE = "run the same command again to go on, with fewer --workers if memory is short"
+_ADVICE = "run the same command again to resume, with fewer --workers if memory is short"
 
 
 class SerialEngine:

@@ -14,7 +14,7 @@ from dpsdata.contracts import DpsError, EnvironmentFailure
 from dpsdata.engines.contract import Job, Result, Task, schedule
 from dpsdata.runtime.processes import core_count
 
-_ADVICE = "run the same command again to go on, with fewer --workers if memory is short"
+_ADVICE = "run the same command again to resume, with fewer --workers if memory is short"
 _STORE_BYTES = 512 * 2**20  # of the cluster that is started here: tasks and results are small and soon taken
 
 
@@ -40,7 +40,7 @@ class RayEngine:
     Tasks name files, so every machine of the cluster must see sources and targets under the same paths.
 
     Args:
-        workers: actors; 0 for one a core of the cluster. No more than it has cores.
+        workers: actors; 0 for one per core of the cluster. No more than it has cores.
         address: of a running cluster; None for the one that the variable RAY_ADDRESS names, else one is started here
             and ends with this process.
 

@@ -24,7 +24,7 @@ def draw_stroke(mask: Mask, points: Sequence[tuple[int, int]], width_px: int) ->
 
     Args:
         mask: uint8 (H, W), changed in place.
-        points: corners as (x, y); may lie outside of the image.
+        points: corners as (x, y); may are outside the image.
         width_px: width of the line, at least 1.
     """
     if len(points) <= 2:

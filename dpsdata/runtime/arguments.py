@@ -16,7 +16,7 @@ def split_words(text: str) -> tuple[str, ...]:
 
 
 def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
-    """Numbers with commas between.
+    """Numbers comma-separated.
 
     Raises:
         UsageError: something else, or not `count` of them.
@@ -27,12 +27,12 @@ def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[flo
         values = (math.nan,)
     if not all(map(math.isfinite, values)) or count not in (None, len(values)):
         expected = "numbers" if count is None else f"{count} numbers"
-        raise UsageError(f"{option}: expected {expected} with commas between, got {text!r}")
+        raise UsageError(f"{option}: expected {expected}, comma-separated, got {text!r}")
     return values
 
 
 def parse_levels(text: str) -> tuple[float, ...]:
-    """Refinement levels in [0, 1] with commas between, each once, in their order; UsageError for anything else."""
+    """Refinement levels in [0, 1] comma-separated, each once, in their order; UsageError for anything else."""
     return check_levels(parse_numbers(text, "--levels"))
 
 

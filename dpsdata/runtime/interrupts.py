@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-INTERRUPTED_WORDS = "interrupted; run the same command again to go on"
+INTERRUPTED_WORDS = "interrupted; run the same command again to resume"
 
 
 class _State:

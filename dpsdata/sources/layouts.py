@@ -9,7 +9,7 @@
 | `folder`        | any folder of photos, read with all below it                               | see below   |
 
 Each may lie in a zip too, given itself or alone in a folder. In `folder`, photos below folders named train, val
-(valid, validation) and test take these as their split hint; what lies outside of such folders has none, and is told.
+(valid, validation) and test take these as their split hint; what is outside such folders has none, and is told.
 
 An ID is the path below the source without its suffix, `/` as `__`, in Unicode NFC. Where several files
 come to one ID (`x.jpg` and `x.png`), each of them gets `-` and the first 8 hex digits of the SHA-256 of
@@ -213,7 +213,7 @@ _STARGAN = re.compile(r"(^|/)(train|val)/(female|male)/[^/]+$")
 
 
 def _split_hints(layout: str, entries: list[Entry]) -> tuple[dict[Entry, str], list[Notice]]:
-    """Splits that the folders name, and what lies outside of such folders."""
+    """Splits that the folders name, and what is outside such folders."""
     hints: dict[Entry, str] = {}
     for entry in entries:
         folders = PurePosixPath(entry.relative_path).parts[:-1]
@@ -225,7 +225,7 @@ def _split_hints(layout: str, entries: list[Entry]) -> tuple[dict[Entry, str], l
     outside = tuple(entry.relative_path for entry in entries if entry not in hints)
     if not hints or not outside:
         return hints, []
-    words = "images lie outside of the folders that name the splits, and are in none of them (`unlisted`)"
+    words = "images are outside the folders that name the splits, and are in none of them (`unlisted`)"
     return hints, [Notice("outside-of-splits", len(outside), outside[:_EXAMPLES], words)]
 
 

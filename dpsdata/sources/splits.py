@@ -164,16 +164,16 @@ def _has_own_split(samples: Sequence[SourceSample]) -> bool:
     """Whether the layout has a split of its own.
 
     Raises:
-        UsageError: one folder alone names a split and others lie outside of it: nothing says which split they are in.
+        UsageError: one folder alone names a split and others are outside it: nothing says which split they are in.
     """
     named = {sample.split_hint for sample in samples}
     if None in named and len(named) == 2:
         inside = [sample for sample in samples if sample.split_hint]
         others = [sample for sample in samples if not sample.split_hint]
         raise UsageError(
-            f"split: {len(inside):,} photos lie in a folder named {inside[0].split_hint}, such as "
-            f"{inside[0].relative_path}, and {len(others):,} outside of it, such as {others[0].relative_path}; say "
-            "--split layout to leave these in no split, --split ratio to deal all anew, or --split file:LIST"
+            f"split: {len(inside):,} photos are in a folder named {inside[0].split_hint}, such as "
+            f"{inside[0].relative_path}, and {len(others):,} outside of it, such as {others[0].relative_path}; pass "
+            "--split layout to leave these in no split, --split ratio to deal all photos again, or --split file:LIST"
         )
     if named == {None}:
         _check_folder_names(samples)

@@ -224,7 +224,7 @@ def _whole_model(path: Path, name: str, opened: str = "torch.load(FILE, weights_
     return MissingError(
         f"{path}: it holds Python objects ({name}), which could run code when opened, so it is not read; where the "
         f"code that wrote it is installed and trusted, run torch.save({opened}.state_dict(), NEW), or for a "
-        'dictionary ["state_dict"] in the place of .state_dict(); then pass NEW, or run `dps weights import NEW`'
+        'dictionary ["state_dict"] instead of .state_dict(); then pass NEW, or run `dps weights import NEW`'
     )
 
 

@@ -20,23 +20,25 @@ _MAX_LINES = 200
 _MISSING = "weights missing"
 
 Report = Annotated[Path, typer.Option("--out", "-o", metavar="REPORT", help="Folder to write the report into.")]
-Prep = Annotated[str, typer.Option(help="Of FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")]
-LpipsNets = Annotated[str, typer.Option(metavar="NETS", help="Of alex, vgg and squeeze.")]
+Prep = Annotated[
+    str, typer.Option(help="Preprocessing for FID and KID: pytorch-fid, torch-fidelity, torchmetrics or clean.")
+]
+LpipsNets = Annotated[str, typer.Option(metavar="NETS", help="Networks of LPIPS: alex, vgg, squeeze.")]
 Require = Annotated[
-    str, typer.Option(metavar="METRICS", help="Exit 5 where one is missing: fid, kid, lpips, lpips_alex ...")
+    str, typer.Option(metavar="METRICS", help="Exit 5 if one is missing: fid, kid, lpips, lpips_alex ...")
 ]
 Allow = Annotated[
-    list[str] | None, typer.Option(metavar="KIND", help="Tolerate a kind of finding: such items are left out.")
+    list[str] | None, typer.Option(metavar="KIND", help="Tolerate this kind of finding; such items are left out.")
 ]
 Weights = Annotated[
     list[str] | None,
-    typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: what there is]"),
+    typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: the best installed]"),
 ]
 Batch = Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")]
-Device = Annotated[str, typer.Option(help="Of the networks: auto, cpu or cuda.")]
-Workers = Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one a core.")]
+Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode and measure; 0 for one per core.")]
 Engine = Annotated[str, typer.Option(help="local, or ray: pixels are measured by the actors of a Ray cluster.")]
-Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")]
+Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; without it one is started.")]
 Cache = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Features of earlier runs. [default: beside the weights]")
 ]
@@ -44,7 +46,7 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor writ
 
 
 def split_kinds(allow: list[str] | None) -> tuple[str, ...]:
-    """The kinds of findings to tolerate; the option may stand several times, with commas between kinds."""
+    """The kinds of findings to tolerate; the option may stand several times, and hold several kinds."""
     return split_words(",".join(allow or ()))
 
 

@@ -18,14 +18,14 @@ def run_command(
     report: options.Report,
     masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
     methods: Annotated[
-        str, typer.Option(help="With commas between, such as dps,deepfillv2,scfegan,telea; `dps predict --help`.")
+        str, typer.Option(help="Comma-separated, such as dps,deepfillv2,scfegan,telea; see `dps predict --help`.")
     ] = "dps",
     method: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=exec:CMD",
-            help="One method more, repeatable: NAME=exec:'CMD {photo} {mask} {sketch} {level} {out}', with {photos} "
-            "{masks} {sketches} {outs} for one call a folder; or one of an installed package.",
+            help="Another method, repeatable: NAME=exec:'CMD {photo} {mask} {sketch} {level} {out}', with {photos} "
+            "{masks} {sketches} {outs} for one call per folder; or one of an installed package.",
         ),
     ] = None,
     levels: Annotated[
@@ -38,13 +38,15 @@ def run_command(
     weights: options.Weights = None,
     outputs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of outputs; it goes on there. [default: REPORT/../outputs]"),
+        typer.Option(
+            metavar="DIR", help="Folder of outputs; an interrupted run there is resumed. [default: REPORT/../outputs]"
+        ),
     ] = None,
     require_methods: Annotated[
-        bool, typer.Option("--require-methods", help="Exit 5 where a method has no weights.")
+        bool, typer.Option("--require-methods", help="Exit 5 if a method has no weights.")
     ] = False,
     time_limit: Annotated[
-        float, typer.Option(metavar="SECONDS", help="That an exec: method may take a photo.")
+        float, typer.Option(metavar="SECONDS", help="Time that an exec: method may take for a photo.")
     ] = 600.0,
     batch: options.Batch = 8,
     prep: options.Prep = "pytorch-fid",
@@ -53,14 +55,14 @@ def run_command(
     allow: options.Allow = None,
     device: options.Device = "auto",
     workers: options.Workers = 0,
-    seed: Annotated[int, typer.Option(help="Of noise that a method reads, of intervals and of samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise that a method reads, of intervals and of samples.")] = 0,
     cache: options.Cache = None,
     no_cache: options.NoCache = False,
 ) -> None:
     """Run methods and score their outputs in one report.
 
-    A method without weights is named in the report with the reason; the others are compared. The same command goes on
-    where an interrupted one stopped.
+    A method without weights is named in the report with the reason; the others are compared. The same command
+    resumes an interrupted run.
     """
     from dpseval.pairing.files import PairingError
     from dpseval.scoring.config import ScoreConfig

@@ -29,7 +29,7 @@ def score_command(
     split: Annotated[
         str | None, typer.Option(help="A split, or all. [default: of run.json, or the one that the outputs are of]")
     ] = None,
-    methods: Annotated[str, typer.Option(help="Only these, with commas between. [default: all]")] = "",
+    methods: Annotated[str, typer.Option(help="Only these, comma-separated. [default: all]")] = "",
     levels: Annotated[str, typer.Option(help="Only these, besides methods without a level. [default: all]")] = "",
     prep: options.Prep = "pytorch-fid",
     lpips: options.LpipsNets = "alex",
@@ -39,12 +39,16 @@ def score_command(
     workers: options.Workers = 0,
     engine: options.Engine = "local",
     address: options.Address = None,
-    seed: Annotated[int, typer.Option(help="Of intervals and samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of intervals and samples.")] = 0,
     cache: options.Cache = None,
     no_cache: options.NoCache = False,
-    as_: Annotated[str, typer.Option("--as", metavar="PAPERS", help="Also as these compute it: zits, lama, mat.")] = "",
+    as_: Annotated[
+        str,
+        typer.Option("--as", metavar="PAPERS", help="Add the scores as these papers compute them: zits, lama, mat."),
+    ] = "",
     group_by: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Columns besides id group the photos: scores of each group.")
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Score groups of photos: each column besides id is a grouping."),
     ] = None,
     train: Annotated[
         Path | None, typer.Option(metavar="BUILT", help="Look for the scored photos in this training set.")
@@ -117,14 +121,14 @@ def compare_command(
     first: Annotated[Path, typer.Argument(metavar="A.json", help="scores.json of a report, or the report.")],
     second: Annotated[Path, typer.Argument(metavar="B.json", help="Likewise; deltas are B minus A.")],
     tolerance: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC=VALUE", help="Exit 4 where a delta is larger.")
+        list[str] | None, typer.Option(metavar="METRIC=VALUE", help="Exit 4 if a delta is larger.")
     ] = None,
     pair: Annotated[
         list[str] | None, typer.Option(metavar="'SET=SET'", help="Sets of A and B, such as 'dps 0.5=lama'.")
     ] = None,
     region: Annotated[str, typer.Option(help="Show only full, hole or ring. [default: all]")] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
 ) -> None:
     """Print paired deltas of two reports with 95 % intervals.
 

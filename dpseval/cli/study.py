@@ -19,9 +19,12 @@ def study_command(
         typer.Argument(metavar="STUDY.toml", help="Methods, conditions, questions, as reports/comparison/study.toml."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
-    work: Annotated[Path, typer.Option(help="Folder of outputs, sketches and single reports; a study goes on there.")],
+    work: Annotated[
+        Path,
+        typer.Option(help="Folder of outputs, sketches and single reports; an interrupted study there is resumed."),
+    ],
     weights: options.Weights = None,
-    show: Annotated[str, typer.Option(metavar="IDS", help="Photos that the report may show, with commas.")] = "",
+    show: Annotated[str, typer.Option(metavar="IDS", help="Photos that the report may show, comma-separated.")] = "",
     batch: options.Batch = 16,
     lpips: options.LpipsNets = "alex",
     device: options.Device = "auto",
@@ -29,17 +32,17 @@ def study_command(
     jobs: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Conditions in so many processes at once, which share the cores; 0: one a core."
+            metavar="N", help="Conditions to run at once, in N processes that share the cores; 0: one per core."
         ),
     ] = 1,
     cache: options.Cache = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and stop.")] = False,
 ) -> None:
     """Compare methods over masks and poor sketches.
 
     The claims of the field are tested.
 
-    Levels are chosen on one split and scored on another. What is done is kept; the same command goes on.
+    Levels are chosen on one split and scored on another. The same command resumes an interrupted study.
     """
     from dpseval.scoring.config import ScoreConfig
     from dpseval.study.config import StudyConfig, read_study

@@ -18,9 +18,9 @@ def vote_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for the ballot.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Count votes, and add them to their report.")] = False,
     pairs: Annotated[int, typer.Option(metavar="N", help="Pairs that each voter sees.")] = 40,
-    methods: Annotated[str, typer.Option(help="Only these, with commas between. [default: all]")] = "",
+    methods: Annotated[str, typer.Option(help="Only these, comma-separated. [default: all]")] = "",
     levels: Annotated[str, typer.Option(help="Only these, besides methods without a level. [default: all]")] = "",
-    seed: Annotated[int, typer.Option(help="Of photos, pairs and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of photos, pairs and intervals.")] = 0,
 ) -> None:
     """Blind pairs of pictures for people to vote on.
 

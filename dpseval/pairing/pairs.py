@@ -368,10 +368,10 @@ def read_run(outputs: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        raise UsageError(f"{path}: damaged, expected a JSON object; delete it and say --masks and --sketches yourself")
+        raise UsageError(f"{path}: damaged, expected a JSON object; delete it and pass --masks and --sketches")
     wrong = [name for name in ("split", "masks", "sketches") if not isinstance(stored.get(name), str | None)]
     if wrong:
-        raise UsageError(f"{path}: damaged, expected a text as {wrong[0]!r}; delete it and say --{wrong[0]} yourself")
+        raise UsageError(f"{path}: damaged, expected a text as {wrong[0]!r}; delete it and pass --{wrong[0]}")
     return stored
 
 
@@ -413,7 +413,7 @@ def _choose_masks(
     if len(stored) == 1 and stored[0] in MASK_FAMILIES:
         return stored[0], stored[0]
     raise UsageError(
-        f"masks: the outputs have no {RUN_FILE} that tells their masks; say --masks FAMILY or --masks FOLDER "
+        f"masks: the outputs have no {RUN_FILE} that names their masks; pass --masks FAMILY or --masks FOLDER "
         f"({dataset} holds {', '.join(stored) or 'none'})"
     )
 
@@ -421,7 +421,7 @@ def _choose_masks(
 def _choose_sketches(wanted: Path | None, run: dict[str, Any]) -> Path | None:
     folder = wanted if wanted is not None else run.get("sketches")
     if folder is not None and not Path(folder).is_dir():
-        raise UsageError(f"sketches: {folder}: there is no such folder; say --sketches FOLDER")
+        raise UsageError(f"sketches: {folder}: there is no such folder; pass --sketches FOLDER")
     return None if folder is None else Path(folder)
 
 

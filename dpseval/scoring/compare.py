@@ -78,7 +78,7 @@ def _read_image_table(path: Path) -> pd.DataFrame:
         for name in table.columns.difference(["id", "method", "region"]):
             table[name] = [float(text) if text else math.nan for text in table[name]]
     except FileNotFoundError:
-        raise MissingError(f"{path}: this file is missing; it must lie beside scores.json") from None
+        raise MissingError(f"{path}: this file is missing; it belongs beside scores.json") from None
     except (OSError, ValueError) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run `dpseval score` again") from None
     return prepare_image_table(table)

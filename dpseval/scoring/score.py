@@ -170,7 +170,7 @@ def _check_places(outputs: Path, dataset: Path, config: ScoreConfig) -> None:
     for name, place in (("REPORT", config.out), ("REPORT", gallery), ("the cache", config.cache)):
         for source in (outputs, dataset):
             if place is not None and place.resolve().is_relative_to(source.resolve()):
-                raise UsageError(f"{place}: {name} cannot lie in {source}, where nothing is ever written")
+                raise UsageError(f"{place}: {name} cannot be inside {source}, where nothing is ever written")
 
 
 def _image_table(found: PassResult, readers: Readers, config: ScoreConfig) -> pd.DataFrame:

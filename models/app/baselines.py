@@ -98,7 +98,7 @@ class BaselineEngine:
 
         Raises:
             MissingError: as in `load`.
-            UsageError: the face square lies outside of the photo.
+            UsageError: the face square is outside the photo.
         """
         with self._seat.lock:
             predictor = self._seat.take(self)

@@ -49,7 +49,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The machine is in the way: {error.strerror}. Free some space, then try again."
     _LOG.error("unexpected failure", exc_info=error)
-    return f"Something unexpected went wrong ({type(error).__name__}). The terminal shows more; you can go on."
+    return f"Something unexpected went wrong ({type(error).__name__}). The terminal shows more; you can carry on."
 
 
 def list_missing_weights() -> list[str]:

@@ -35,7 +35,7 @@ LEVELS = DEFAULT_LEVELS
 _CACHE_BYTES = 384 * 2**20
 _MAX_FILES = 200
 _MAX_JPEG_XMP = 60_000
-_NO_PHOTO = "Choose a photo first, or take the sample."
+_NO_PHOTO = "Choose a photo first, or use the sample."
 
 
 class EditSession:
@@ -164,12 +164,12 @@ class EditSession:
         total = int(hole.sum())
         if missed == total:
             raise UsageError(
-                "The hole lies outside of the dashed face square, so nothing would change. "
+                "The hole is outside the dashed face square, so nothing would change. "
                 "Move the square over the face, or paint inside of it."
             )
         notes = []
         if missed:
-            notes.append(f"{_percent(missed, total)} of the hole lies outside of the dashed square and stays as it is.")
+            notes.append(f"{_percent(missed, total)} of the hole is outside the dashed square and stays as it is.")
         ink = int(lines.sum())
         outside = int((lines & (1 - hole)).sum())
         if not engine.method.takes_sketch:
@@ -178,7 +178,7 @@ class EditSession:
         elif not ink:
             notes.append("There is no line, so the hole is filled without one.")
         elif outside:
-            notes.append(f"{_percent(outside, ink)} of the line lies outside of the hole (grey) and is ignored.")
+            notes.append(f"{_percent(outside, ink)} of the line is outside the hole (grey) and is ignored.")
         pasting = EXACT if self.exact else self.blended
         digest = hashlib.sha256(repr((engine.method.name, engine.weights, placement, pasting)).encode())
         for layer in (hole, lines):

@@ -14,7 +14,7 @@ def app_command(
         str | None,
         typer.Option(
             help="bundled, official (imported by `dps weights import`), or a folder, which may hold other methods too. "
-            "[default: what there is]"
+            "[default: the best installed]"
         ),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
@@ -30,7 +30,9 @@ def app_command(
 
 def page_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, for any web server.")],
-    weights: Annotated[str | None, typer.Option(help="bundled, official or a folder. [default: what there is]")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="bundled, official or a folder. [default: the best installed]")
+    ] = None,
 ) -> None:
     """Write the editor as a page that needs no server.
 

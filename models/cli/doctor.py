@@ -19,9 +19,9 @@ def doctor_command(
 ) -> None:
     """Check what works here and what is missing.
 
-    Python, libraries, processor, GPU, Ray, disk, weights and data; exit 5 where something stops work.
+    Python, libraries, processor, GPU, Ray, disk, weights and data; exit 5 if something prevents work.
 
-    Each finding comes with the command that mends it. Nothing is changed or downloaded.
+    Each finding comes with the command that fixes it. Nothing is changed or downloaded.
     """
     from models.doctor import diagnose, to_dict
 

@@ -28,15 +28,15 @@ _Levels = Annotated[
 ]
 _Weights = Annotated[
     str | None,
-    typer.Option(help="bundled, official (imported by `dps weights import`), or a folder. [default: what there is]"),
+    typer.Option(
+        help="bundled, official (imported by `dps weights import`), or a folder. [default: the best installed]"
+    ),
 ]
 _From = Annotated[
     Path | None, typer.Option("--from", metavar="RUN.JSON", help="Repeat a run with its own inputs and options.")
 ]
 _Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
-_Provenance = Annotated[
-    bool, typer.Option(help="Say in the pictures (XMP) that they were edited; `dps inspect` reads it.")
-]
+_Provenance = Annotated[bool, typer.Option(help="Mark the pictures as edited (XMP); `dps inspect` reads the mark.")]
 _Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it.")]
 
 
@@ -178,9 +178,9 @@ def inspect_command(
 ) -> None:
     """Show the mark of an edited picture.
 
-    Hole, level and weights too where its run.json lies beside it.
+    Hole, level and weights too if its run.json is beside it.
 
-    Exit code 3 where there is no mark.
+    Exit code 3 if there is no mark.
     """
     from models.editing.provenance import inspect_file
 

@@ -20,14 +20,14 @@ _MAX_REASONS = 20
 
 def predict_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of outputs; an interrupted run there goes on.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of outputs; an interrupted run there is resumed.")],
     masks: Annotated[str, typer.Option(metavar="FAMILY", help="Mask family, such as dps or center.")],
     method: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help=f"One of {', '.join(METHODS)}; one of an installed package; or NAME=exec:'CMD {{photo}} {{mask}} "
-            "{sketch} {level} {out}', with {photos} {masks} {sketches} {outs} for one call a folder. Repeatable. "
+            "{sketch} {level} {out}', with {photos} {masks} {sketches} {outs} for one call per folder. Repeatable. "
             "[default: dps]",
         ),
     ] = None,
@@ -41,25 +41,28 @@ def predict_command(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="bundled, official (imported by `dps weights import`), a file, or a folder. [default: what there is]"
+            help="bundled, official (imported by `dps weights import`), a file, or a folder. "
+            "[default: the best installed]"
         ),
     ] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be predicted, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be predicted, and stop.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware has it; baselines: fp32.")] = "fp32",
-    seed: Annotated[int, typer.Option(help="Of noise that a method reads.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise that a method reads.")] = 0,
     engine: Annotated[str, typer.Option(help="local, or ray: the actors of a Ray cluster.")] = "local",
-    workers: Annotated[int, typer.Option(help="Actors of --engine ray; 0 for one a core of the cluster.")] = 0,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; without it one is started.")] = None,
+    workers: Annotated[int, typer.Option(help="Actors of --engine ray; 0 for one per core of the cluster.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a running Ray cluster; without it one is started.")
+    ] = None,
     time_limit: Annotated[
-        float, typer.Option(metavar="SECONDS", help="That an exec: method may take a photo.")
+        float, typer.Option(metavar="SECONDS", help="Time that an exec: method may take for a photo.")
     ] = TIME_LIMIT_S,
 ) -> None:
     """Fill the hole of every photo of a built folder.
 
-    No pixel outside of a mask changes. The same command goes on where an interrupted one stopped, and other methods
+    No pixel outside of a mask changes. The same command resumes an interrupted run, and other methods
     may write into the same OUT.
     """
     wanted = parse_levels(levels)

@@ -27,21 +27,21 @@ def recipes_command(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="bundled, official (imported by `dps weights import`), or a folder. [default: what there is]"
+            help="bundled, official (imported by `dps weights import`), or a folder. [default: the best installed]"
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be made, and stop.")] = False,
 ) -> None:
     """Make five edits to learn from.
 
     Each has its photo, hole, lines, results, and the command that repeats it by hand.
 
-    A recipe without weights is left out by name, and the others go on; asked for by --only, it ends with exit code 5.
+    A recipe without weights is named and left out; if --only asks for it, the command ends with exit code 5.
     """
     wanted = parse_levels(levels)
     names = split_words(only) if only is not None else ()
     if only is not None and not names:
-        raise UsageError("--only: expected one or more names with commas between, got none")
+        raise UsageError("--only: expected one or more comma-separated names, got none")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; name a folder")
 

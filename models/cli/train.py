@@ -29,8 +29,8 @@ def train_command(
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there is resumed.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
-    images_scale: Annotated[float, typer.Option(help="Multiply all counts of images, for trials.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    images_scale: Annotated[float, typer.Option(help="Multiply all image counts, for trials.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,13 +50,13 @@ def train_command(
         int | None,
         typer.Option(
             metavar="IMAGES",
-            help="Stop once so many images were seen; the same command goes on later. A rate that falls does so "
-            "towards the end of the whole stage.",
+            help="Stop after this many images; the same command resumes later. A decaying learning rate still follows "
+            "the whole stage.",
         ),
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Save the whole state this often.")] = 600.0,
     tensorboard: Annotated[bool, typer.Option(help="Also write event files for TensorBoard.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and stop.")] = False,
 ) -> None:
     """Train the networks or a baseline, and export weights.
 
@@ -160,7 +160,7 @@ def export_command(
 ) -> None:
     """Write the networks of a run in half precision.
 
-    With their hashes and what the run says of itself, small enough to hand on.
+    With their hashes and the run's own description, small enough to share.
     """
     if onnx:
         _export_onnx(run, out, precision)

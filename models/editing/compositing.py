@@ -115,7 +115,7 @@ def ink_notes(lines: NDArray[np.uint8], hole: NDArray[np.uint8]) -> tuple[str, .
     if not outside:
         return ()
     share = 100 * outside / total
-    return (f"{outside:,} of {total:,} px of ink ({share:.0f} %) lie outside of the mask and are ignored",)
+    return (f"{outside:,} of {total:,} px of ink ({share:.0f} %) are outside the mask and are ignored",)
 
 
 def hole_notes(hole: NDArray[np.uint8], target: PasteTarget | None) -> tuple[str, ...]:
@@ -127,6 +127,6 @@ def hole_notes(hole: NDArray[np.uint8], target: PasteTarget | None) -> tuple[str
     if not missed:
         return ()
     return (
-        f"{missed:,} of {total:,} px of the hole ({100 * missed / total:.0f} %) lie outside of the face's frame and "
+        f"{missed:,} of {total:,} px of the hole ({100 * missed / total:.0f} %) are outside the face's frame and "
         "stay as they are; --box or --eyes moves the frame",
     )

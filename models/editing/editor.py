@@ -203,7 +203,7 @@ class Editor:
 
         Raises:
             NoFaceError: no face was found; the options that help are named.
-            OutsideFacesError: the hole lies outside of every face.
+            OutsideFacesError: the hole is outside every face.
             UsageError: an argument breaks its contract, or the editor is one of synthesis.
         """
         if self.task != "edit":
@@ -365,7 +365,7 @@ class Editor:
         if height != width:
             lines = np.pad(lines, ((top, side - height - top), (left, side - width - left)))
             self._notes += (
-                f"the sketch is not square ({width} x {height} px), so it lies in the middle of a square of {side} px "
+                f"the sketch is not square ({width} x {height} px), so it is centred in a square of {side} px "
                 "with paper around, and the face keeps its shape",
             )
         frame = whole_frame(side, side, self.resolution)

@@ -65,7 +65,7 @@ class PhotoFrame:
         low, high = corners.min(axis=0), corners.max(axis=0)
         if not np.isfinite(corners).all() or low[0] >= self.width or low[1] >= self.height or (high <= 0).any():
             raise UsageError(
-                f"the face's frame lies outside of the photo ({self.width} x {self.height} px); "
+                f"the face's frame is outside the photo ({self.width} x {self.height} px); "
                 "give --box or --eyes in px of the upright photo"
             )
         if self.scale * self.size > _MAX_SIDE * max(self.height, self.width):
@@ -164,7 +164,7 @@ def box_frame(height: int, width: int, size: int, box: Box) -> PhotoFrame:
     """The square around a box (left, top, width, height in px) as the CelebA-HQ frame; it may reach out of the photo.
 
     Raises:
-        UsageError: the box is empty or lies outside of the photo.
+        UsageError: the box is empty or is outside the photo.
     """
     left, top, wide, tall = box
     if not (all(map(math.isfinite, box)) and wide >= 1 and tall >= 1):
@@ -180,7 +180,7 @@ def eyes_frame(height: int, width: int, size: int, eyes: Box) -> PhotoFrame:
     """The frame that brings two eye centres (x1, y1, x2, y2 in px) to their places in CelebA-HQ, roll undone.
 
     Raises:
-        UsageError: the eyes are one point, or the frame lies outside of the photo.
+        UsageError: the eyes are one point, or the frame is outside the photo.
     """
     first, second = sorted([complex(eyes[0], eyes[1]), complex(eyes[2], eyes[3])], key=lambda eye: eye.real)
     if not all(map(math.isfinite, eyes)) or abs(second - first) < 1:
@@ -205,7 +205,7 @@ def find_frame(rgb: NDArray[np.uint8], size: int, hole: NDArray[np.uint8] | None
 
     Raises:
         NoFaceError: there is no frontal face that the cascade finds.
-        OutsideFacesError: the hole lies outside of the frames of all faces.
+        OutsideFacesError: the hole is outside the frames of all faces.
     """
     height, width = rgb.shape[:2]
     if height == width and (height == size or looks_aligned(rgb)):
@@ -265,7 +265,7 @@ def _choose_face(rgb: NDArray[np.uint8], faces: list[Face], hole: NDArray[np.uin
     if not any(shares):
         boxes = " or ".join("--box " + ",".join(f"{value:.0f}" for value in _face_box(face)) for face in faces[:5])
         raise OutsideFacesError(
-            f"the hole lies outside of every face that was found, so nothing is edited; paint it on a face ({boxes}), "
+            f"the hole is outside every face that was found, so nothing is edited; paint it on a face ({boxes}), "
             "or give the place of its face by --box x,y,w,h or --eyes x1,y1,x2,y2"
         )
     return [faces[int(np.argmax(shares))]]

@@ -122,7 +122,7 @@ def make_run(
         first = np.stack([sketch.pixels] * 3, axis=2)
         file = None
     if weights == "bundled" and editor.resolution < SHARP_PX:
-        notes = (*notes, f"the bundled networks work at {editor.resolution} px, so what they paint is soft")
+        notes = (*notes, f"the bundled networks work at {editor.resolution} px, so the result is soft")
     notes = (*notes, *editor.notes)
     contents = {item.name: item.data for item in inputs.values()}
     config, sha256 = asdict(request), {role: item.sha256 for role, item in sorted(inputs.items())}
@@ -190,7 +190,7 @@ def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels
     if editor.frame is not None and find_target(hole, editor.frame, 0) is None:
         square = ",".join(f"{value:.0f}" for value in editor.frame.box)
         raise FindingsError(
-            f"the hole lies outside of the face's frame (--box {square}), so nothing is edited; "
+            f"the hole is outside the face's frame (--box {square}), so nothing is edited; "
             "--box or --eyes moves the frame"
         )
 

@@ -38,7 +38,7 @@ class PredictConfig:
         method: what `models.methods.registry.find_method` takes.
         seed: of noise that a method reads, keyed by it and the id of the photo.
         engine: `local`, this process, or `ray`, actors of a cluster that each hold the network.
-        workers: actors; 0 for one a core of the cluster.
+        workers: actors; 0 for one per core of the cluster.
         address: of a running Ray cluster; None to start one here.
         time_limit_s: seconds that a method which is run as a command may take a photo.
     """

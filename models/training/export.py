@@ -109,7 +109,7 @@ def read_run_card(run: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise MissingError(f"{run / CARD_FILE}: damaged ({error}); run the same `dps train` again") from None
     if not isinstance(metadata, dict) or metadata.get("status") not in ("done", "stopped"):
-        raise MissingError(f"{run}: this run is not finished; go on with the same `dps train` command")
+        raise MissingError(f"{run}: this run is not finished; resume it with the same `dps train` command")
     if not isinstance(metadata.get("config"), dict):
         raise MissingError(f"{run / CARD_FILE}: damaged; run the same `dps train` again")
     return metadata

@@ -81,7 +81,7 @@ def test_ctrl_c_from_our_first_module_on(command: str, words: tuple[str, ...], f
         _, said = process.communicate(timeout=120)
         if process.returncode not in (0, 2, 3, 5):  # it was done before
             assert process.returncode == 130, (delay, said)
-            assert said == b"error: interrupted; run the same command again to go on\n", delay
+            assert said == b"error: interrupted; run the same command again to resume\n", delay
 
 
 def test_interrupts_in_destructors_and_greedy_code() -> None:

@@ -211,7 +211,7 @@ def test_a_finished_dataset_is_replaced_only_when_told(
     before = (built / "manifest.csv").read_bytes(), (built / "images" / "astronaut.png").read_bytes()
     words = build_words(faces, tiny_hed, built, "64", *options)
     assert run_app(dpsdata_app, words) == 2
-    assert "another OUT, or say --overwrite" in capsys.readouterr().err
+    assert "another OUT, or pass --overwrite" in capsys.readouterr().err
     assert ((built / "manifest.csv").read_bytes(), (built / "images" / "astronaut.png").read_bytes()) == before
     assert run_app(dpsdata_app, build_words(faces, tiny_hed, built, "64", "--masks", "full")) == 0, (
         "more masks may come"

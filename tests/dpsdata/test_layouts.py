@@ -87,7 +87,7 @@ def test_split_hints(tmp_path: Path) -> None:
     assert [sample.split_hint for sample in plain.samples] == ["test", "train", "val"]
     mixed = find_samples(_fill(tmp_path / "m", "train/1.jpg", "more/1.jpg"))
     assert [sample.split_hint for sample in mixed.samples] == [None, "train"]
-    with pytest.raises(UsageError, match=r"1 photos lie in a folder named train, such as train/1\.jpg, and 1 outside"):
+    with pytest.raises(UsageError, match=r"1 photos are in a folder named train, such as train/1\.jpg, and 1 outside"):
         make_splits(mixed.samples, "auto", 0, mixed.root)
     assert make_splits(mixed.samples, "layout", 0, mixed.root).counts() == {"train": 1, "unlisted": 1}
 

@@ -174,7 +174,7 @@ def test_run_json_tells_masks_sketches_and_split(built: Path, outputs: Path, tmp
     with pytest.raises(UsageError, match="made with dps, got center"):
         pair(outputs, built, ScoreConfig(masks="center"))
     write_run(outputs, masks="dps", sketches=str(tmp_path / "gone"))
-    with pytest.raises(UsageError, match="there is no such folder; say --sketches"):
+    with pytest.raises(UsageError, match="there is no such folder; pass --sketches"):
         pair(outputs, built, ScoreConfig())
     (outputs / "run.json").write_text("[1")
     with pytest.raises(UsageError, match="damaged"):

@@ -41,7 +41,7 @@ def write_run(folder: Path, weights: Path) -> Path:
         "config": {**CONFIG, "weights": str(weights)},
         "frame": [[SCALE, 0.0, 0.5 * SCALE - 0.5 - 10 * SCALE], [0.0, SCALE, 0.5 * SCALE - 0.5]],
         "inputs": inputs,
-        "notes": ["30 of 136 px of ink (22 %) lie outside of the mask and are ignored"],
+        "notes": ["30 of 136 px of ink (22 %) are outside the mask and are ignored"],
         "schema_version": 1,
         "versions": {"deep-plastic-surgery": "0.1.0"},
         "weights": {

@@ -78,7 +78,7 @@ class BsdsSample:
         if int(codes.max()) >> self.annotator_count:
             raise MissingError(
                 f"{path}: expected a 16-bit PNG with the bits of {self.annotator_count} annotators, "
-                f"got the value {int(codes.max())}; convert BSDS500 anew"
+                f"got the value {int(codes.max())}; convert BSDS500 again"
             )
         bits = np.arange(self.annotator_count, dtype=np.uint16)[:, None, None]
         return (codes >> bits & 1).astype(np.bool_)
@@ -87,7 +87,7 @@ class BsdsSample:
         if shape != (self.height, self.width):
             raise MissingError(
                 f"{path}: expected {self.height} x {self.width} pixels (height x width) as in index.csv, "
-                f"got {shape[0]} x {shape[1]}; convert BSDS500 anew"
+                f"got {shape[0]} x {shape[1]}; convert BSDS500 again"
             )
 
 
@@ -114,7 +114,7 @@ def read_bsds(folder: str | os.PathLike[str], split: str) -> list[BsdsSample]:
     for sample in samples:
         for path in (sample.path, sample.path.with_suffix(".png")):
             if not path.is_file():
-                raise MissingError(f"{path} is missing: index.csv lists it; copy the BSDS500 folder anew")
+                raise MissingError(f"{path} is missing: index.csv lists it; copy the BSDS500 folder again")
     return samples
 
 
@@ -134,7 +134,7 @@ def _read_index(root: Path) -> list[tuple[str, BsdsSample]]:
                 raise MissingError(f"{index}: expected the columns {','.join(_COLUMNS)}, got {rows.fieldnames}")
             return [_parse_row(root, row) for row in rows]
     except (OSError, csv.Error, UnicodeDecodeError, ValueError, TypeError) as error:
-        raise MissingError(f"{index}: the index cannot be read ({error}); copy the BSDS500 folder anew") from error
+        raise MissingError(f"{index}: the index cannot be read ({error}); copy the BSDS500 folder again") from error
 
 
 def _parse_row(root: Path, row: dict[str, str]) -> tuple[str, BsdsSample]:

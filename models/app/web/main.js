@@ -103,7 +103,7 @@ class Page {
         return await act();
       }
     } catch (error) {
-      const text = error instanceof GoneError ? "Choose a photo first, or take the sample." : String(/** @type {any} */ (error).message || error);
+      const text = error instanceof GoneError ? "Choose a photo first, or use the sample." : String(/** @type {any} */ (error).message || error);
       this.say([text], true);
       if (error instanceof SilentError) this.waitForServer();
       return undefined;
@@ -379,7 +379,7 @@ class Page {
   /** @param {string} kind */
   async saved(kind) {
     if (!this.source) {
-      this.say(["Choose a photo first, or take the sample."], true);
+      this.say(["Choose a photo first, or use the sample."], true);
       return undefined;
     }
     while (this.running) await this.running;

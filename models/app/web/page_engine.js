@@ -91,12 +91,12 @@ export class PageEngine {
   }
 
   /** @returns {Promise<import("./engine.js").LayerFile>} */
-  async ownLines() { throw new Error("This page has no edge detector. dps app begins with the photo's own lines."); }
+  async ownLines() { throw new Error("This page has no edge detector. dps app can start from the photo's own lines."); }
   /** @returns {Promise<{box: [number, number, number]}>} */
   async pickFace() { throw new Error("This page does not find faces. Drag the dashed square over one."); }
 
   current() {
-    if (!this.photo) throw new Error("Choose a photo first, or take the sample.");
+    if (!this.photo) throw new Error("Choose a photo first, or use the sample.");
     return this.photo;
   }
 
@@ -125,7 +125,7 @@ export class PageEngine {
     const notes = [];
     if (!hole.includes(1)) throw new Error("The hole is empty. Paint over what should change.");
     const mask = takeMarks(hole, frame);
-    if (!mask.includes(1)) throw new Error("The hole lies outside of the dashed face square, so nothing would change.");
+    if (!mask.includes(1)) throw new Error("The hole is outside the dashed face square, so nothing would change.");
     const seen = lines.map((value, at) => value & hole[at]);
     if (!seen.includes(1)) notes.push("There is no line inside of the hole, so it is filled without one.");
     const key = `${level}|${box}|${text}`;

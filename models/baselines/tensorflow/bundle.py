@@ -164,7 +164,7 @@ def _parse_index(data: bytes) -> _Index:
             raise BundleError("it holds a name that is no text, such as a piece of a partitioned variable") from None
         entries[name] = entry = parse_entry(value)
         if entry.shard >= shard_count:
-            raise BundleError(f"{name[:80]!r} lies in data file {entry.shard} of {shard_count}")
+            raise BundleError(f"{name[:80]!r} is in data file {entry.shard} of {shard_count}")
     if not shard_count:
         raise BundleError("it has no header")
     _check_overlaps(entries)

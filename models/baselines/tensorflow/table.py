@@ -95,7 +95,7 @@ def _read_handle(data: bytes, at: int, end: int) -> tuple[BlockHandle, int]:
 def _read_block(data: bytes, handle: BlockHandle, end: int) -> bytes:
     last = handle.offset + handle.size
     if last + _TRAILER_BYTES > end:
-        raise BundleError("a block of it lies outside of the file")
+        raise BundleError("a block of it is outside the file")
     kind = data[last]
     stored = int.from_bytes(data[last + 1 : last + _TRAILER_BYTES], "little")
     if mask_crc32c(google_crc32c.value(data[handle.offset : last + 1])) != stored:

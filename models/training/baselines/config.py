@@ -171,7 +171,7 @@ _PUBLISHED = {
 _PUBLISHED_SCFEGAN = {**_PUBLISHED, "batch_size": 8, "width": 64, "mask_family": "scfegan"}
 _ALWAYS = (
     "results are averaged weights; published: the last ones",
-    "each sample has a mask of its own, from a fixed pool; published: drawn anew, for DeepFillv2 one for a batch",
+    "each sample has a mask of its own, from a fixed pool; published: a new one, for DeepFillv2 one per batch",
     "discriminator and network learn from the same batch; published for DeepFillv2: each from its own",
     "kernels and masks are drawn by key, so that a run can be repeated",
     "images are counted; published: until the results look right, so `images` is a choice of ours",

@@ -78,7 +78,7 @@ def find_light(typed: str) -> Path | None:
     if not path.is_file():
         raise MissingError(f"{typed}: no such file or folder; {_EXPECTED}")
     if "network" in peek_card(path):
-        raise MissingError(f"{typed}: one network alone; pass the folder that it lies in")
+        raise MissingError(f"{typed}: one network alone; pass the folder that holds it")
     return path
 
 

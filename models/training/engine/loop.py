@@ -302,8 +302,8 @@ class Trainer:
                 values = self.algorithm.step(parts, pixels, step, self.accelerator)
             except DivergedError as error:
                 raise DivergedError(
-                    f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: go on from it "
-                    "with --precision fp32, or begin anew with a smaller learning rate"
+                    f"{stage.name}, step {step}: {error}; the last checkpoint in {self.out} is whole: continue from it "
+                    "with --precision fp32, or start over with a smaller learning rate"
                 ) from None
             ema_update(average, parts.unwrapped, self._decay(stage, step))
             self._sums.update(values)
@@ -357,8 +357,8 @@ class Trainer:
             self._report.add_line("train", stage.name, self.position, images, means)
             if is_last and means.get("pair_accuracy", 1.0) < _BLIND and self._is_main:
                 tqdm.write(
-                    f"{stage.name}: the discriminator told the true photo in {means['pair_accuracy']:.0%} of the last "
-                    "pairs, little better than chance, so it taught nothing; see `pair_accuracy` in stats.jsonl"
+                    f"{stage.name}: the discriminator found the true photo in {means['pair_accuracy']:.0%} of the last "
+                    "pairs, hardly better than chance, so it taught nothing; see `pair_accuracy` in stats.jsonl"
                 )
             self._sums, self._sum_count = Counter(), 0
         is_wanted = is_due(self.config.validation_images) or self._is_stopped

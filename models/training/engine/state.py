@@ -27,7 +27,7 @@ STATE_FILE = "state.pt"
 LIGHT_FILE = "light.safetensors"
 BEST_FILE = "best.safetensors"
 WEIGHTS_FOLDER = "weights"
-_AGAIN = "give another --out, or delete this folder to begin anew"
+_AGAIN = "give another --out, or delete this folder to start over"
 
 
 class Position(NamedTuple):

@@ -40,7 +40,7 @@ def test_single_dot():
     assert smooth[7, 7].item() == pytest.approx(-0.9894, abs=6e-5)
     assert smooth[7, 8].item() == pytest.approx(0.0892, abs=6e-5)
     assert smooth[8, 7].item() == pytest.approx(0.0892, abs=6e-5)
-    # 4 px away lies outside of the 7x7 kernel
+    # 4 px away is outside the 7x7 kernel
     assert smooth[7, 11].item() == 1
 
 

@@ -209,11 +209,11 @@ def test_eight_a_mask_outside_of_the_face(session: EditSession) -> None:
     with pytest.raises(UsageError, match="outside of the dashed face square, so nothing would change"):
         session.draw(drawing(HOLE, LINE, box=[90, 60, 30]))
     drawn = session.draw(drawing(HOLE, LINE, box=[55, 0, 60]))
-    assert "of the hole lies outside of the dashed square" in drawn.notes[0]
+    assert "of the hole is outside the dashed square" in drawn.notes[0]
     with pytest.raises(UsageError, match="outside of the photo"):
         session.draw(drawing(HOLE, LINE, box=[900, 900, 30]))
     outside = session.draw(drawing(HOLE, [*LINE, stroke(5, 80, 100, 80, width=2)]))
-    assert "of the line lies outside of the hole (grey) and is ignored" in outside.notes[0]
+    assert "of the line is outside the hole (grey) and is ignored" in outside.notes[0]
 
 
 def test_nine_another_photo_in_mid_run(session: EditSession) -> None:

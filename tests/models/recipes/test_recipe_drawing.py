@@ -44,7 +44,7 @@ def test_the_hole_lies_where_its_name_says(recipe: Recipe, drawn: dict[str, dict
     assert left <= columns.mean() <= right
     assert top <= rows.mean() <= bottom
     assert (lines & hole).sum() >= 10
-    assert not (lines & ~hole.astype(bool)).any(), "no line lies outside of the hole"
+    assert not (lines & ~hole.astype(bool)).any(), "no line is outside the hole"
 
 
 @pytest.mark.parametrize("name", ["mask", "sketch"])

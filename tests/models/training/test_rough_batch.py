@@ -73,7 +73,7 @@ def test_a_narrower_pen_draws_the_same_lines(pixels: BatchPixels, quick: TrainCo
     assert torch.equal(batch.inputs[64][:, :1], (1 - 2 * rough) * batch.mask)
     both = (batch, prepared(pixels, quick, 3, 1.0))
     ink, wide = ((1 - item.inputs[64][:, :1]) / 2 * batch.mask for item in both)
-    assert bool((ink <= wide + 1e-6).all()), "the same moves: nothing lies outside of the wider pen's lines"
+    assert bool((ink <= wide + 1e-6).all()), "the same moves: nothing is outside the wider pen's lines"
     assert 0 < float(ink.sum()) < 0.9 * float(wide.sum())
     plain = prepared(pixels, config, 3, 1.0, is_rough=False)
     assert plain.mask is not None
