@@ -206,7 +206,7 @@ def test_six_and_seven_two_faces_and_none(session: EditSession) -> None:
 
 def test_eight_a_mask_outside_of_the_face(session: EditSession) -> None:
     session.open_photo(noise_png(), "a.png")
-    with pytest.raises(UsageError, match="outside of the dashed face square, so nothing would change"):
+    with pytest.raises(UsageError, match="outside the dashed face square, so nothing would change"):
         session.draw(drawing(HOLE, LINE, box=[90, 60, 30]))
     drawn = session.draw(drawing(HOLE, LINE, box=[55, 0, 60]))
     assert "of the hole is outside the dashed square" in drawn.notes[0]
