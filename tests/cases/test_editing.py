@@ -317,7 +317,7 @@ def test_a_small_face_in_a_large_photo(group: Image.Image) -> None:
 
 
 def test_a_hole_outside_of_every_face(group: Image.Image, weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutsideFacesError, match="outside of every face"):
+    with pytest.raises(OutsideFacesError, match="outside every face"):
         find_frame(np.asarray(group), 256, ellipse(group.size, (870, 2, 897, 20)))
     group.save(tmp_path / "group.png")
     mask, sketch = Image.new("L", group.size), Image.new("L", group.size, 255)

@@ -135,12 +135,12 @@ def test_no_face_names_the_options() -> None:
 
 def test_impossible_frames_are_refused() -> None:
     for make, reason in (
-        (lambda: box_frame(100, 100, 64, (200, 0, 50, 50)), "outside of the photo"),
-        (lambda: box_frame(100, 100, 64, (-60, 0, 50, 50)), "outside of the photo"),
+        (lambda: box_frame(100, 100, 64, (200, 0, 50, 50)), "outside the photo"),
+        (lambda: box_frame(100, 100, 64, (-60, 0, 50, 50)), "outside the photo"),
         (lambda: box_frame(100, 100, 64, (0, 0, 0, 50)), "box: expected"),
         (lambda: box_frame(100, 100, 64, (0, 0, float("nan"), 50)), "box: expected"),
         (lambda: eyes_frame(100, 100, 64, (5, 5, 5, 5)), "eyes: expected"),
-        (lambda: eyes_frame(100, 100, 64, (1000, 1000, 1010, 1000)), "outside of the photo"),
+        (lambda: eyes_frame(100, 100, 64, (1000, 1000, 1010, 1000)), "outside the photo"),
     ):
         with pytest.raises(UsageError, match=reason):
             make()

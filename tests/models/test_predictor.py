@@ -228,7 +228,7 @@ def test_ink_outside_is_said_and_ignored(editor: Editor) -> None:
     rough[15, 5:60] = 0  # one row above the hole, in reach of the dilation
     spoiled = editor.predict(photo, rough, mask, [1.0])[0]
     assert np.array_equal(clean.photo, spoiled.photo)
-    assert any("55 of" in note and "outside of the mask" in note for note in editor.notes)
+    assert any("55 of" in note and "outside the mask" in note for note in editor.notes)
 
 
 def test_thick_strokes_and_light_ones_are_the_same_drawing(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,7 +210,7 @@ def test_eight_a_mask_outside_of_the_face(session: EditSession) -> None:
         session.draw(drawing(HOLE, LINE, box=[90, 60, 30]))
     drawn = session.draw(drawing(HOLE, LINE, box=[55, 0, 60]))
     assert "of the hole is outside the dashed square" in drawn.notes[0]
-    with pytest.raises(UsageError, match="outside of the photo"):
+    with pytest.raises(UsageError, match="outside the photo"):
         session.draw(drawing(HOLE, LINE, box=[900, 900, 30]))
     outside = session.draw(drawing(HOLE, [*LINE, stroke(5, 80, 100, 80, width=2)]))
     assert "of the line is outside the hole (grey) and is ignored" in outside.notes[0]
