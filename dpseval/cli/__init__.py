@@ -6,11 +6,10 @@ import typer
 
 from dpsdata import __version__
 from dpsdata.runtime.command_line import describe_room, run_and_exit
-from dpseval.cli.report import report_command
+from dpseval.cli.report import report_command, vote_command
 from dpseval.cli.run import run_command
 from dpseval.cli.score import compare_command, score_command
 from dpseval.cli.study import study_command
-from dpseval.cli.vote import vote_command
 
 # Plain help: the coloured one loads half a second of libraries.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dpseval.metrics.names import Metric
-from dpseval.report.chart_forms import Chart
+from dpseval.report.charts import Chart
 from dpseval.report.head_table import SHORT, column_decimals, format_number, known_metric
 from dpseval.report.svg_axes import Axes, clip_text, nice_ticks, spread
 from dpseval.report.verdicts import Baseline, Verdict

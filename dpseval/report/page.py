@@ -16,13 +16,19 @@ from markupsafe import Markup
 
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.answer import answer_question, draw_forests
-from dpseval.report.chart_data import method_styles
+from dpseval.report.charts import draw_bins, draw_curves, draw_trade_offs, method_styles
 from dpseval.report.extras import cost_rows, group_tables, leak_lines, vote_rows
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
 from dpseval.report.head_table import SHORT, known_metric, missing_notes, split_columns
-from dpseval.report.plots import draw_bins, draw_curves, draw_trade_offs
-from dpseval.report.provenance import SHOWN_ELSEWHERE, flatten_metadata, list_texts
-from dpseval.report.sections import bin_tables, list_leads, verdict_rows, worst_cases
+from dpseval.report.sections import (
+    SHOWN_ELSEWHERE,
+    bin_tables,
+    flatten_metadata,
+    list_leads,
+    list_texts,
+    verdict_rows,
+    worst_cases,
+)
 from dpseval.report.stored import StoredReport, read_report
 from dpseval.report.svg_axes import draw_key
 from dpseval.report.tables import MARK_NOTE, REGION_TITLES, region_tables, write_tables

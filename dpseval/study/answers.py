@@ -82,7 +82,7 @@ def answer_questions(
             for answer in _ask(scored, question, chosen[scored.condition.sketch.name], seed)
         ]
         corrected = holm([answer.p_value for answer in own])
-        done += [_scorer(answer, p_holm, question.worse) for answer, p_holm in zip(own, corrected, strict=True)]
+        done += [_decide(answer, p_holm, question.worse) for answer, p_holm in zip(own, corrected, strict=True)]
     return done
 
 
@@ -132,7 +132,7 @@ def _test(
     )
 
 
-def _scorer(answer: Answer, p_holm: float, is_worse: bool) -> Answer:
+def _decide(answer: Answer, p_holm: float, is_worse: bool) -> Answer:
     higher = (METRICS[answer.metric].higher_is_better is not False) != is_worse
     outcome: Outcome = "not separated"
     if p_holm < SIGNIFICANCE and answer.ci_low > 0:

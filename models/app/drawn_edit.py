@@ -1,16 +1,55 @@
-"""A drawing that can be run, and the result of one level of it."""
+"""A drawing that can be run, and the result of one level of it; layers as files, pictures as text for the page."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsdata.contracts import BrokenImageError, UsageError
+from dpsdata.images.codec import encode_jpeg, encode_png
+from dpsdata.images.color_profile import ColorSpace
+from dpsdata.masks.reading import looks_inverted, read_mask_file
+from dpsdata.sketch.reading import read_sketch_file
 from models.app.baselines import AnyEngine
 from models.app.engine import Pasting, Placement
 from models.app.opened_photo import OpenedPhoto
-from models.app.previews import Region
+
+CANVAS_PX = 1600
+Region = tuple[slice, slice]
+
+
+def photo_url(rgb: NDArray[np.uint8], most_px: int = CANVAS_PX, colors: ColorSpace | None = None) -> str:
+    """A photo (H, W, 3) uint8 as a data URL, at most `most_px` wide and high, and in sRGB whatever its `colors` are."""
+    small = shrink(rgb, most_px)
+    shown = small if colors is None else colors.to_srgb(small)
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(shown, 92)).decode()
+
+
+def grey_url(grey: NDArray[np.uint8], most_px: int = CANVAS_PX) -> str:
+    """A picture (H, W) uint8 as a data URL, at most `most_px` wide and high."""
+    return "data:image/png;base64," + base64.b64encode(encode_png(shrink(grey, most_px))).decode()
+
+
+def shrink(pixels: NDArray[Any], most_px: int) -> NDArray[np.uint8]:
+    """Make the longer side at most `most_px`; smaller pictures stay as they are."""
+    height, width = pixels.shape[:2]
+    scale = most_px / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(pixels)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def hole_region(hole: NDArray[np.uint8]) -> Region:
+    """Rows and columns that hold the whole hole of (H, W), 0 and 1, with a hole."""
+    rows, columns = (np.flatnonzero(hole.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
 
 Marks = NDArray[np.uint8]
 
@@ -76,3 +115,45 @@ class LevelPatch:
         whole = ground.copy()
         whole[self.where] = self.photo
         return whole
+
+
+def read_layer(role: str, data: bytes, name: str, size: tuple[int, int]) -> tuple[Marks, tuple[str, ...]]:
+    """Read an uploaded mask or sketch.
+
+    Args:
+        role: `mask` or `sketch`.
+        data: content of the file.
+        name: of the file.
+        size: height and width of the photo, px.
+
+    Returns:
+        uint8 (H, W), 1 = hole or line; and sentences for the person.
+
+    Raises:
+        UsageError: it cannot be read, or has another size than the photo.
+    """
+    shown = name[:80]
+    try:
+        read = read_mask_file(data) if role == "mask" else read_sketch_file(data)
+    except BrokenImageError as error:
+        raise UsageError(f"{shown} cannot be opened as a {role}: {error}.") from None
+    height, width = read.pixels.shape
+    if (height, width) != size:
+        raise UsageError(
+            f"The {role} {shown} has {width} x {height} px, but the photo has {size[1]} x {size[0]} px. "
+            "Save both at one size."
+        )
+    notes = [_sentence(note) for note in read.notes]
+    if role == "mask":
+        marks = (read.pixels > 127).astype(np.uint8)
+        if looks_inverted(read.pixels):
+            notes.append("The mask looks inverted: white all around a black island. Press Invert to swap them.")
+    else:
+        marks = (read.pixels < 128).astype(np.uint8)
+    if not marks.any():
+        notes.append(f"The {role} {shown} is empty all over.")
+    return marks, tuple(notes)
+
+
+def _sentence(note: str) -> str:
+    return note[:1].upper() + note[1:].rstrip(".") + "."

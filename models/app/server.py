@@ -98,7 +98,7 @@ class Studio:
             return {"state": "loading", "message": "Loading the networks ..."}
         if self.error is not None:
             return {"state": "missing", "message": explain(self.error), "help": list_missing_weights()}
-        from models.app.method_words import say_limits
+        from models.app.baselines import say_limits
 
         methods = [
             {"name": name, "hasLevel": engine.method.has_level, "limits": say_limits(engine.method)}
@@ -287,7 +287,7 @@ def _take(studio: Studio, session: EditSession, asked: dict[str, Any]) -> tuple[
 
 
 def _run(studio: Studio, session: EditSession, asked: dict[str, Any]) -> Any:
-    from models.app.previews import photo_url
+    from models.app.drawn_edit import photo_url
 
     drawn, patch = session.run(*_take(studio, session, asked))
     rows, columns = patch.where

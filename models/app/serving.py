@@ -70,9 +70,8 @@ def load_engines(weights: str | None) -> dict[str, AnyEngine]:
         MissingError: the weights that were named, or all, are not there or damaged.
         UsageError: the files that were named do not make a whole model.
     """
-    from models.app.baselines import find_baselines
+    from models.app.baselines import find_baselines, name_baseline, name_editors
     from models.app.engine import Engine
-    from models.app.method_words import name_baseline, name_editors
     from models.weights.typed import choose_weights
 
     first = choose_weights(weights, "edit")

@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 from dpsdata.contracts import DEFAULT_LEVELS, BrokenImageError, UsageError, check_level
 from dpsdata.images.codec import encode_png
 from dpsdata.images.photo_file import PhotoFile
-from models.app.baselines import AnyEngine
-from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks
+from models.app.baselines import AnyEngine, refuse_folder
+from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks, grey_url, hole_region, photo_url, read_layer
 from models.app.edit_folder import open_edit, pack_edit
 from models.app.engine import BLENDED, EXACT, Engine, Pasting, Placement
-from models.app.layer_files import read_layer
-from models.app.method_words import refuse_folder
-from models.app.opened_photo import OpenedPhoto, clean_stem, open_photo, pick_face, place_face
-from models.app.own_lines import find_own_lines
-from models.app.previews import grey_url, hole_region, photo_url
+from models.app.opened_photo import OpenedPhoto, clean_stem, find_own_lines, open_photo, pick_face, place_face
 from models.app.strokes import paint_layer, read_layers
 from models.editing.editor import EditResult
 from models.editing.provenance import hash_request, write_mark

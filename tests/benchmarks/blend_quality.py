@@ -35,7 +35,7 @@ from dpsdata.masks import make_mask  # noqa: E402
 from dpsdata.runtime.command_line import run_app  # noqa: E402
 from dpsdata.samples import read_sample_face  # noqa: E402
 from models.app.engine import Engine, Placement  # noqa: E402
-from models.app.own_lines import find_own_lines  # noqa: E402
+from models.app.opened_photo import find_own_lines  # noqa: E402
 from models.app.session import EditSession  # noqa: E402
 from models.cli import app  # noqa: E402
 from models.editing.blending import grain_of  # noqa: E402

@@ -78,7 +78,7 @@ def test_the_whole_path_at_256_px(tmp_path: Path, task: str, levels: tuple[str, 
     if task == "edit":
         discriminator = load_discriminator(formula_state("D256", task, seed), 256, task)
         judged = discriminator(discriminator_input(out.refined_sketch[1:2], out.refiner_photo[1:2], hole))
-        assert float(np.abs(judged[0].numpy() - stored["l0.37_discriminator_map"]).max()) < TOLERANCE
+        assert float(np.abs(judged[0].numpy() - stored["l0.37_critic_map"]).max()) < TOLERANCE
 
 
 @pytest.mark.slow

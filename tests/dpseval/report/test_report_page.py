@@ -16,8 +16,7 @@ import pytest
 from dpsdata.contracts import MissingError
 from dpseval.report.gallery import GalleryItem, Panel, save_gallery
 from dpseval.report.page import PAGE_LIMIT_BYTES, draw_report, write_page
-from dpseval.report.provenance import flatten_metadata, list_texts
-from dpseval.report.sections import verdict_rows, worst_cases
+from dpseval.report.sections import flatten_metadata, list_texts, verdict_rows, worst_cases
 from dpseval.report.stored import read_report
 from dpseval.report.verdicts import Baseline, SetKey, Verdict
 

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
-from dpseval.report.chart_data import bin_names, chart_points
-from dpseval.report.plots import draw_bins, draw_curves, draw_trade_offs
+from dpseval.report.charts import bin_names, chart_points, draw_bins, draw_curves, draw_trade_offs
 from dpseval.report.stored import read_report
 from dpseval.report.svg_axes import Axes, draw_key, nice_ticks, spread
 from dpseval.statistics.summary import SCORE_COLUMNS

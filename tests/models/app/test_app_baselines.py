@@ -14,9 +14,8 @@ import pytest
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import encode_png, read_photo
 from models.app import baselines as baselines
-from models.app.baselines import BaselineEngine, find_baselines
+from models.app.baselines import BaselineEngine, find_baselines, name_baseline, name_editors, say_limits
 from models.app.engine import Engine
-from models.app.method_words import name_baseline, name_editors, say_limits
 from models.app.session import EditSession
 from models.editing.photo_frame import box_frame, whole_frame
 from models.methods.one_photo import fill_photo

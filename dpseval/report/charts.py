@@ -1,16 +1,84 @@
-"""The forms of chart: over the level, side by side, as a path between two metrics, over hole-ratio bins."""
+"""The charts of a report, from its scores: the values they show, their forms, and which are drawn."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from dpseval.metrics.names import Metric
 from dpseval.pairing.files import SetKey
-from dpseval.report.chart_data import FEW_IMAGES, ChartPoint, chart_ends
-from dpseval.report.head_table import SHORT, column_decimals, format_number
+from dpseval.report.head_table import SHORT, column_decimals, format_number, known_metric, set_keys
 from dpseval.report.svg_axes import Axes, clip_text, nice_ticks, spread
+from dpseval.report.verdicts import set_key
+
+FEW_IMAGES = 30
+
+
+@dataclass(frozen=True)
+class ChartPoint:
+    """The value of a set with its interval, NaN where it has none, and the number of images."""
+
+    key: SetKey
+    value: float
+    low: float
+    high: float
+    count: float
+
+    @property
+    def level(self) -> float | None:
+        """The level of the set."""
+        return self.key.level
+
+    @property
+    def banded(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def chart_points(scores: pd.DataFrame, metric: str, bin_name: str = "all") -> list[ChartPoint]:
+    """Values of a metric over the whole image, or else in its only region; methods in order and levels rising.
+
+    Args:
+        scores: the columns of `scores.csv`.
+        metric: its name; a metric without values gives an empty list.
+        bin_name: a bin of the hole ratio, or `all`.
+    """
+    rows = scores[(scores["metric"] == metric) & (scores["bin"] == bin_name)]
+    regions = set(rows["region"])
+    region = "full" if "full" in regions else min(regions, default="")
+    rows = rows[(rows["region"] == region) & (rows["value"].abs() < math.inf)]
+    numbers = rows[["value", "ci_low", "ci_high", "n"]].to_numpy(float).tolist()
+    keys = [set_key(method, level) for method, level in zip(rows["method"], rows["level"], strict=True)]
+    found = {key: ChartPoint(key, *row) for key, row in zip(keys, numbers, strict=True)}
+    return [found[key] for key in set_keys(rows)]
+
+
+def chart_ends(points: Sequence[ChartPoint]) -> list[float]:
+    """Values and the ends of intervals, for the limits of an axis."""
+    return [number for point in points for number in (point.value, point.low, point.high)]
+
+
+def method_styles(scores: pd.DataFrame) -> dict[str, int]:
+    """Number of the line style of each method, in the order of the file."""
+    return {method: index for index, method in enumerate(dict.fromkeys(scores["method"]))}
+
+
+def bin_names(scores: pd.DataFrame) -> list[str]:
+    """Names of the hole-ratio bins that hold images, from small to large."""
+    names = [name for name in dict.fromkeys(scores["bin"]) if name not in ("all", "")]
+    return sorted(names, key=lambda name: (_bin_start(name), name))
+
+
+def _bin_start(name: str) -> float:
+    try:
+        return float(name.split("-")[0])
+    except ValueError:
+        return math.inf
+
 
 _LEVEL_LABEL = "level (0 follows the drawing, 1 corrects it most)"
 
@@ -153,3 +221,72 @@ def _level_ticks(levels: Sequence[float]) -> list[tuple[float, str]]:
 
 def _band_note(points: Sequence[ChartPoint]) -> str:
     return "" if any(point.banded for point in points) else f"No interval: one number a set, N={points[0].count:.0f}."
+
+
+CURVE_METRICS = (
+    "fid",
+    "kid",
+    "fd_hed",
+    "kd_hed",
+    "lpips_alex",
+    "lpips_vgg",
+    "lpips_squeeze",
+    "hedps",
+    "psnr",
+    "ssim",
+    "l1",
+    "edge_f_drawn",
+    "edge_f_refined",
+    "chamfer_px",
+    "hed_ssim",
+    "lineart_ssim",
+    "id_similarity",
+    "landmark_nme",
+    "edge_density",
+    "known_drift",
+)
+BIN_METRICS = ("hedps", "lpips_alex", "psnr", "ssim", "edge_f_drawn")
+# The realism axis: of each pair the first that has values.
+REALISM = (("fid", "fd_hed"), ("lpips_alex", "hedps"))
+
+
+def draw_curves(scores: pd.DataFrame) -> list[Chart]:
+    """One chart a metric: over the level with bands, or, where no method has a level, its intervals side by side."""
+    charts = []
+    for name in CURVE_METRICS:
+        points = chart_points(scores, name)
+        if not points:
+            continue
+        levelled = any(point.level is not None for point in points)
+        drawing = draw_over_level if levelled else draw_intervals
+        charts.append(drawing(known_metric(name), points, method_styles(scores)))
+    return charts
+
+
+def draw_trade_offs(scores: pd.DataFrame) -> list[Chart]:
+    """Faithfulness to the drawn sketch against realism; the level is the path."""
+    faithful = {point.key: point for point in chart_points(scores, "edge_f_drawn")}
+    charts = []
+    for names in REALISM:
+        found = next((name for name in names if chart_points(scores, name)), None)
+        pairs = [(faithful[p.key], p) for p in chart_points(scores, found) if p.key in faithful] if found else []
+        if found and pairs:
+            charts.append(draw_path(known_metric(found), pairs, method_styles(scores)))
+    return charts
+
+
+def draw_bins(scores: pd.DataFrame) -> list[Chart]:
+    """Metrics over the hole ratio; of a method with levels, the level in the middle."""
+    keys = set_keys(scores)
+    shown = []
+    for method in dict.fromkeys(key.method for key in keys):
+        own = [key for key in keys if key.method == method]
+        shown.append(own[(len(own) - 1) // 2])
+    bins = bin_names(scores)
+    charts = []
+    for name in BIN_METRICS:
+        rows = scores[scores["metric"] == name]
+        points = {bin_name: chart_points(rows, name, bin_name) for bin_name in bins}
+        if len([bin_name for bin_name in bins if points[bin_name]]) > 1:
+            charts.append(draw_over_bins(known_metric(name), points, shown, method_styles(scores)))
+    return charts
