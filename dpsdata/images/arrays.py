@@ -80,7 +80,8 @@ def photos_to_planes(photos: npt.NDArray[np.uint8], device: torch.device | str =
 
     if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or not photos.size:
         raise UsageError(f"photos: expected uint8 (N, H, W, 3), got {photos.dtype} of shape {photos.shape}")
-    return torch.from_numpy(np.ascontiguousarray(photos)).to(device).permute(0, 3, 1, 2).float()
+    # Pillow's arrays are read-only, of which torch warns.
+    return torch.from_numpy(np.require(photos, requirements=("C", "W"))).to(device).permute(0, 3, 1, 2).float()
 
 
 def photo_to_tensor(photos: npt.NDArray[np.uint8]) -> Tensor:

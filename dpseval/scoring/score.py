@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dpsdata.contracts import FindingsError, UsageError
+from dpsdata.contracts import RUN_FILE, FindingsError, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.metrics.names import PROTOCOLS
@@ -166,6 +166,12 @@ def score(
 def _check_places(outputs: Path, dataset: Path, config: ScoreConfig) -> None:
     if config.out is not None and config.out.exists() and not config.out.is_dir():
         raise UsageError(f"{config.out} is a file; -o takes a folder")
+    if config.out is not None and not (config.out / "scores.json").exists():
+        for name in ("index.html", RUN_FILE):
+            if (config.out / name).exists():
+                raise UsageError(
+                    f"{config.out / name} is of no report and would be overwritten; choose another folder for -o"
+                )
     gallery = None if config.out is None else config.out / FOLDER  # the one folder that a report makes in itself
     for name, place in (("REPORT", config.out), ("REPORT", gallery), ("the cache", config.cache)):
         for source in (outputs, dataset):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
+import runpy
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import filelock
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from dpsdata.contracts import EnvironmentFailure
 from dpsdata.runtime.lock_file import lock_folder
 
+HERE = Path(__file__).parent
 START = "from dpsdata.start import {0}; {0}()"
 
 
@@ -55,33 +57,53 @@ def test_an_output_that_is_full_or_closed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "words"),
+    "command",
     [
-        ("dps", ("edit", "PHOTO", "--mask", "PHOTO", "--sketch", "PHOTO", "-o", "OUT")),
-        ("dpsdata", ("build", "FACES", "OUT", "--size", "64", "--workers", "2", "--masks", "center")),
-        ("dpseval", ("run", "FACES", "--methods", "telea", "-o", "OUT")),
+        "dps edit PHOTO --mask MASK --sketch SKETCH --levels 0 --align none -o OUT",
+        "dpsdata build FACES OUT --size 64 --workers 2 --masks center --edges HED",
+        "dpsdata sample OUT --count 2",
     ],
+    ids=["edit", "build", "sample"],
 )
-def test_ctrl_c_from_our_first_module_on(command: str, words: tuple[str, ...], faces: Path, tmp_path: Path) -> None:
-    places = {"PHOTO": str(faces / "astronaut.png"), "FACES": str(faces), "OUT": str(tmp_path / "out")}
-    for delay in (0.0, 0.1, 0.3, 0.6, 1.2, 1.8):
-        said_at = "import dpsdata.start, sys; print(1, flush=True); "
-        process = subprocess.Popen(
-            [sys.executable, "-c", said_at + f"dpsdata.start.{command}()", *(places.get(word, word) for word in words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        process.stdout.read(1)
-        time.sleep(delay)
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=120)
-        if process.returncode not in (0, 2, 3, 5):  # it was done before
-            assert process.returncode == 130, (delay, said)
-            assert said == b"error: interrupted; run the same command again to resume\n", delay
+def test_ctrl_c(command: str, faces: Path, tiny_hed: Path, drawn: Path, tmp_path: Path) -> None:
+    """DPS_CTRL_C=30 asks for 30 moments of each command; `ctrl_c.py` does so for any other command."""
+    places = {"PHOTO": faces / "astronaut.png", "FACES": faces, "HED": tiny_hed}
+    places |= {"MASK": drawn / "mask.png", "SKETCH": drawn / "sketch.png"}
+    script = SimpleNamespace(**runpy.run_path(str(HERE / "ctrl_c.py")))
+    words = [str(places.get(word, word)) for word in command.split()]
+    found = list(script.interrupt(words, int(os.environ.get("DPS_CTRL_C", "2"))))
+    assert not [moment for moment in found if moment[3]]
+    assert any(code == 130 for _, code, _, _ in found)
+
+
+@pytest.fixture
+def drawn(faces: Path, tmp_path: Path) -> Path:
+    """What `edit_inputs.py` draws."""
+    subprocess.run([sys.executable, HERE / "edit_inputs.py", tmp_path / "in", faces / "astronaut.png"], check=True)
+    return tmp_path / "in"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_finished_work_on_a_console_without_the_letter(faces: Path, drawn: Path, tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("dps", "dpsdata"):  # those of this checkout, whatever is installed
+        (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} -c "{START.format(name)}" "$@"\n')
+        (commands / name).chmod(0o755)
+    out = tmp_path / "out"
+    inputs = [faces / "astronaut.png", drawn / "mask.png", drawn / "sketch.png"]
+    done = subprocess.run(
+        ["bash", HERE / "console_encoding.sh", *inputs, out],
+        env={**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        check=True,
+    )
+    said = done.stdout.splitlines()
+    assert [line for line in said if b"rc=" in line] == [b"build rc=0", b"edit rc=0"], done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (out / "built 😀" / "images" / "smile 😀.png").is_file()
+    assert (out / "edit 😀" / "l0.png").is_file()
 
 
 def test_interrupts_in_destructors_and_greedy_code() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,11 @@ def test_wrong_shapes_are_named() -> None:
         photo_to_tensor(np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UsageError, match=r"\(N, 3, H, W\)"):
         tensor_to_photo(torch.zeros(3, 8, 8))
+
+
+def test_photos_that_may_not_be_written_to_are_taken_without_a_warning() -> None:
+    photos = np.full((1, 4, 4, 3), 128, np.uint8)
+    photos.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert photo_to_tensor(photos).shape == (1, 3, 4, 4)

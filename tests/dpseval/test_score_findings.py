@@ -257,6 +257,16 @@ def test_reports_and_caches_stay_out_of_the_sources(built: Path, outputs: Path) 
             dpseval.score(outputs, built, ScoreConfig(masks="dps", **option))
 
 
+@pytest.mark.parametrize("name", ["index.html", "run.json"])
+def test_a_report_replaces_no_file_of_another_kind(built: Path, outputs: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    with pytest.raises(UsageError, match="is of no report"):
+        dpseval.score(outputs, built, ScoreConfig(masks="dps", out=folder))
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
 def test_an_inverted_mask_is_told_from_a_good_output() -> None:
     truth, mask = samples.make_truth(0), samples.make_mask_pixels(0)
     hole = mask[..., None] == 1
