@@ -3,11 +3,16 @@
 Only `signal`, `os` and `sys` are imported, as this comes first of all.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 INTERRUPTED_WORDS = "interrupted; run the same command again to resume"
 

@@ -76,6 +76,14 @@ def test_ctrl_c(command: str, faces: Path, tiny_hed: Path, drawn: Path, tmp_path
     assert any(code == 130 for _, code, _, _ in found)
 
 
+def test_nothing_slow_is_imported_before_ctrl_c_is_taken_over() -> None:
+    """What stood in the package itself left Python's own traceback for the first tenth of a second."""
+    code = "import sys; before = set(sys.modules); import dpsdata.start; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = {"dpsdata", "dpsdata.runtime", "dpsdata.runtime.interrupts", "dpsdata.start"}
+    assert set(done.stdout.split()) <= ours | {"signal", "enum", "types", "operator", "functools", "collections"}
+
+
 @pytest.fixture
 def drawn(faces: Path, tmp_path: Path) -> Path:
     """What `edit_inputs.py` draws."""
