@@ -219,7 +219,8 @@ def check_weights(statuses: list[WeightStatus]) -> Iterator[CheckResult]:
             continue
         yield CheckResult(f"weights {file.name}", state, f"{status.path}: {sentence}", mending)
     if missing:
-        sentence = f"{len(missing)} not installed: {', '.join(missing)}"
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        sentence = f"{len(missing)} not installed: {', '.join(missing[:4])}{more}"
         yield CheckResult("weights-missing", "note", sentence, "dps weights list")
 
 

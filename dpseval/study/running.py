@@ -159,7 +159,7 @@ def _run_conditions(config: StudyConfig, dataset: Mapping[str, Any], say: Callab
         write_bytes_atomic(figure, _figure(config, found, chosen))
     else:
         figure.unlink(missing_ok=True)
-    write_study(config, metadata, answers, found, scores)
+    write_study(config, metadata, answers, scores)
     return Study(chosen, answers, scores)
 
 

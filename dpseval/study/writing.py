@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,9 +21,7 @@ from dpsdata.images.codec import encode_jpeg, read_photo, tensor_to_photo
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.sketch.reading import read_sketch_file
 from dpseval.metrics.names import METRICS
-from dpseval.report.head_table import build_head_table
-from dpseval.report.tables import MARK_NOTE, escape_markdown, head_table_lines, table_lines
-from dpseval.report.verdicts import gather_verdicts, read_comparisons
+from dpseval.report.tables import escape_markdown, table_lines
 from dpseval.study.answers import Answer
 from dpseval.study.conditions import ConditionScores
 from dpseval.study.config import StudyConfig
@@ -83,7 +82,7 @@ def _captions(labels: Sequence[str]) -> NDArray[np.uint8]:
 
 
 FIGURE_FILE: Final = "faces.jpg"
-_REGIONS: Final = ("hole", "full")
+_SHOWN: Final = ("psnr", "hedps")
 _ABOUT: Final = ("origin", "images_seen", "parameter_count", "width", "published_width", "reads", "licence")
 
 
@@ -110,7 +109,6 @@ def write_study(
     config: StudyConfig,
     metadata: StudyMetadata,
     answers: Sequence[Answer],
-    conditions: Sequence[ConditionScores],
     scores: pd.DataFrame,
 ) -> None:
     """Write README.md, scores.csv, answers.csv and study.json into the folder of the report.
@@ -124,78 +122,89 @@ def write_study(
     text = json.dumps(json.loads(found, parse_constant=lambda _: None), indent=1, sort_keys=True)
     write_text_atomic(config.out / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
     write_text_atomic(config.out / "answers.csv", rows.to_csv(index=False, lineterminator="\n"))
-    write_text_atomic(config.out / "README.md", "\n".join(_markdown(config, metadata, answers, conditions)))
+    write_text_atomic(config.out / "README.md", format_readme(config, metadata, answers, scores))
     write_text_atomic(config.out / "study.json", text + "\n")
 
 
-def _markdown(
-    config: StudyConfig, metadata: StudyMetadata, answers: Sequence[Answer], conditions: Sequence[ConditionScores]
-) -> list[str]:
+def format_readme(config: StudyConfig, metadata: StudyMetadata, answers: Sequence[Answer], scores: pd.DataFrame) -> str:
+    """Two pages of Markdown: the claims with their counts, the scores of each condition, what was compared.
+
+    Args:
+        config: title, questions, and the photos that may be shown.
+        metadata: as in `study.json`.
+        answers: as in `answers.csv`.
+        scores: the columns of the study's `scores.csv`.
+    """
     data = metadata.data
     levels = ", ".join(f"{name} {level:g}" for name, level in metadata.chosen.items())
     lines = [
         f"# {escape_markdown(config.title)}",
         "",
         f"{data['photos']} photos of {data['size']} px from the split {data['split']} of dataset "
-        f"{data['root_hash'][:12]}. Distances of poor sketches are in px of a 256 px photo. Scores are means over the "
-        f"photos, with 95 % intervals. {MARK_NOTE}",
-        "",
-        f"The level of Deep Plastic Surgery was chosen on the split {data['choose_split']}, by the HED perceptual "
-        f"distance, for each kind of sketch: {levels}.",
+        f"{data['root_hash'][:12]}. Sketch errors are in px of a 256 px photo. The level of Deep Plastic Surgery "
+        f"was chosen on the split {data['choose_split']}, by the HED perceptual distance: {levels}. Each test, with "
+        "its interval and p-value: [answers.csv](answers.csv); all scores with intervals: [scores.csv](scores.csv); "
+        "[study.json](study.json).",
         "",
     ]
     if metadata.missing:
         names = ", ".join(METRICS[name].title if name in METRICS else name for name in sorted(metadata.missing))
-        lines += [f"Not measured, since weights are missing: {names}. They are left out, not guessed.", ""]
+        lines += [f"Not measured, since weights are missing: {names}.", ""]
     for name, reason in metadata.missing_methods.items():
         lines += [f"Not run: {name}: {escape_markdown(reason)}", ""]
     if config.shown:
         text = "Photo, hole with the sketch that was given, and what the methods paint."
         lines += [f"![{text}]({FIGURE_FILE})", "", text, ""]
-    lines += ["All numbers: [scores.csv](scores.csv), [answers.csv](answers.csv), [study.json](study.json).", ""]
-    for question in config.questions:
-        lines += _answer_lines(question.text, [answer for answer in answers if answer.question == question.name])
-    for item in conditions:
-        verdicts = gather_verdicts(read_comparisons(item.results))
-        tables = [build_head_table(item.scores, verdicts, region) for region in _REGIONS]
-        lines += [f"## Masks {item.condition.masks}, sketch {item.condition.sketch.name}", ""]
-        lines += head_table_lines([table for table in tables if table.columns], "###")
+    lines += ["## Claims, tested on the same photos in the hole", "", *_claim_lines(config, answers), ""]
+    lines += ["## Scores in the hole", "", *_score_lines(metadata, scores), ""]
     about = [
-        [escape_markdown(str(part)) for part in (name, *values.values())] for name, values in metadata.methods.items()
+        [escape_markdown(str(part)) for part in (name, *(values.get(key) for key in _ABOUT))]
+        for name, values in metadata.methods.items()
     ]
-    return [*lines, "## What was compared", "", *table_lines(("method", *_ABOUT), about), ""]
+    return "\n".join([*lines, "## What was compared", "", *table_lines(("method", *_ABOUT), about), ""])
 
 
-def _answer_lines(text: str, answers: Sequence[Answer]) -> list[str]:
-    if not answers:
-        return []
-    heads = (
-        "masks",
-        "sketch",
-        "metric",
-        "left",
-        "right",
-        "left mean",
-        "right mean",
-        "difference",
-        "p (Holm)",
-        "answer",
-    )
+def _claim_lines(config: StudyConfig, answers: Sequence[Answer]) -> list[str]:
+    heads = ("claim", "metric", "yes", "no", "not separated", "difference, median (least to most)")
     rows = []
-    for item in answers:
-        digits = 2 if item.metric == "psnr" else 4
-        difference = f"{item.difference:+.{digits}f}"
-        if math.isfinite(item.ci_low):  # one photo has no interval
-            difference += f" ({item.ci_low:+.{digits}f} to {item.ci_high:+.{digits}f})"
-        means = (f"{item.left_value:.{digits}f}", f"{item.right_value:.{digits}f}")
-        names = (item.masks, item.sketch, METRICS[item.metric].title, item.left, item.right)
-        rows.append((*names, *means, difference, f"{item.p_holm:.2g}", item.outcome))
-    counts = {outcome: sum(item.outcome == outcome for item in answers) for outcome in ("yes", "no", "not separated")}
-    note = (
-        f"{counts['yes']} tests say yes, {counts['no']} no, {counts['not separated']} are not separated. The "
-        "difference is left minus right on the same photos, in the hole."
+    for question in config.questions:
+        own = [answer for answer in answers if answer.question == question.name]
+        for metric in dict.fromkeys(answer.metric for answer in own):
+            found = [answer for answer in own if answer.metric == metric]
+            outcomes = [answer.outcome for answer in found]
+            digits = 2 if metric == "psnr" else 3
+            middle, *ends = (f(answer.difference for answer in found) for f in (statistics.median, min, max))
+            spread = f"{middle:+.{digits}f} ({ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
+            counts = [str(outcomes.count(outcome)) for outcome in ("yes", "no", "not separated")]
+            rows.append((escape_markdown(question.text), METRICS[metric].title, *counts, spread))
+    return table_lines(heads, rows)
+
+
+def _score_lines(metadata: StudyMetadata, scores: pd.DataFrame) -> list[str]:
+    """PSNR and HED perceptual distance of each condition: `dps` at three levels, the others at the chosen one."""
+    rows = scores[(scores["region"] == "hole") & scores["metric"].isin(_SHOWN) & scores["value"].notna()]
+    keys = rows[["masks", "sketch", "method", "level", "metric"]].fillna({"level": -1.0})
+    values: dict[tuple[Any, ...], float] = dict(
+        zip(keys.itertuples(index=False, name=None), rows["value"].astype(float), strict=True)
     )
-    return [f"## {escape_markdown(text)}", "", note, "", *table_lines(heads, rows), ""]
+    methods = [name for name in dict.fromkeys(rows["method"]) if name != "dps"]
+    sets = [("dps", "chosen"), ("dps", 0.0), ("dps", 1.0), *((name, "chosen") for name in methods)]
+    lines = []
+    for masks, sketch in rows[["masks", "sketch"]].drop_duplicates().itertuples(index=False):
+        cells = []
+        for method, level in sets:
+            at = metadata.chosen[sketch] if level == "chosen" else level
+            key = (masks, sketch, method)
+            psnr, hedps = (
+                values.get((*key, at, metric), values.get((*key, -1.0, metric), math.nan)) for metric in _SHOWN
+            )
+            cells.append("–" if math.isnan(psnr + hedps) else f"{psnr:.2f} / {hedps:.3f}")
+        lines.append((masks, sketch, *cells))
+    heads = ("masks", "sketch", *(f"dps, {at:g}" if not isinstance(at, str) else f"{name}, {at}" for name, at in sets))
+    levelled = set(rows.loc[rows["level"].notna(), "method"])
+    heads = tuple(head.removesuffix(", chosen") if head.partition(",")[0] not in levelled else head for head in heads)
+    note = "PSNR in dB (higher is better) / HED perceptual distance (lower is better)."
+    return [note, "", *table_lines(heads, lines)]
 
 
 def describe_methods(config: StudyConfig, item: ConditionScores) -> dict[str, Any]:

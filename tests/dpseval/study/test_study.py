@@ -102,8 +102,11 @@ def test_the_report_has_every_cell_and_says_how_levels_were_chosen(config: Study
     }  # fmt: skip
     readme = found["README.md"].decode()
     assert "chosen on the split val" in readme
-    assert "## Does F's photo beat G's own?" in readme
-    assert readme.count("### Inside the hole") == 3
+    assert readme.count("| Does F's photo beat G's own? |") == 2, "a row a metric"
+    assert [line.split(" | ")[:2] for line in readme.splitlines() if " / 0." in line and line.startswith("|")] == [
+        ["| dps", "own"], ["| dps", "deformed-8"], ["| center", "displaced-8"],
+    ]  # fmt: skip
+    assert len(readme.split()) < 700
     assert "LPIPS" in readme, "missing weights are named"
     assert str(config.work.parent) not in readme + found["study.json"].decode()
 
