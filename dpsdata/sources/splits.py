@@ -192,7 +192,7 @@ def _check_folder_names(samples: Sequence[SourceSample]) -> None:
         names = " and ".join(list(found.values())[:2])
         raise UsageError(
             f"split: the folders {names} look like splits, but those that are read are named train, val and test; "
-            "rename them, or say --split ratio to split at random, or --split file:LIST"
+            "rename them, or pass --split ratio to split at random, or --split file:LIST"
         )
 
 
