@@ -222,16 +222,16 @@ class _OutputFolder:
     def read(self, name: str) -> Photo | str:
         """A picture, or why there is none."""
         try:
-            provenance = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
             moved = "" if self._is_there() else "; the folder of outputs was moved away or is a link now"
             return f"it wrote no output{moved}"
-        if stat.S_ISLNK(provenance.st_mode) or (stat.S_ISREG(provenance.st_mode) and provenance.st_nlink > 1):
+        if stat.S_ISLNK(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1):
             return "its output is a link, expected a file"
-        if not stat.S_ISREG(provenance.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             return "its output is no file"
-        if provenance.st_size > _MAX_BYTES:
-            return f"its output has {provenance.st_size:,} bytes, at most {_MAX_BYTES:,} are read"
+        if status.st_size > _MAX_BYTES:
+            return f"its output has {status.st_size:,} bytes, at most {_MAX_BYTES:,} are read"
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         with os.fdopen(file, "rb") as stream:
             data = stream.read(_MAX_BYTES)

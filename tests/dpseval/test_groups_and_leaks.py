@@ -129,7 +129,7 @@ def cost_of_a_toy() -> dict[str, Any]:
         method = find_method("telea")
         device = torch.device("cpu")
         resolution = None
-        header = MethodProvenance("bundled", {}, "", "", parameter_count=27 * 8 + 8)
+        provenance = MethodProvenance("bundled", {}, "", "", parameter_count=27 * 8 + 8)
         net = nn.Conv2d(3, 8, 3, padding=1)
 
         def predict(self, photo, sketch, mask, ids, level):  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -114,6 +114,7 @@ def test_nothing_outside_of_the_mask_moves(
     mask = random_mask(kind, *photo.shape[:2], seed)
     sketch = (draw.random(mask.shape) < 0.95).astype(np.uint8) * 255
     sketch[0, 0] = 255
+    assume(place == "none" or max(photo.shape) >= 10)  # a frame 16 times as wide as the photo is refused
     if place == "box":
         corner = draw.uniform(-10, 0, 2) + 0.5 * np.array(photo.shape[1::-1])
         editor.set_photo(photo, box=(float(corner[0]), float(corner[1]), *draw.uniform(11, 80, 2)))

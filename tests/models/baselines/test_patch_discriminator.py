@@ -35,6 +35,7 @@ def test_the_discriminator_and_its_power_vectors_equal_tensorflow() -> None:
 
 
 def test_the_norm_of_the_kernel_becomes_one() -> None:
+    torch.manual_seed(0)
     layer = SpectralConv2d(3, 8, 5)
     x = torch.randn(1, 3, 8, 8)
     for _ in range(60):
