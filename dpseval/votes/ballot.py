@@ -113,8 +113,10 @@ def make_ballot(report: Path, out: Path, config: BallotConfig) -> Ballot:
     }
     text = json.dumps(key, indent=1, sort_keys=True) + "\n"
     path = out / KEY_FILE
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_bytes() != text.encode():
         raise UsageError(f"{out}: it holds another ballot, and votes belong to one; choose another -o DIR")
+    if (out / PAGE_FILE).exists() and not path.exists():
+        raise UsageError(f"{out}: its {PAGE_FILE} is not of a ballot and would be lost; choose another -o DIR")
     page = _render(pairs, hashlib.sha256(text.encode()).hexdigest())
     if len(page) > _MAX_PAGE_BYTES:
         raise UsageError(

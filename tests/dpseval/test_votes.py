@@ -62,6 +62,10 @@ def test_the_ballot_is_blind_balanced_and_the_same_again(report: Path, tmp_path:
     assert (again.page.read_text(), again.key.read_bytes()) == before
     with pytest.raises(UsageError, match="another ballot"):
         make_ballot(report, tmp_path / "vote", BallotConfig(pairs=9, seed=1))
+    before = (report / "index.html").read_bytes()
+    with pytest.raises(UsageError, match="would be lost"):
+        make_ballot(report, report, BallotConfig(pairs=9))
+    assert (report / "index.html").read_bytes() == before
     with pytest.raises(UsageError, match="two sets"):
         make_ballot(report, tmp_path / "one", BallotConfig(methods=("one",), levels=(0.0,)))
 

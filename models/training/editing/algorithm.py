@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dpsdata.contracts import UsageError
 from models.networks.discriminator import HighPassConfig, HighPassDiscriminator, PatchDiscriminator
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter, InpainterConfig
@@ -134,6 +135,13 @@ class EditingAlgorithm(Algorithm[Stage]):
             return Inpainter(self.inpainter.config)
         twin = Refiner(self.refiner.config)
         return twin if stage.is_joint else twin.scale(stage.size)
+
+    def check_beginning(self) -> None:
+        """F cannot learn from sketches of a G that has learned nothing."""
+        if any(stage.refined_share > 0 for stage in self.stages):
+            raise UsageError(
+                f"{self.config.name}: refined_share needs a trained G; pass --init-from RUN, or --init-from bundled"
+            )
 
     def make_discriminator(self, stage: Stage) -> nn.Module:
         """D at the resolution of a stage."""

@@ -85,6 +85,9 @@ class Algorithm(ABC, Generic[StageT]):
     def make_ema_copy(self, stage: StageT) -> nn.Module:
         """Another network of the same sizes, for the averaged weights."""
 
+    def check_beginning(self) -> None:
+        """Raise UsageError where a training cannot begin with drawn weights."""
+
     @abstractmethod
     def make_discriminator(self, stage: StageT) -> nn.Module:
         """The discriminator of a stage with its first weights, on the CPU."""

@@ -147,6 +147,7 @@ def _read_initial(algorithm: Algorithm[Any], init_from: str) -> InitialNetworks:
 
 def _check_first_weights(config: LoopConfig, algorithm: Algorithm[Any]) -> None:
     """Raise UsageError where first weights are no beginning for this training."""
+    algorithm.check_beginning()
     stages = algorithm.stage_nets().values()
     for name, net in algorithm.nets.items():
         if not any(stage_net is part for stage_net in stages for part in net.modules()):

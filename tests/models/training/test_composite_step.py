@@ -93,6 +93,9 @@ def test_f_learns_from_sketches_that_g_refined(built: Path, stemmed: TrainConfig
     first = make_trainer(stemmed, built, tmp_path / "first", device="cpu").run()
     stage = StageConfig(network="F", images=8, batch=2, masks=8, refined_share=0.5)
     config = replace(stemmed, stage=(stage,))
+    both = replace(stemmed, stage=(stage, stemmed.stage[1]))
+    with pytest.raises(UsageError, match="needs a trained G; pass --init-from"):
+        make_trainer(both, built, tmp_path / "none", device="cpu")
     folder = make_trainer(config, built, tmp_path / "run", device="cpu", init_from=str(first)).run()
     for name, stands in (("G64", True), ("F64", False)):
         before, after = (load_file(path / f"{name}.safetensors") for path in (first, folder))
