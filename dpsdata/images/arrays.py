@@ -113,6 +113,15 @@ def tensor_to_photo(photo: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(rounded.to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
 
+MAX_SPECKS = 0.012  # pieces a pixel; a drawing, an edge map and a photo in black and white have under half of that
+
+
+def count_pieces(marks: NDArray[np.bool_]) -> int:
+    """Pieces of marks, (H, W), and of the ground between them; a photo in dots of one colour has thousands."""
+    bits = np.ascontiguousarray(marks, np.uint8)
+    return cv2.connectedComponents(bits, connectivity=8)[0] + cv2.connectedComponents(1 - bits, connectivity=4)[0] - 2
+
+
 _SIDE = 16
 _GRID_PX = 64
 LOOK_BITS = _SIDE * _SIDE

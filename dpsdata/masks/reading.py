@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError
+from dpsdata.images.arrays import MAX_SPECKS, count_pieces
 from dpsdata.images.codec import Source, read_layer
 
 MASK_ERROR = "mask "  # how the reason begins where a sample failed because of its mask file
@@ -22,6 +23,7 @@ _BLACK, _WHITE = 64, 191  # grey levels up to and from which a pixel counts as b
 _FLAT_SPREAD = 96  # of each channel over one paint, antialiased or lossy
 _COLOURED = 32  # levels between the channels of a pixel that is no grey
 _BIG = 0.01  # share of a file from which one colour is more than noise
+_MANY_PIECES = 50
 _EXPECTED = "expected a white hole on black, or one painted on a transparent layer"
 _LINE_SHARE, _SHAPE_SHARE = 0.2, 0.6  # shares of thick pixels up to and from which marks are lines or filled shapes
 
@@ -77,6 +79,12 @@ def read_mask_pixels(
         hole, notes = _read_colors(pixels) if is_color else _read_tones(grey)
     else:
         hole, notes = _read_layer(pixels, alpha)
+    pieces = count_pieces(hole)
+    if pieces > max(_MANY_PIECES, MAX_SPECKS * hole.size):
+        raise BrokenImageError(f"no mask but {pieces} specks, as a photo in dots of one colour is; {_EXPECTED}")
+    if pieces > _MANY_PIECES:
+        many = f"the mask has over {_MANY_PIECES} separate pieces, more than a painted one has; look at the result"
+        notes = (*notes, many)
     if invert:
         hole, notes = ~hole, (*notes, "the mask is inverted, as --invert-mask asks")
     elif hole.mean() > 0.5 and _is_drawn_on(hole):
@@ -252,6 +260,11 @@ def _read_layer(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[_B
     at_poles = is_grey & ((brightest < _BLACK) | (brightest > _WHITE))
     if at_poles.mean() > 0.95:
         return painted & (rgb.max(axis=2) > 127), ()
+    if surrounds and (~painted).mean() < 0.1:  # rounded corners and rims cut no hole into what is a mask without them
+        try:
+            return _read_colors(np.where(painted[..., None], rgb, np.uint8(0)))
+        except BrokenImageError:
+            return as_cut
     if surrounds:
         return as_cut
     shares = np.sort(_color_shares(paint[:, None])[1])[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def write_sample_faces(out: Path, count: int, seed: int) -> list[Path]:
         The files written, in this order.
 
     Raises:
-        UsageError: a count out of range.
+        UsageError: a count out of range, or other files of these names lie there.
         EnvironmentFailure: the folder cannot be written.
     """
     if not 1 <= count <= 10_000:
@@ -111,12 +112,23 @@ def write_sample_faces(out: Path, count: int, seed: int) -> list[Path]:
     if seed:
         keyed_generator(seed, "order", "sample").shuffle(order)
     files = [out / f"face_{index:04d}.jpg" for index in range(1, count + 1)]
-    for index, file in enumerate(files):
+
+    def encode(index: int) -> bytes:
         number = int(order[index % FACE_COUNT])
         if index < FACE_COUNT:
-            data = sample_face_file(number).read_bytes()
-        else:
-            view = _draw_view(read_sample_face(number), keyed_generator(seed, file.stem, "sample"))
-            data = encode_jpeg(view, _JPEG_QUALITY)
-        write_bytes_atomic(file, data)
+            return sample_face_file(number).read_bytes()
+        view = _draw_view(read_sample_face(number), keyed_generator(seed, files[index].stem, "sample"))
+        return encode_jpeg(view, _JPEG_QUALITY)
+
+    there = {index for index, file in enumerate(files) if os.path.lexists(file)}
+    others = [
+        index for index in sorted(there) if not files[index].is_file() or files[index].read_bytes() != encode(index)
+    ]
+    if others:
+        raise UsageError(
+            f"{out} holds {len(others)} other files of these names, such as {files[others[0]].name}; choose another OUT"
+        )
+    for index, file in enumerate(files):
+        if index not in there:
+            write_bytes_atomic(file, encode(index))
     return files

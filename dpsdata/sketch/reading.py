@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.contracts import BrokenImageError
+from dpsdata.images.arrays import MAX_SPECKS, count_pieces
 from dpsdata.images.codec import Source, read_layer
 
 _Contrast = NDArray[np.float32]
@@ -24,6 +25,7 @@ _PALE = 28 / 255  # contrast of the palest ink on flat paper
 _PALE_LAYER = 10 / 255  # opacity of the palest ink on a transparent layer
 _NEAR_PX = 17  # side of the neighbourhood in which pale ink is held against the strongest
 _MANY = 0.2  # share of ink that lines rarely reach
+_FILLED = 0.3  # share of the ink in areas of 1/16 of the side, which no pen has
 _SHADOW = 0.4  # paper in shadow is at least this part as light as the lightest; what is darker is ink
 _FLAT_SPREAD = 96
 _MAX_PX = 512  # longer side at which the paper is estimated
@@ -158,8 +160,9 @@ def _find_on_uneven(planes: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...], 
     soft = cv2.GaussianBlur(contrast, (0, 0), 1)
     is_photo = is_photo or bool(((soft > 0.06) & (soft < 0.2)).mean() > 0.1) or bool(lines.mean() > 0.25)
     low, high = np.percentile(paper.mean(axis=2), (3, 97))
-    uneven = ("the paper is not evenly lit, so lines are held against the paper around them",)
-    return lines, (*(uneven if low < 0.85 * high else ()), *_flat_notes(is_light, has_rules)), is_photo
+    found = "not evenly lit" if low < 0.85 * high else "of no single tone"
+    uneven = f"the paper is {found}, so lines are held against the paper around them; look at the result"
+    return lines, (uneven, *_flat_notes(is_light, has_rules)), is_photo
 
 
 def _lines_are_light(grey: NDArray[np.float32]) -> bool:
@@ -308,7 +311,13 @@ def _flat_notes(is_light: bool, has_rules: bool) -> tuple[str, ...]:
 
 
 def _pack(lines: _Bits, notes: tuple[str, ...]) -> ReadSketch:
+    if count_pieces(lines) > max(50, MAX_SPECKS * lines.size):
+        raise BrokenImageError("no line drawing: it is specks all over, as a photo in dots of one colour is")
     share = float(lines.mean())
+    side = max(5, round(min(lines.shape) / 16) | 1)
+    filled = cv2.morphologyEx(lines.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    if filled.sum() > _FILLED * lines.sum():
+        notes = (*notes, "much of the sketch's ink is filled areas and no lines; look at the result")
     if share > _MANY:
         notes = (*notes, f"{100 * share:.0f} % of the sketch are read as ink, more than lines have; look at the result")
     return ReadSketch(np.where(lines, np.uint8(0), np.uint8(255)), notes)

@@ -89,12 +89,16 @@ def read_edit_inputs(
     fault = find_mix_up(mask_read.pixels > 127, sketch_read.pixels < 128)
     if fault:
         raise UsageError(f"{fault}; {order}")
+    if mask is not None and mask == sketch and not invert_mask:
+        raise UsageError("--mask and --sketch are the same file; paint the hole in one and draw its lines in another")
     notes = [*file.notes, *sketch_read.notes, *mask_read.notes]
     if not invert_mask and looks_inverted(mask_read.pixels):
         notes.append(
             "the mask looks inverted: white all around a black island; white is edited as always, "
             "pass --invert-mask if you mean the black part"
         )
+    if is_line_drawing(mask_read.pixels > 127):
+        notes.append("the mask is thin lines, and only they are edited; paint the whole area to edit")
     return EditInputs(file, sketch_read.pixels, mask_read.pixels, tuple(notes))
 
 

@@ -63,6 +63,18 @@ def test_more_are_other_views_and_the_same_for_any_count(tmp_path: Path, seed: i
     )
 
 
+@pytest.mark.parametrize("index", [2, 26])
+def test_photos_of_other_people_are_not_replaced(tmp_path: Path, index: int) -> None:
+    own = tmp_path / f"face_{index:04d}.jpg"
+    own.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=f"1 other files of these names, such as {own.name}"):
+        write_sample_faces(tmp_path, 26, seed=0)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"mine"]
+    own.unlink()
+    write_sample_faces(tmp_path, 3, seed=0)  # an interrupted run is finished
+    assert len(write_sample_faces(tmp_path, 26, seed=0)) == len(list(tmp_path.iterdir())) == 26
+
+
 @pytest.mark.parametrize("count", [0, -1, 10_001])
 def test_counts_out_of_range(tmp_path: Path, count: int) -> None:
     with pytest.raises(UsageError, match="1 to 10000"):
