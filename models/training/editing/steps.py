@@ -248,7 +248,8 @@ def train_on_composite(
         wish = _gradients(rest, leaves)
         wish[0] = wish[0] + at_pixels
         liked = _gradients(terms["adversarial"], leaves)
-        sizes = [float((each * hole).norm()) for each in (at_pixels, wish[0], liked[0])]
+        # One transfer from the device for all numbers, here and in `update_weights`.
+        sizes = torch.stack([(each * hole).norm() for each in (at_pixels, wish[0], liked[0])]).tolist()
         weight = min(losses.adversarial_share * sizes[1] / max(sizes[2], 1e-12), _MAX_WEIGHT)
         values |= {"gradient_ratio": sizes[2] / max(sizes[0], 1e-12), "adversarial_weight": weight}
         pulls = [whole + weight * part for whole, part in zip(wish, liked, strict=True)]
@@ -293,15 +294,16 @@ def _update_discriminator(
         "discriminator_fake": _hinge(verdict, slice(count, None), losses.hinge_margin, 1),
     }
     total = terms["discriminator_real"] + terms["discriminator_fake"]
-    means = verdict.mean().detach()
+    means = verdict.mean()
+    terms["pair_accuracy"] = (means[:count] > means[count:]).float().mean()
     if is_penalised:
-        gradients = torch.autograd.grad(verdict.mean()[:count].sum(), both, create_graph=True)
+        gradients = torch.autograd.grad(means[:count].sum(), both, create_graph=True)
         # The sum over what is read; a mean over the pixels would all but remove it.
         terms["r1"] = torch.stack([each[:count].float().square().sum() for each in gradients]).sum() / count
         total = total + _R1_EVERY * losses.r1 / 2 * terms["r1"]
     values = update_weights(parts.discriminator_optimiser, total, terms, "discriminator", accelerator)
     values.pop("r1", None)  # not in every step, so its mean over a line of the statistics would be wrong
-    return {**values, "pair_accuracy": float((means[:count] > means[count:]).float().mean())}
+    return values
 
 
 def _hinge(verdict: PatchScores, which: slice, margin: float, sign: int) -> Tensor:

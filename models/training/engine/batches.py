@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -222,11 +223,10 @@ class BatchSource:
             planned.append(PlannedSample(photo, key, int(masks[slot]), bool(mirrored)))
         return planned
 
-    def read(self, plan: Sequence[PlannedSample]) -> BatchPixels:
-        """The pixels of a plan."""
-        return self._pack(plan, [self._store.read(sample.photo) for sample in plan])
-
-    def _pack(self, plan: Sequence[PlannedSample], pixels: list[NDArray[np.uint8]]) -> BatchPixels:
+    def read(self, plan: Sequence[PlannedSample], readers: ThreadPoolExecutor | None = None) -> BatchPixels:
+        """The pixels of a plan, its photos read side by side where there are readers."""
+        read = map if readers is None else readers.map
+        pixels = list(read(self._store.read, [sample.photo for sample in plan]))
         turned = [each[:, ::-1] if sample.is_mirrored else each for each, sample in zip(pixels, plan, strict=True)]
         samples = np.stack(turned)
         masks = np.stack([self._masks.mask(sample.mask) for sample in plan])
@@ -234,19 +234,14 @@ class BatchSource:
         return BatchPixels(tuple(sample.key for sample in plan), samples[..., :3], samples[..., 3], masks, names)
 
     def batches(self, first_step: int) -> Iterator[BatchPixels]:
-        """Every batch from `first_step` to the end of the stage, read ahead in threads where photos lie on disk."""
-        steps = range(first_step, self._stage.step_count)
-        if self._store.is_in_memory:
-            for step in steps:
-                yield self.read(self.plan(step))
-            return
-        with ThreadPoolExecutor(_READER_COUNT) as pool:
-            waiting = []
-            for step in steps:
-                plan = self.plan(step)
-                waiting.append((plan, [pool.submit(self._store.read, each.photo) for each in plan]))
+        """Every batch from `first_step` to the end of the stage, made ahead of the step that takes it."""
+        waiting: deque[Future[BatchPixels]] = deque()
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_READER_COUNT) as pool:
+            readers = None if self._store.is_in_memory else pool
+            for step in range(first_step, self._stage.step_count):
+                # One thread plans and packs, in the order of the steps; masks and epochs are kept without a lock.
+                waiting.append(ahead.submit(lambda at: self.read(self.plan(at), readers), step))
                 if len(waiting) > _BATCHES_AHEAD:
-                    early, samples = waiting.pop(0)
-                    yield self._pack(early, [sample.result() for sample in samples])
-            for plan, samples in waiting:
-                yield self._pack(plan, [sample.result() for sample in samples])
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
