@@ -1,7 +1,9 @@
 """5 levels x 3 methods x N photos, all distinct: `dpseval.score` against chaining torch-fidelity, lpips and
 scikit-image folder by folder, with the same random weights; processor time of one thread each.
 
-python tests/benchmarks/score_speed.py [--photos 100] [--out FILE]   exit code 4 below the bar
+python tests/benchmarks/score_speed.py [--photos 100] [--out FILE] [--before CHECKOUT]   exit code 4 below the bar
+
+With --before, an earlier checkout scores the same folders instead of the chain: what the metrics since then cost.
 
 Ours also finds edges, faithfulness, hedps, fd_hed, intervals and paired tests in that time; the chain does not.
 """
@@ -14,6 +16,7 @@ import io
 import json
 import os
 import runpy
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,7 +40,7 @@ from dpsdata.runtime.device import keyed_generator  # noqa: E402
 from dpsdata.samples import write_sample_faces  # noqa: E402
 from dpsdata.weights import import_weights  # noqa: E402
 
-BARS = {"speedup": 2.0}
+BARS = {"speedup": 2.0, "now_to_before": 1.1}
 METHODS, LEVELS = ("dps", "other", "third"), (0.0, 0.25, 0.5, 0.75, 1.0)
 SIZE = 256
 
@@ -121,10 +124,36 @@ def run_chain(built: Path, outputs: Path, inception: Path, backbone: dict[str, t
     return seconds
 
 
+SCORE = """
+import sys, time
+from pathlib import Path
+import cv2, torch
+torch.set_num_threads(1); cv2.setNumThreads(1)
+from dpseval import ScoreConfig, score
+built, outputs, report, cache = map(Path, sys.argv[1:])
+config = ScoreConfig(out=report, cache=cache, require=("fid", "kid", "lpips"), prep="torch-fidelity")
+start = time.process_time()
+score(outputs, built, config)
+print(time.process_time() - start)
+"""
+
+
+def compare(before: Path, built: Path, outputs: Path, folder: Path) -> dict[str, float]:
+    """Processor seconds of `score` as it is and as it was, each in a process of its own."""
+    found = {}
+    for name, tree in (("now", ROOT), ("before", before)):
+        told = [sys.executable, "-P", "-c", SCORE, built, outputs, folder / f"report-{name}", folder / f"cache-{name}"]
+        path = os.environ | {"PYTHONPATH": str(tree)}
+        ran = subprocess.run(list(map(str, told)), env=path, cwd=folder, capture_output=True, text=True, check=True)
+        found[name] = float(ran.stdout.split()[-1])
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmarks" / "score_speed.json")
     parser.add_argument("--photos", type=int, default=100)
+    parser.add_argument("--before", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -133,6 +162,11 @@ def main() -> int:
         os.environ["DPS_HOME"] = str(folder / "home")
         inception, backbone = make_weights(folder)
         built, outputs = make_folders(folder, options.photos)
+        if options.before:
+            seconds = compare(options.before.resolve(), built, outputs, folder)
+            ratio = round(seconds["now"] / seconds["before"], 3)
+            print(json.dumps({"photos": options.photos, "cpu_seconds": seconds, "ratio": ratio}))
+            return 0 if ratio <= BARS["now_to_before"] else 4
         from dpseval import ScoreConfig, score
 
         config = ScoreConfig(out=folder / "report", require=("fid", "kid", "lpips"), prep="torch-fidelity")
