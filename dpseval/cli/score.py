@@ -53,6 +53,9 @@ def score_command(
     train: Annotated[
         Path | None, typer.Option(metavar="BUILT", help="Look for the scored photos in this training set.")
     ] = None,
+    identity: Annotated[
+        str, typer.Option(metavar="NETWORK", help="Network of identity: face-api or mobilefacenet.")
+    ] = "face-api",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Pair and check all files; write nothing.")] = False,
 ) -> None:
     """Score outputs of any methods, and write one page.
@@ -78,6 +81,7 @@ def score_command(
         seed=seed,
         cache=cache,
         use_cache=not no_cache,
+        identity=identity,
         allow=options.split_kinds(allow),
         protocols=split_words(as_),
         group_by=group_by,

@@ -1,4 +1,4 @@
-"""A face as 128 numbers and as 68 points, by the networks of @vladmandic/face-api; and where to cut them out.
+"""A face as 128 numbers and as 68 points, by the networks of @vladmandic/face-api or another; and where to cut it out.
 
 Source: @vladmandic/face-api 1.7.15 (MIT), src/faceRecognitionNet and src/faceFeatureExtractor; King, dlib, 2017.
 """
@@ -20,9 +20,12 @@ from dpsdata import weights
 from dpsdata.contracts import EYE_CENTRES, UsageError
 from dpsdata.images.arrays import photos_to_planes
 from dpsdata.runtime.device import choose_device
-from dpsdata.weights.known.face_api import DENSE_WIDTHS, DESCRIPTOR, LANDMARKS, RESIDUALS
+from dpsdata.weights.known.face_api import DENSE_WIDTHS, DESCRIPTOR, LANDMARKS, RESIDUALS, face_weights
+from dpsdata.weights.known.mobilefacenet import MOBILEFACENET
 from dpsdata.weights.reading import read_state
 from dpsdata.weights.store import sha256_file
+from dpseval.metrics.mobilefacenet import MobileFaceNet
+from dpseval.metrics.names import IDENTITY_NETWORKS
 
 DESCRIPTOR_PX, LANDMARK_PX = 150, 112
 _MEAN_RGB = (122.782, 117.001, 104.298)
@@ -40,27 +43,34 @@ class FaceNetworks:
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
-        states: tensors of both networks by registered name; None for the installed ones.
+        states: tensors of the networks by registered name; None for the installed ones.
+        identity: which network describes faces, `face-api` or `mobilefacenet`; landmarks are face-api's.
 
     Attributes:
-        weights_id: SHA-256 of both files; empty for state dicts.
+        name: of the networks, for caches.
+        weights_id: SHA-256 of their files; empty for state dicts.
 
     Raises:
         MissingError: not installed, or damaged.
         UsageError: no such device.
     """
 
-    name = "face-api"
-
-    def __init__(self, device: str = "cpu", states: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        device: str = "cpu",
+        states: Mapping[str, Mapping[str, Any]] | None = None,
+        identity: str = IDENTITY_NETWORKS[0],
+    ) -> None:
         self._device = choose_device(device)
         self.weights_id = ""
+        self.name = "face-api" if identity == "face-api" else f"face-api-{identity}"
         if states is None:
-            paths = {name: weights.weights_path(name) for name in (DESCRIPTOR, LANDMARKS)}
+            paths = {name: weights.weights_path(name) for name in face_weights(identity)}
             self.weights_id = "-".join(sha256_file(path) for path in paths.values())
             states = {name: read_state(path)[0] for name, path in paths.items()}
+        self._mobile = MobileFaceNet(states[MOBILEFACENET], self._device) if identity == MOBILEFACENET else None
         self._descriptor, self._landmarks = (
-            {key: _to_torch(key, value).to(self._device) for key, value in states[name].items()}
+            {key: _to_torch(key, value).to(self._device) for key, value in states.get(name, {}).items()}
             for name in (DESCRIPTOR, LANDMARKS)
         )
 
@@ -82,6 +92,8 @@ class FaceNetworks:
 
     def describe(self, photo: NDArray[np.uint8], points: Points) -> NDArray[np.float32]:
         """The descriptor, (128,), of the face that points lie on: those of the reference, whatever the photo shows."""
+        if self._mobile is not None:
+            return self._mobile.describe(photo, points)
         return np.asarray(self.descriptors(cut_square(photo, face_box(points), DESCRIPTOR_PX)[None])[0], np.float32)
 
     @torch.inference_mode()

@@ -121,6 +121,9 @@ PROTOCOLS = {
 FACE_METRICS = ("id_similarity", "landmark_nme", "id_p5", "id_share", "id_impostor")
 """The metrics that need the networks of faces."""
 
+IDENTITY_NETWORKS = ("face-api", "mobilefacenet")
+"""The networks that can describe a face, the usual one first."""
+
 SPACES: dict[str, tuple[str, ...]] = {
     "inception": ("fid", "kid", *(metric.name for metric in _space("", "", "", has_distances=False))),
     "efflite": tuple(metric.name for metric in _space("_efflite", "", "")),

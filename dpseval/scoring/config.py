@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
-from dpseval.metrics.names import FACE_METRICS, PROTOCOLS, SPACES, check_prep
+from dpseval.metrics.names import FACE_METRICS, IDENTITY_NETWORKS, PROTOCOLS, SPACES, check_prep
 from dpseval.pairing.files import check_kinds
 from dpseval.pairing.pairs import check_masks
 
@@ -32,6 +32,7 @@ class ScoreConfig:
         masks: mask family, `files:DIR` or a folder of ID.png; None for the one of the outputs' run.json.
         sketches: folder of ID.png; None for that of run.json, or else the stored sketches.
         split: name of a split, or `all`; None for that of run.json, or else the smallest that holds the outputs.
+        identity: network that tells whether a person is still the person, `face-api` or `mobilefacenet`.
         prep: preprocessing of FID and KID, named after the tool that it equals.
         require: metrics that must be there; `lpips` stands for all of `lpips_nets`.
         lpips_nets: backbones of LPIPS: `alex`, `vgg`, `squeeze`.
@@ -73,6 +74,7 @@ class ScoreConfig:
     engine: str = "local"
     address: str | None = None
     draw: bool = True
+    identity: str = IDENTITY_NETWORKS[0]
 
     def __post_init__(self) -> None:
         for name in ("out", "sketches", "cache", "group_by", "train"):
@@ -91,6 +93,8 @@ class ScoreConfig:
         for net in self.lpips_nets:
             if net not in LPIPS_NETS:
                 raise UsageError(f"lpips: expected {', '.join(LPIPS_NETS[:-1])} or {LPIPS_NETS[-1]}, got {net!r}")
+        if self.identity not in IDENTITY_NETWORKS:
+            raise UsageError(f"identity: expected {' or '.join(IDENTITY_NETWORKS)}, got {self.identity!r}")
         for name in self.protocols:
             if name not in PROTOCOLS:
                 raise UsageError(f"as: expected zits, lama or mat, got {name!r}")

@@ -140,8 +140,10 @@ def check_weights(config: ScoreConfig) -> dict[str, str]:
     }
     if not all(importlib.util.find_spec(name) for name in _EFFLITE_PACKAGES):
         missing |= dict.fromkeys(SPACES["efflite"], f"weights missing: `{_EFFLITE_COMMAND}`")
-    if not all(weights.installed(name) for name in (face_api.DESCRIPTOR, face_api.LANDMARKS)):
-        missing |= dict.fromkeys(FACE_METRICS, f"weights missing: {face_api.COMMANDS}")
+    absent = [name for name in face_api.face_weights(config.identity) if not weights.installed(name)]
+    if absent:
+        helps = f"dps weights get {absent[0]}" if absent == [config.identity] else face_api.COMMANDS
+        missing |= dict.fromkeys(FACE_METRICS, f"weights missing: {helps}")
     lacking = [metric for metric in config.require if metric in missing]
     if lacking:
         commands = dict.fromkeys(
@@ -180,7 +182,7 @@ def load_readers(config: ScoreConfig, missing: Mapping[str, str]) -> Readers:
     if FACE_METRICS[0] not in missing:
         from dpseval.metrics.face_networks import FaceNetworks
 
-        faces = FaceReader(FaceNetworks(str(device)), setup)
+        faces = FaceReader(FaceNetworks(str(device), identity=config.identity), setup)
     return Readers(scorer, tuple(lpips), spaces, dict(missing), features, maps, faces)
 
 

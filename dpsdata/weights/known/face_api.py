@@ -36,6 +36,11 @@ RESIDUALS: Final = (
 DENSE_WIDTHS: Final = (32, 64, 128, 256)
 
 
+def face_weights(identity: str) -> tuple[str, str]:
+    """Names of the weights of identity by a network, `face-api` or one with weights of its name, and of landmarks."""
+    return (DESCRIPTOR if identity == "face-api" else identity, LANDMARKS)
+
+
 def descriptor_shapes() -> dict[str, tuple[int, ...]]:
     """Keys of the descriptor, a residual network of dlib's, with their shapes as TensorFlow.js stores them."""
     shapes: dict[str, tuple[int, ...]] = {}
