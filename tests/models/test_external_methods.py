@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from dpsdata.contracts import UsageError
 from dpsdata.images.codec import read_mask, read_photo, read_sketch
 from dpsdata.runtime.command_line import run_app
+from dpsdata.samples.sample_faces import read_sample_face
 from models.cli import app
 from models.methods.registry import find_method
 
@@ -24,6 +27,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "any_method.md"
 SIZE = 64
 HEAD = "import os, sys, time, shutil\nimport cv2, numpy as np\nphoto, mask, out = sys.argv[1:4]\n"
 GOOD = "pixels = cv2.imread(photo); pixels[:] = (30, 20, 10); cv2.imwrite(out, pixels)\n"
+# The lines of a drawing on grey, three px thick.
+DRAWN = (
+    "import sys, cv2; photo, sketch, out = sys.argv[1:]; pixels = cv2.imread(photo); "
+    "pixels[cv2.erode(cv2.imread(sketch, 0), None) < 128] = 0; cv2.imwrite(out, pixels)"
+)
 # By its own counter, the second photo goes wrong.
 SECOND = (
     "n = len(os.listdir(HERE)); open(os.path.join(HERE, str(n)), 'w').close()\nif n == 1:\n    {bad}\nelse:\n    {good}"
@@ -197,6 +205,30 @@ def test_the_page_works_as_it_stands(built: Path, tmp_path: Path, site: Path, mo
 
     assert run_app(score_app, [*commands[1][1:], "--device", "cpu", "--workers", "1", "--no-cache"]) == 0
     assert set(json.loads((tmp_path / "report/scores.json").read_text())["methods"]) >= {"blur", "telea"}
+
+
+def test_drawings_by_hand_are_painted_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dpsdata.cli import app as data_app
+    from dpseval.cli import app as score_app
+
+    for name in ("images", "masks", "sketches"):
+        (tmp_path / name).mkdir()
+    for index in (1, 2):
+        face = cv2.resize(read_sample_face(index), (128, 128), interpolation=cv2.INTER_AREA)
+        hole, paper = np.zeros((128, 128), np.uint8), np.full((128, 128, 3), 250, np.uint8)
+        cv2.ellipse(hole, (64, 85), (24, 16), 0, 0, 360, 255, -1)
+        cv2.ellipse(paper, (64, 84), (13, 6), 0, 0, 360, (40, 20, 20), 3)
+        for name, pixels in (("images", face[..., ::-1]), ("masks", hole), ("sketches", paper)):
+            cv2.imwrite(str(tmp_path / name / f"{index}.png"), pixels)
+    monkeypatch.chdir(tmp_path)
+    build, paint, judge = (shlex.split(line)[1:] for line in blocks("bash")[1].splitlines())
+    assert run_app(data_app, [*build, "--size", "128", "--workers", "1"]) == 0
+    command = f"exec:{shlex.join([sys.executable, '-c', DRAWN])} {{photo}} {{sketch}} {{out}}"
+    assert run_app(app, [*paint, "--method", f"drawn={command}", "--method", "mean-color"]) == 0
+    assert run_app(score_app, [*judge, "--device", "cpu", "--workers", "1", "--no-cache"]) == 0
+    scores = pd.read_csv(tmp_path / "report/per_image.csv")
+    followed = scores[scores["region"] == "hole"].groupby("method")["edge_f_drawn"].mean()
+    assert followed["drawn"] > 0.2 > followed["mean-color"]
 
 
 def test_a_package_that_fails_on_a_photo_or_says_nonsense(
