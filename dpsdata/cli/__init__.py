@@ -45,8 +45,10 @@ def sample(
 
 @app.command()
 def build(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder or zip of aligned faces.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to build into; a build there is resumed.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or address (s3://...) of aligned faces.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder, or address for shards, to build into; a build is resumed.")
+    ],
     size: Annotated[int, typer.Option(help="Side of the photos, 64 to 1024 px.")] = 256,
     resampler: Annotated[str, typer.Option(help="area, lanczos, bicubic or nearest.")] = "area",
     split: Annotated[
@@ -83,6 +85,7 @@ def build(
     Photos, HED edge maps, thin sketches, levels, masks, splits and a manifest.
     """
     from dpsdata.dataset import BuildConfig, describe_plan, estimate_build, plan_build, run_plan, worker_count
+    from dpsdata.sources.remote import show_place
 
     config = BuildConfig(
         source=source,
@@ -120,11 +123,12 @@ def build(
         )
         return
     result = run_plan(plan)
+    shown = show_place(out)
     typer.echo(
-        f"{result.count:,} samples in {out} ({result.reused_count:,} were there already), {result.seconds:.0f} s\n"
+        f"{result.count:,} samples in {shown} ({result.reused_count:,} were there already), {result.seconds:.0f} s\n"
         f"root hash {result.root_hash}"
     )
-    typer.echo(f"next: dpsdata preview {out}")
+    typer.echo(f"next: dpsdata {'preview' if shown == str(out) else 'verify'} {shown}")
     for item in result.warnings:
         shown = ", ".join(item["examples"])
         typer.echo(f"warning: {item['reason']} ({item['count']:,} times, such as {shown})", err=True)
@@ -132,10 +136,10 @@ def build(
         path, reason = result.errors[0]
         raise FindingsError(
             f"{len(result.errors)} files of the source are not in the dataset, such as {path}: {reason}. "
-            f"All reasons are in {out / 'errors.csv'}"
+            f"All reasons are in {show_place(out / 'errors.csv')}"
         )
     if strict and result.warnings:
-        raise FindingsError(f"{out}: {len(result.warnings)} warnings, which --strict does not let pass; all is built")
+        raise FindingsError(f"{shown}: {len(result.warnings)} warnings, which --strict does not let pass; all is built")
 
 
 @app.command()
@@ -148,6 +152,7 @@ def verify(
     Exit 3 if something is missing, extra, damaged or misaligned.
     """
     from dpsdata.dataset.verify import verify_dataset
+    from dpsdata.sources.remote import show_place
 
     result = verify_dataset(out, pairs)
     for finding in result.findings:
@@ -155,7 +160,7 @@ def verify(
     kept = f", {result.kept_count:,} files kept from builds with other options" if result.kept_count else ""
     typer.echo(f"{result.sample_count:,} samples, {result.file_count:,} files checked{kept}")
     if result.findings:
-        raise FindingsError(f"{out}: {len(result.findings)} findings")
+        raise FindingsError(f"{show_place(out)}: {len(result.findings)} findings")
 
 
 @app.command()

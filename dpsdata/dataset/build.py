@@ -24,9 +24,10 @@ from dpsdata.dataset.shards import SHARD_FOLDER, escape_id, write_shard_list
 from dpsdata.dataset.stages import FolderFiles, SampleRecord, Task, WorkerSetup, manifest_row
 from dpsdata.engines import Engine, Job, open_engine
 from dpsdata.masks.reading import MASK_ERROR
-from dpsdata.runtime.files import make_folder
+from dpsdata.runtime.files import ADDRESS, make_folder
 from dpsdata.runtime.processes import core_count
 from dpsdata.sources.layouts import SourceSample, sample_stamp
+from dpsdata.sources.remote import remote_target
 
 MAX_EXAMPLES = 5
 
@@ -82,6 +83,10 @@ def run_plan(plan: BuildPlan) -> BuildResult:
     """Carry out a plan, see `build_dataset`."""
     started = time.perf_counter()
     config, out = plan.config, plan.config.out
+    if ADDRESS.match(str(out)):
+        with remote_target(out) as folder:
+            result = run_plan(replace(plan, config=replace(config, out=folder)))
+        return replace(result, out=out)
     with build_lock(out):
         _check_form(config)
         check_same_options(plan)

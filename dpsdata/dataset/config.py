@@ -8,6 +8,8 @@ from pathlib import Path
 from dpsdata.contracts import UsageError, check_level, level_folder
 from dpsdata.engines import check_engine
 from dpsdata.masks import check_family
+from dpsdata.runtime.files import ADDRESS
+from dpsdata.sources.remote import show_place
 
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 1024
 FORMATS = ("files", "webdataset")
@@ -19,8 +21,8 @@ class BuildConfig:
     """Options of `build_dataset`, the same as those of `dpsdata build`.
 
     Attributes:
-        source: folder or zip of photos, in any layout of `dpsdata.sources.layouts`.
-        out: folder to build into; an earlier build there is resumed or extended.
+        source: folder, zip or address of photos, in any layout of `dpsdata.sources.layouts`.
+        out: folder or address to build into; an earlier build there is resumed or extended.
         size: side of the photos, 64 to 1024 px.
         resampler: how photos are resized.
         split: `auto` (the layout's own split, else `ratio`), `ratio[:TRAIN,VAL,TEST]`, `last-N`,
@@ -85,12 +87,25 @@ class BuildConfig:
         if self.shard_size < 1:
             raise UsageError(f"shard-size: expected at least 1 sample, got {self.shard_size}")
         check_engine(self.engine, self.address)
+        self._check_addresses()
         if self.workers < 0:
             raise UsageError(f"workers: expected 0 (one a core) or more, got {self.workers}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit: expected at least 1 photo, got {self.limit}")
         if self.max_errors is not None and self.max_errors < 0:
             raise UsageError(f"max-errors: expected 0 or more, got {self.max_errors}")
+
+    def _check_addresses(self) -> None:
+        source, out = (f"{show_place(place)}/" for place in (self.source, self.out))
+        is_remote = [bool(ADDRESS.match(str(place))) for place in (self.source, self.out)]
+        if is_remote[1] and self.format == "files":
+            raise UsageError(f"{out}: an address holds shards, not single files; add --format webdataset")
+        if any(is_remote) and self.address is not None:
+            raise UsageError(
+                "address: the machines of a cluster share folders; copy what lies elsewhere into one first"
+            )
+        if all(is_remote) and (source.startswith(out) or out.startswith(source)):
+            raise UsageError(f"{out}: the photos and what is built from them need addresses outside of each other")
 
     def _check_kinds(self) -> None:
         for name in ("size", "seed", "workers", "limit", "max_errors", "shard_size"):

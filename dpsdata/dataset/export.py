@@ -41,7 +41,15 @@ from dpsdata.dataset.shards import (
     write_shard_list,
 )
 from dpsdata.dataset.statistics import sample_stats
-from dpsdata.runtime.files import atomic_path, make_folder, write_bytes_atomic, write_failure, write_text_atomic
+from dpsdata.runtime.files import (
+    atomic_path,
+    check_is_local,
+    make_folder,
+    write_bytes_atomic,
+    write_failure,
+    write_text_atomic,
+)
+from dpsdata.sources.remote import local_copy
 
 EXPORTS = ("webdataset", "parquet", "imagefolder")
 _ROWS_PER_GROUP = 100
@@ -111,6 +119,8 @@ def export_dataset(built: Path, out: Path, form: str, shard_size: int = 1000) ->
         raise UsageError(f"to: expected one of {', '.join(EXPORTS)}, got {form!r}")
     if shard_size < 1:
         raise UsageError(f"shard-size: expected at least 1 sample, got {shard_size}")
+    check_is_local(out)
+    built = local_copy(built)
     description, rows = read_dataset(built), read_manifest(built)
     if not any(row.status == "ok" for row in rows):
         raise MissingError(f"{built}: no samples to export; look at errors.csv")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import SCHEMA_VERSION, MissingError
-from dpsdata.runtime.files import atomic_path, write_text_atomic
+from dpsdata.contracts import SCHEMA_VERSION, MissingError, UsageError
+from dpsdata.runtime.files import ADDRESS, atomic_path, write_text_atomic
 
 COLUMNS = (
     "id",
@@ -148,6 +148,11 @@ def read_dataset(folder: Path) -> dict[str, Any]:
     Raises:
         MissingError: the folder is no built dataset, or of an unknown schema.
     """
+    if ADDRESS.match(str(folder)):
+        raise UsageError(
+            "this command reads datasets in folders of this machine; `dpsdata build` and `verify`, `dps train` and "
+            "`dpseval score` read an address, and `dpsdata export s3://... OUT --to webdataset` copies one"
+        )
     path = folder / "dataset.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from dpsdata.images.faces import check_alignment, choose_probes
 from dpsdata.masks import check_mask_files
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sources.layouts import Notice, SourceListing, SourceSample, find_samples, read_sample
+from dpsdata.sources.remote import local_copy, show_place
 from dpsdata.sources.splits import Splits, make_splits
 
 PROBE_COUNT = 96
@@ -90,7 +91,7 @@ def plan_build(config: BuildConfig) -> BuildPlan:
         MissingError: no photos, or weights are missing.
         UsageError: an option that does not fit.
     """
-    listing = find_samples(config.source, exclude=config.out)
+    listing = find_samples(local_copy(config.source), exclude=config.out)
     # Splits are those of the whole source, so that `limit` moves no photo from one to another.
     splits = make_splits(listing.samples, config.split, config.seed, listing.root)
     samples = listing.samples[: config.limit]
@@ -166,8 +167,8 @@ def describe_plan(plan: BuildPlan) -> list[str]:
     config, listing = plan.config, plan.listing
     counts = ", ".join(f"{name} {count:,}" for name, count in plan.splits.counts().items())
     lines = [
-        f"source: {config.source} ({listing.layout}), {len(listing.samples):,} photos, {len(plan.samples):,} to use; "
-        f"{len(listing.skipped):,} passed over{_count_others(listing)}",
+        f"source: {show_place(config.source)} ({listing.layout}), {len(listing.samples):,} photos, "
+        f"{len(plan.samples):,} to use; {len(listing.skipped):,} passed over{_count_others(listing)}",
         f"splits of the source ({plan.splits.rule}): {counts}",
         f"edges: {plan.hed_description}, {plan.options.hed['precision']}, {plan.options.hed['engine']}",
         f"masks: {', '.join(config.masks) or 'none'}; levels: {', '.join(map(level_folder, config.levels)) or 'none'}; "

@@ -20,6 +20,7 @@ from dpsdata.dataset.shards import ShardFiles, open_files, unescape_id
 from dpsdata.images.codec import photo_to_tensor, read_mask, read_photo, read_sketch
 from dpsdata.masks import check_family, check_mask_files, is_from_files, mask_source_key, read_or_draw_mask
 from dpsdata.runtime.device import keyed_generator, keyed_seed
+from dpsdata.sources.remote import local_copy
 
 Transform = Callable[["EditSample"], "EditSample"]
 
@@ -37,7 +38,7 @@ class EditDataset(Dataset[EditSample]):
     """Photos, thin sketches and masks of one split of a built folder.
 
     Args:
-        root: a folder that `dpsdata build` made, in either form.
+        root: a folder that `dpsdata build` made, in either form, or its address.
         split: name of a split, or `all`.
         masks: a family, `files:DIR` or `pool:DIR`; None for `dps`, or for the first that is stored where `dps` is not.
             The stored masks are used where the build made this family, from the same files as far as it is read from a
@@ -63,7 +64,7 @@ class EditDataset(Dataset[EditSample]):
         *,
         draw: int = 0,
     ) -> None:
-        self.folder, self.transform = Path(root), transform
+        self.folder, self.transform = local_copy(root), transform
         description = read_dataset(self.folder)
         self.size = int(description["size"])
         self.root_hash: str = description["root_hash"]

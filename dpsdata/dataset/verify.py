@@ -33,6 +33,7 @@ from dpsdata.dataset.shards import (
 from dpsdata.images.codec import read_edges, read_sketch
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch import SimplifyConfig, simplify_edge_map
+from dpsdata.sources.remote import local_copy
 from dpsdata.sources.scan import is_litter
 
 DESCRIPTION_FILES = frozenset({"manifest.csv", "dataset.json", "errors.csv", "preview.html", "README.md", EXPORT_STATE})
@@ -65,7 +66,7 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
     """Check every byte of a built folder.
 
     Args:
-        folder: a built folder.
+        folder: a built folder, or its address.
         pair_count: for so many samples, chosen by their ids, the sketch is computed again from the stored edge map
             and must be the stored one.
 
@@ -75,6 +76,7 @@ def verify_dataset(folder: Path, pair_count: int = 50) -> VerifyResult:
     """
     if pair_count < 0:
         raise UsageError(f"pairs: expected 0 or more sketches to compute again, got {pair_count}")
+    folder = local_copy(folder)
     description = read_dataset(folder)
     rows = read_manifest(folder)
     findings: list[IntegrityIssue] = []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dpsdata.contracts import EnvironmentFailure
+from dpsdata.contracts import EnvironmentFailure, UsageError
 
+# `s3://bucket/x`, also as a `Path` has it, with one slash; a letter alone is a drive of Windows.
+ADDRESS = re.compile(r"(?i)([a-z][a-z0-9+.-]+)://?([^/].*)", re.DOTALL)
 TEMPORARY_PREFIX = ".dps-"
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -38,8 +41,19 @@ def write_failure(path: str | os.PathLike[str], error: OSError) -> EnvironmentFa
     return EnvironmentFailure(f"{os.fspath(path)}: cannot write this file: {reason}")
 
 
+def check_is_local(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError where a folder to write into is an address: only `dpsdata build` writes to one."""
+    found = ADDRESS.match(os.fspath(path))
+    if found:
+        raise UsageError(
+            f"{found[1]}://...: only `dpsdata build SRC s3://BUCKET/OUT --format webdataset` writes to an address; "
+            "choose a folder of this machine"
+        )
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it; EnvironmentFailure says why it cannot be made."""
+    check_is_local(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,6 +70,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         EnvironmentFailure: disk full, no permission, no such folder; nothing is left behind.
     """
+    check_is_local(path)
     final = Path(path)
     # A random name, since process numbers repeat across containers that share one folder.
     temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dpsdata.contracts import EnvironmentFailure
-from dpsdata.runtime.files import write_failure
+from dpsdata.runtime.files import check_is_local, write_failure
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
@@ -29,6 +29,7 @@ def lock_folder(folder: Path, path: Path, work: str) -> Iterator[None]:
     Raises:
         EnvironmentFailure: another process holds it, or the file cannot be written.
     """
+    check_is_local(path)
     lock, owner = FileLock(path, timeout=0, fallback_to_soft=False), path.with_name(f"{path.name}.pid")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,8 +34,8 @@ def kid(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
         UsageError: another shape, a single image, or values that are not finite.
     """
     a, b = check_features(first, second)
-    within = sum((_rows(x, x).sum() - _diagonal(x, x).sum()) / (len(x) * (len(x) - 1)) for x in (a, b))
-    return float(within - 2 * _rows(a, b).sum() / (len(a) * len(b)))
+    within = sum((_sums(x, x)[0].sum() - _diagonal(x, x).sum()) / (len(x) * (len(x) - 1)) for x in (a, b))
+    return float(within - 2 * _sums(a, b)[0].sum() / (len(a) * len(b)))
 
 
 def kid_with_error(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[float, float]:
@@ -55,15 +55,14 @@ def kid_with_error(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[f
     count = len(a)
     if count != len(b) or count < 3:
         raise UsageError(f"features: expected two sets of one size of at least 3, got {count} and {len(b)}")
-    kernels = [_rows(x, y) for x, y in ((a, a), (b, b), (a, b), (b, a))]  # sums over the other set, by image
-    own = [_diagonal(x, y) for x, y in ((a, a), (b, b), (a, b))]
-    within_a, within_b = (
-        rows.sum() - diagonal.sum() - 2 * (rows - diagonal) for rows, diagonal in zip(kernels[:2], own[:2], strict=True)
-    )
-    between = kernels[2].sum() - kernels[2] - kernels[3] + own[2]
+    rows, columns = _sums(a, b)
+    own = [_sums(x, x)[0] - _diagonal(x, x) for x in (a, b)]
+    value = sum(sums.sum() for sums in own) / (count * (count - 1)) - 2 * rows.sum() / count**2
+    within_a, within_b = (sums.sum() - 2 * sums for sums in own)
+    between = rows.sum() - rows - columns + _diagonal(a, b)
     left = (within_a + within_b) / ((count - 1) * (count - 2)) - 2 * between / (count - 1) ** 2
     error = np.sqrt((count - 1) / count * np.square(left - left.mean()).sum())
-    return kid(first, second), float(error)
+    return float(value), float(error)
 
 
 def cmmd(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
@@ -91,10 +90,22 @@ def cmmd(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
     return max(0.0, 1000 * (mean(a, a) + mean(b, b) - 2 * mean(a, b)))
 
 
-def _rows(x: _Matrix, y: _Matrix) -> _Matrix:
-    """Sum of the kernel of each row of x over all rows of y, (N,)."""
-    parts = range(0, len(x), _BLOCK_ROWS)
-    return np.concatenate([((x[i : i + _BLOCK_ROWS] @ y.T / x.shape[1] + 1) ** 3).sum(axis=1) for i in parts])
+def _sums(x: _Matrix, y: _Matrix) -> tuple[_Matrix, _Matrix]:
+    """Sums of the kernel of each row of x over all rows of y, (N,), and of each row of y over x, (M,)."""
+    rows, columns = np.zeros(len(x)), np.zeros(len(y))
+    for start in range(0, len(x), _BLOCK_ROWS):
+        end = min(start + _BLOCK_ROWS, len(x))
+        first = start if x is y else 0  # of one set with itself, half of the pairs tell all
+        kernel = x[start:end] @ y[first:].T
+        kernel /= x.shape[1]
+        kernel += 1
+        kernel *= kernel * kernel
+        rows[start:end] += kernel.sum(axis=1)
+        if x is y:
+            rows[end:] += kernel[:, end - start :].sum(axis=0)
+        else:
+            columns += kernel.sum(axis=0)
+    return rows, rows if x is y else columns
 
 
 def _diagonal(x: _Matrix, y: _Matrix) -> _Matrix:

@@ -18,6 +18,7 @@ from dpseval.metrics.frechet import check_features
 
 NEAREST_MANIFOLD, NEAREST_DENSITY = 3, 5
 _BLOCK_ROWS = 512
+_ROUNDING = 1e-11  # of squared distances, of which one pair's may differ in the last digits from block to block
 
 _Matrix = npt.NDArray[np.float64]
 
@@ -49,8 +50,11 @@ def measure_manifolds(made: npt.NDArray[Any], real: npt.NDArray[Any]) -> Manifol
         UsageError: another shape, too few images, or values that are not finite.
     """
     outputs, truths = check_features(made, real, NEAREST_DENSITY + 1)
-    reach_made = _radii(outputs, (NEAREST_MANIFOLD,))[:, 0]
-    reach_real = _radii(truths, (NEAREST_MANIFOLD, NEAREST_DENSITY))
+    centre = truths.mean(axis=0)  # leaves distances as they are, and rounds them less
+    outputs -= centre
+    truths -= centre
+    reach_made = _radii(outputs, (NEAREST_MANIFOLD,))[:, 0] * (1 + _ROUNDING)
+    reach_real = _radii(truths, (NEAREST_MANIFOLD, NEAREST_DENSITY)) * (1 + _ROUNDING)
     in_made = np.zeros(len(truths), bool)
     in_real = np.zeros(len(outputs), bool)
     ball_count = 0
@@ -69,12 +73,17 @@ def measure_manifolds(made: npt.NDArray[Any], real: npt.NDArray[Any]) -> Manifol
 
 
 def _distances(x: _Matrix, y: _Matrix) -> Iterator[tuple[slice, _Matrix]]:
-    """Squared distances of rows of x to all of y, block by block; equal rows are exactly 0 apart."""
-    from scipy.spatial.distance import cdist
+    """Squared distances of rows of x to all of y, block by block; equal rows are exactly 0 apart.
 
+    By products of matrices, ten times as fast as pair by pair.
+    """
+    lengths, others = (np.einsum("nd,nd->n", each, each) for each in (x, y))
     for start in range(0, len(x), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        yield rows, cdist(x[rows], y, "sqeuclidean")
+        both = lengths[rows, None] + others
+        squares = both - 2 * (x[rows] @ y.T)
+        squares[squares < _ROUNDING * both] = 0
+        yield rows, squares
 
 
 def _radii(x: _Matrix, nearest: tuple[int, ...]) -> _Matrix:

@@ -14,7 +14,8 @@ import pandas as pd
 
 from dpsdata.contracts import RUN_FILE, FindingsError, UsageError
 from dpsdata.dataset.manifest import read_dataset
-from dpsdata.runtime.files import write_text_atomic
+from dpsdata.runtime.files import check_is_local, write_text_atomic
+from dpsdata.sources.remote import local_copy
 from dpseval.metrics.names import PROTOCOLS
 from dpseval.pairing.files import PairingError, PairingIssue
 from dpseval.pairing.inspection import inspect_pairs
@@ -76,6 +77,9 @@ def plan_score(outputs: Path, dataset: Path, config: ScoreConfig) -> ScorePlan:
         MissingError: no outputs, no dataset, or required weights.
         UsageError: an option does not fit.
     """
+    if config.out is not None:
+        check_is_local(config.out)
+    outputs, dataset = local_copy(outputs), local_copy(dataset)
     _check_places(outputs, dataset, config)
     if config.group_by is not None:
         read_groups(config.group_by)
@@ -115,8 +119,8 @@ def score(
 
     Args:
         outputs: folder in the layout METHOD/l0.25/ID.png, or METHOD/none/ID.png for a method without a level, such as
-            `dps predict` writes, or any baseline.
-        dataset: folder that `dpsdata build` made.
+            `dps predict` writes, or any baseline; or its address.
+        dataset: folder that `dpsdata build` made, or its address.
         config: what to score; its `out` is the REPORT folder.
         announce: called with lines that tell how far the work is.
 

@@ -1,8 +1,10 @@
 """Kills a build twenty times at random moments, resumes it, and compares it with an uninterrupted one.
 
-Run: python tests/benchmarks/kill_resume.py [--kills 20] [--format files|webdataset] [--engine local|ray]
+Run: python tests/benchmarks/kill_resume.py [--kills 20] [--format files|webdataset] [--engine local|ray] [--roots]
+With --roots also: the root hash by 1, 2 and 3 local workers, by two Ray actors, and by Ray after the SIGKILL of an
+actor and of the driver.
 Writes reports/benchmarks/kill_resume.json, or kill_resume_FORMAT_ENGINE.json for others than files by the local engine.
-Exit 4 when a byte differs or a file is lost.
+Exit 4 when a byte differs, a file is lost, or a root hash is another.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +87,51 @@ def kill_once(command: list[str], seconds: float, out: Path) -> bool:
     return True
 
 
+def actors(session: int) -> list[int]:
+    """Processes of Ray actors that descend from a process, none of anybody else."""
+    parents: dict[int, int] = {}
+    names: dict[int, bytes] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            names[int(path.name)] = (path / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+
+    def descends(pid: int) -> bool:
+        while pid in parents and pid != session:
+            pid = parents[pid]
+        return pid == session
+
+    return [pid for pid, name in names.items() if name.startswith(b"ray::_Actor") and descends(pid)]
+
+
+def compare_roots(source: Path, place: Path, form: str) -> dict[str, str]:
+    """Root hashes of the same build by other workers and engines, and after kills under Ray."""
+    roots = {}
+    for name, workers, engine, victim in (
+        ("local_1", 1, "local", ""), ("local_2", 2, "local", ""), ("local_3", 3, "local", ""), ("ray_2", 2, "ray", ""),
+        ("ray_2_actor_killed", 2, "ray", "actor"), ("ray_2_driver_killed", 2, "ray", "driver"),
+    ):  # fmt: skip
+        out = place / name
+        command = build_command(source, out, workers, form, engine)
+        if victim:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None and count(out) < 4:
+                time.sleep(0.01)
+            victims = [process.pid] if victim == "driver" else actors(process.pid)[:1]
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+            if not victims or process.wait() != (0 if victim == "actor" else -signal.SIGKILL):
+                raise SystemExit(f"{name}: no {victim} could be killed before the end")
+        if victim != "actor":
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        roots[name] = read_dataset(out)["root_hash"]
+        print(f"{name}: {roots[name]}", flush=True)
+        shutil.rmtree(out)
+    return roots
+
+
 def main() -> int:
     """Run the check and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,6 +139,7 @@ def main() -> int:
     parser.add_argument("--faces", type=int, default=120)
     parser.add_argument("--format", default="files")
     parser.add_argument("--engine", default="local")
+    parser.add_argument("--roots", action="store_true")
     options = parser.parse_args()
     how = (options.format, options.engine)
     generator = keyed_generator(0, "", "kill-times")
@@ -129,6 +178,9 @@ def main() -> int:
             "findings_of_verify": len(verify_dataset(out).findings),
             "temporary_files_left": len(list(out.rglob(".dps-*.tmp"))),
         }
+        if options.roots:
+            report["root_hashes"] = compare_roots(source, Path(folder), options.format)
+            report["same_root_hash"] &= set(report["root_hashes"].values()) == {read_dataset(whole)["root_hash"]}
     is_usual = how == ("files", "local")
     place = REPORT if is_usual else REPORT.with_stem(f"kill_resume_{options.format}_{options.engine}")
     place.parent.mkdir(parents=True, exist_ok=True)

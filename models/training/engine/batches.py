@@ -18,6 +18,7 @@ from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.images.codec import read_photo, read_sketch
 from dpsdata.masks import make_mask
 from dpsdata.runtime.device import keyed_generator
+from dpsdata.sources.remote import local_copy
 from models.training.engine.config import AS_PUBLISHED, LoopConfig, SamplingConfig, repeat_photos
 from models.training.engine.stage_parts import StagePlan
 
@@ -66,7 +67,7 @@ class PhotoStore:
                 f"{folder}: built at {dataset.size} px, but this preset trains at {size} px; "
                 f"run `dpsdata build SOURCE BUILT --size {size}`"
             )
-        self.folder, self.size, self._files = Path(folder), size, dataset.files
+        self.folder, self.size, self._files = dataset.folder, size, dataset.files
         self.ids: list[str] = dataset.ids
         self.root_hash = dataset.root_hash
         count = len(self.ids)
@@ -102,7 +103,7 @@ def open_training_photos(folder: str | Path, config: LoopConfig) -> tuple[PhotoS
     """The photos that a training sees, and those that it is validated on.
 
     Args:
-        folder: a folder that `dpsdata build` made.
+        folder: a folder that `dpsdata build` made, or its address.
         config: its resolution, and which photos come how often.
 
     Returns:
@@ -112,8 +113,9 @@ def open_training_photos(folder: str | Path, config: LoopConfig) -> tuple[PhotoS
         MissingError: no built dataset there, or a shard of it is damaged.
         UsageError: the dataset has another size, or a pattern of `repeats` matches no photo.
     """
-    description = read_dataset(Path(folder))
-    check_shards(Path(folder), description)
+    folder = local_copy(folder)
+    description = read_dataset(folder)
+    check_shards(folder, description)
     splits = description.get("splits", {})
     seen = PhotoStore(folder, "train" if "train" in splits else "all", config.resolution)
     repeat_photos(seen.ids, config.sampling)  # before anything is written

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dpsdata.contracts import SCHEMA_VERSION, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.runtime.device import check_precision, choose_device
+from dpsdata.runtime.files import check_is_local
 from dpsdata.runtime.lock_file import lock_folder
 from models.training.engine import state as run_state
 from models.training.engine.algorithm import Algorithm
@@ -102,7 +103,7 @@ class Trainer:
 
     Args:
         config: what is trained and how.
-        data: a folder that `dpsdata build` made, at the preset's resolution.
+        data: a folder that `dpsdata build` made at the preset's resolution, or its address.
         out: run folder: `card.json`, `stats.jsonl`, `samples/`, `state.pt`, `light.safetensors`,
             `best.safetensors`, `weights/`.
         make_algorithm: what is trained, from the config and the device.
@@ -138,6 +139,7 @@ class Trainer:
         tensorboard: bool = False,
         checkpoint_seconds: float = 600.0,
     ) -> None:
+        check_is_local(out)
         self.config, self.out = config, out
         self.accelerator = make_accelerator(device, precision)
         self.device = self.accelerator.device
@@ -164,7 +166,7 @@ class Trainer:
                 "root_hash": self.store.root_hash,
                 "photos": len(self.store),
                 "held_out": held_out is not None,
-                "licence_note": read_dataset(data).get("licence_note"),
+                "licence_note": read_dataset(self.store.folder).get("licence_note"),
             },
             "device": self.device.type,
             "precision": precision,
