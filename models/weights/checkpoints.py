@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -175,6 +175,30 @@ def load_network(checkpoint: NetworkCheckpoint) -> nn.Module:
         net = make_network(checkpoint.network, checkpoint.config)
     net.load_state_dict(checkpoint.tensors, strict=True, assign=True)
     return net.eval()
+
+
+def as_synthesis(checkpoint: NetworkCheckpoint) -> NetworkCheckpoint:
+    """A network for synthesis that paints what this one for editing paints in a hole over the whole photo.
+
+    There the photo is 0 and the mask 1 everywhere, so that their filters come down to a bias. A synthesis that begins
+    with it knows faces already.
+
+    Args:
+        checkpoint: of F or of one resolution of G, for editing.
+    """
+    config, tensors = checkpoint.config, dict(checkpoint.tensors)
+    assert isinstance(config, InpainterConfig | RefinerConfig)  # noqa: S101 (for the type checker)
+    stem = config.stem if isinstance(config, InpainterConfig) else config.stem_at(checkpoint.size)
+    lines = stem**2 if stem > 1 else 3  # a stem folds the sketch once, where the published networks repeat it
+    filters = tensors["first.weight"]
+    tensors["first.weight"] = filters[:, :lines].contiguous()
+    tensors["first.bias"] = tensors["first.bias"] + filters[:, lines + 3 * stem**2 :].sum((1, 2, 3))
+    if stem > 1:  # the head reads photo and mask once more, before its noise and, in G, the sketch
+        filters = tensors["head.join.weight"]
+        photo = filters.shape[1] - (5 if isinstance(config, InpainterConfig) else 6)
+        tensors["head.join.weight"] = torch.cat([filters[:, :photo], filters[:, photo + 4 :]], dim=1)
+        tensors["head.join.bias"] = tensors["head.join.bias"] + filters[:, photo + 3].sum((1, 2))
+    return replace(checkpoint, task="synthesis", config=replace(config, input_channels=3), tensors=tensors)
 
 
 def official_names(network: str, config: NetworkConfig) -> dict[str, str]:

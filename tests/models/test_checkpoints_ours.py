@@ -12,13 +12,20 @@ from dpsdata.contracts import MissingError, UsageError
 from dpsdata.weights.store import write_safetensors
 from models.editing.editor import load_editor
 from models.editing.loading import collect_checkpoints, load_discriminator, load_editing_net
-from models.networks.config import Task, tiny_config
+from models.networks.config import ModelConfig, Task, stem_config, tiny_config
 from models.networks.discriminator import PatchDiscriminator
 from models.networks.editing_net import EditingNet
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner, RefinerConfig
-from models.weights.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, write_checkpoint
+from models.training.engine.initial_weights import read_editing_weights
+from models.weights.checkpoints import (
+    NetworkCheckpoint,
+    as_synthesis,
+    load_network,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 
 def tiny_net(task: Task = "edit", seed: int = 1) -> EditingNet:
@@ -189,3 +196,33 @@ def test_a_discriminator_of_ours_comes_back(tmp_path: Path) -> None:
         load_discriminator(tmp_path / "d.safetensors", 64, "synthesis")
     with pytest.raises(UsageError, match="size"):
         load_discriminator(tmp_path / "d.safetensors", 0)
+
+
+@pytest.mark.parametrize("config", [tiny_config(), stem_config(resolution=128)], ids=["tiny", "stem"])
+def test_synthesis_paints_what_editing_paints_in_a_hole_over_the_whole_photo(
+    config: ModelConfig, tmp_path: Path
+) -> None:
+    net = EditingNet(Refiner(config.refiner), Inpainter(config.inpainter))
+    initialise_weights(net, 3, "test")
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+    files = {}
+    for checkpoint in collect_checkpoints(net.eval()):
+        files[checkpoint.network] = tmp_path / f"synthesis-{checkpoint.network}.safetensors"
+        write_checkpoint(files[checkpoint.network], as_synthesis(checkpoint))
+    side, generator = net.resolution, torch.Generator().manual_seed(0)
+    photo = torch.rand(2, 3, side, side, generator=generator) * 2 - 1
+    sketch = (torch.rand(2, 1, side, side, generator=generator) > 0.97).float()
+    with torch.no_grad():
+        edited = net(photo, sketch, torch.ones_like(sketch), 0.4)
+        made = load_editing_net(files, "synthesis")(None, sketch, None, 0.4)
+    for one, other in zip(edited, made, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    # A training of synthesis begins with exported networks for editing as they lie.
+    (tmp_path / "edit").mkdir()
+    write_folder(net, tmp_path / "edit")
+    given = read_editing_weights(str(tmp_path / "edit"), "synthesis", side).groups["inpainter"]
+    for key, value in read_checkpoint(files[f"F{side}"]).tensors.items():
+        torch.testing.assert_close(value, given[key], atol=1e-6, rtol=1e-6)

@@ -16,7 +16,7 @@ from models.editing.loading import find_sources
 from models.networks.config import Task
 from models.networks.refiner import RefinerConfig
 from models.training.engine.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read_light
-from models.weights.checkpoints import read_checkpoint
+from models.weights.checkpoints import as_synthesis, read_checkpoint
 from models.weights.official import peek_card
 from models.weights.typed import SOURCES, typed_weights
 
@@ -108,14 +108,20 @@ def read_editing_weights(source: str, task: Task, resolution: int) -> InitialNet
 
     Args:
         source: `bundled`, `official`, or a folder of safetensors or official files.
-        task: `edit` or `synthesis`.
+        task: `edit` or `synthesis`, which begins with networks for editing too, see `as_synthesis`.
         resolution: of the networks that begin, in px; F is taken for this size, or else for half of it.
 
     Raises:
         MissingError: no such weights, or damaged ones.
         UsageError: two files hold the same network.
     """
-    found = {name: Path(path) for name, path in find_sources(source, task).items()}
+    try:
+        sources = find_sources(source, task)
+    except MissingError:
+        if task == "edit" or source in SOURCES:
+            raise
+        sources = find_sources(source, "edit")
+    found = {name: Path(path) for name, path in sources.items()}
     inpainters = [name for name in (f"F{resolution}", f"F{resolution // 2}") if name in found][:1]
     scales = [name for name in found if name[0] == "G" and int(name[1:]) <= resolution]
     used = {name: found[name] for name in (*scales, *(inpainters or [name for name in found if name[0] == "F"][:1]))}
@@ -123,6 +129,8 @@ def read_editing_weights(source: str, task: Task, resolution: int) -> InitialNet
     pen = PUBLISHED_DIAMETER_PX
     for name, path in used.items():
         checkpoint = read_checkpoint(path, name)
+        if task == "synthesis" and checkpoint.task == "edit":
+            checkpoint = as_synthesis(checkpoint)
         tensors = checkpoint.tensors
         if isinstance(checkpoint.config, RefinerConfig):
             pen = checkpoint.config.dilation_diameter
