@@ -61,7 +61,7 @@ def test_differences_are_named() -> None:
     plain = replace(paper, losses=LossConfig())
     assert "VGG19 sees photos scaled as it was trained" in "\n".join(list_differences(plain, "vgg19-torchvision"))
     lite = "\n".join(list_differences(read_editing("lite-edit-256"), "hed-compact-unit"))
-    assert "dilation_diameter is 13; published: 21" in lite
+    assert "dilation_diameter is 9; published: 21" in lite
     assert "discriminator is highpass; published: published" in lite
     assert "judged in the hole" in lite
     assert "composite=True" not in lite
