@@ -69,9 +69,13 @@ def test_the_membrane_is_the_solution_of_the_laplace_equation(touches_border: bo
 def test_painted_detail_stays_and_a_hole_without_a_rim_is_left_alone() -> None:
     inside = make_hole()
     detail = np.random.default_rng(0).normal(0, 9, (SIDE, SIDE, 3)).astype(np.float32)
+    deep = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=2) == 1
+    detail[~deep] = 0
     shifted = carry_rim(detail + 40, detail, inside)
     assert np.allclose(shifted[inside], detail[inside], atol=1e-2), "a wrong colour all over goes away"
     assert carry_rim(detail, detail + 9, np.ones_like(inside)) is detail
+    stepped = carry_rim(40 * inside[..., None].astype(np.float32).repeat(3, axis=2), 0 * detail, inside)
+    assert np.allclose(stepped[inside], 20, atol=1e-2), "of a step that was painted on the rim half is left"
 
 
 def test_grain_is_that_of_the_photo_and_lies_still() -> None:
@@ -90,6 +94,20 @@ def test_grain_is_that_of_the_photo_and_lies_still() -> None:
     assert likeness > 0.99, "the same grain at the same place, whatever the hole"
     smooth = np.full_like(photo, 128)
     assert np.array_equal(add_grain(smooth.astype(np.float32), smooth, inside, 0, 0), smooth)
+
+
+def test_skin_beside_a_collar_stays_skin() -> None:
+    rng = np.random.default_rng(1)
+    spread = np.where(np.arange(240) < 120, 2.0, 12.0)
+    photo = (
+        np.clip(128 + spread[:, None] * rng.normal(0, 1, (240, 240)), 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+    )
+    inside = np.zeros((240, 240), np.bool_)
+    inside[40:200, 70:170] = True
+    grey = add_grain(np.full(photo.shape, 128, np.float32), photo, inside, 0, 0)[..., 0]
+    quiet, loud = np.zeros((2, 240, 240), np.bool_)
+    quiet[44:60, 80:160], loud[180:196, 80:160] = True, True
+    assert grain_of(grey, quiet) < 0.65 * grain_of(grey, loud)
 
 
 @pytest.mark.parametrize("blend", ["poisson", "feather", "none"])
