@@ -37,7 +37,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED) ## Make the virtual environment and install the project into it.
 
+# What another version made there cannot be continued, so it is made again.
 demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five levels, score methods, name a page to open.
+	@mkdir -p $(DEMO); new=$$(cat pyproject.toml models/bundled/*/*.safetensors | sha256sum); old=$$(cat $(DEMO)/made-by 2>/dev/null); \
+	if [ "$$old" != "$$new" ] && { [ -n "$$old" ] || [ "$(DEMO)" = demo ]; }; then \
+		rm -rf $(addprefix $(DEMO)/,built edit small outputs report guided scfegan trained compare); fi; \
+	echo "$$new" >$(DEMO)/made-by
 	$(BIN)/dpsdata sample $(DEMO)/faces --count $(COUNT)
 	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/built --masks dps --masks deepfillv2 --masks lama-medium
 	$(BIN)/dpsdata verify $(DEMO)/built

@@ -77,13 +77,13 @@ def leak_lines(results: Mapping[str, Any]) -> list[str]:
     try:
         count = int(leaks["photo_count"])
         lines = [
-            f"{leaks['copy_count']} of {count} scored photos ({100 * float(leaks['copy_share']):.1f} %) are in the "
-            f"training set as nearly the same picture, of {leaks['train_count']} photos there"
+            f"{leaks['copy_count']} of {count} scored photos ({100 * float(leaks['copy_share']):.1f} %) have "
+            f"near-copies among the {leaks['train_count']} photos of the training set"
         ]
         if leaks.get("person_count") is not None:
             lines.append(
-                f"{leaks['person_count']} of {count} ({100 * float(leaks['person_share']):.1f} %) show somebody who is "
-                "as like a person of the training set as 1 in 1,000 pairs of different people"
+                f"{leaks['person_count']} of {count} ({100 * float(leaks['person_share']):.1f} %) show somebody as "
+                "similar to a person of the training set as only 1 in 1,000 pairs of different people"
             )
         for item in leaks["copies"][:_MAX_LEAKS]:
             mirrored = ", mirrored" if item["mirrored"] else ""

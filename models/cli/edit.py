@@ -81,8 +81,8 @@ def edit_command(
             raise UsageError("--from reads the inputs of its run; pass no PHOTO, --mask or --sketch beside it")
         _repeat(from_run, out, weights, "edit")
         return
-    if photo is None:
-        raise UsageError("a PHOTO is missing; run `dps edit PHOTO --mask MASK --sketch SKETCH -o OUT`")
+    _check_complete(photo, mask, sketch, out)
+    assert photo is not None  # noqa: S101 (for the type checker)
     if blend == "none" and feather:
         raise UsageError("--feather is the width of --blend feather; leave it out for --blend none")
     feather_px = feather if feather is not None else FEATHER_PX if blend == "feather" else 0.0
@@ -136,6 +136,16 @@ def synthesize_command(
         provenance=provenance,
     )
     _run(request, {"sketch": read_input("sketch", sketch)}, _check_out(out))
+
+
+def _check_complete(photo: Path | None, mask: Path | None, sketch: Path | None, out: Path | None) -> None:
+    """Name all that is missing at once; one picture of photo, sketch and mask needs no --mask and --sketch."""
+    given = {"PHOTO": photo, "--mask MASK": mask, "--sketch SKETCH": sketch, "-o OUT": out}
+    missing = [name for name, value in given.items() if value is None]
+    if not missing or (photo is not None and out is not None and mask is None and sketch is None):
+        return
+    named = f"{', '.join(missing[:-1])} and {missing[-1]} are" if len(missing) > 1 else f"{missing[0]} is"
+    raise UsageError(f"{named} missing; run `dps edit PHOTO --mask MASK --sketch SKETCH -o OUT`")
 
 
 def _check_out(out: Path | None) -> Path:

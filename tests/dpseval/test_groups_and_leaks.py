@@ -92,7 +92,7 @@ def test_near_copies_in_the_training_set_are_listed(place: Path) -> None:
     assert found["a"] == ("one", False)
     assert leaks["copy_share"] == len(found) / 4
     assert leaks["person_count"] is None
-    assert "in the training set as nearly the same picture" in (place / "report" / "index.html").read_text()
+    assert "near-copies among the" in (place / "report" / "index.html").read_text()
     with pytest.raises(MissingError):
         run(place, train=place / "nowhere")
 

@@ -235,7 +235,8 @@ def test_wrong_options_are_refused(
     panels = ["edit", str(files / "photo.png"), "--weights", str(weights), "-o", str(tmp_path / "out")]
     (tmp_path / "small.png").write_bytes(encode_png(np.zeros((8, 8), np.uint8)))
     for command, code, reason in (
-        (["edit"], 2, "PHOTO is missing"),
+        (["edit"], 2, "PHOTO, --mask MASK, --sketch SKETCH and -o OUT are missing"),
+        (["edit", str(files / "photo.png")], 2, "--mask MASK, --sketch SKETCH and -o OUT are missing"),
         (["synthesize"], 2, "SKETCH is missing"),
         ([*words, "--levels", "0,2"], 2, "level"),
         ([*words, "--levels", "0;1"], 2, "--levels: expected numbers"),
@@ -248,7 +249,7 @@ def test_wrong_options_are_refused(
         ([*words, "--from", "run.json"], 2, "--from reads the inputs"),
         (words[:6], 2, "-o OUT is missing"),
         (panels, 2, "no --mask and --sketch beside it"),
-        ([*panels, "--mask", str(files / "mask.png")], 2, "--sketch is missing"),
+        ([*panels, "--mask", str(files / "mask.png")], 2, "--sketch SKETCH is missing"),
         ([*words, "--mask", str(tmp_path / "small.png")], 2, "photo 90 x 70"),
         ([*words, "--mask", str(tmp_path / "none.png")], 2, "the file does not exist"),
         (edit_words(files, weights, files / "mask.png"), 2, "is a file"),

@@ -1,6 +1,8 @@
 // What Python does around the networks, for `dps page`: the same steps as models/editing and dpsdata/sketch, equal to
 // one grey level. Pictures are RGBA or one byte a pixel, row by row.
 
+import { addGrain, blurred, carryRim } from "./blending.js";
+
 /** @typedef {{width: number, height: number, size: number, step: [number, number], shift: [number, number], isWhole: boolean}} Frame
  * from px of the photo to px of the model's image: step times x plus shift, along x and along y */
 
@@ -194,50 +196,61 @@ function cubic(part) {
   return [first, second, third, 1 - first - second - third];
 }
 
-/** @param {Float32Array} planes (3, S, S) @param {number} size @param {number} sigma px @returns {Float32Array} */
-function blurred(planes, size, sigma) {
-  const radius = (Math.round(8 * sigma + 1) | 1) >> 1;
-  const bell = Array.from({ length: 2 * radius + 1 }, (_, at) => Math.exp(-((at - radius) ** 2) / (2 * sigma * sigma)));
-  const total = bell.reduce((sum, value) => sum + value, 0);
-  for (const step of [1, size]) {
-    const from = planes;
-    planes = from.map((_, spot) => {
-      const place = Math.floor(spot / step) % size;
-      return bell.reduce((sum, value, tap) => sum + value / total * from[spot + (reflected(place + tap - radius, 0, size) - place) * step], 0);
-    });
-  }
-  return planes;
-}
-
 /** Put the painted image into the hole; every other pixel stays.
  * @param {Uint8ClampedArray} rgba @param {Float32Array} painted (3, S, S) in [-1, 1] @param {Uint8Array} hole @param {Frame} frame
+ * @param {boolean} [isBlended] with the colours of the rim and the grain of the photo
  * @returns {Uint8ClampedArray} */
-export function paste(rgba, painted, hole, frame) {
-  const { width, height, size } = frame, out = rgba.slice();
-  if (!frame.isWhole && frame.step[0] > 1) painted = blurred(painted, size, 0.5 * Math.sqrt(frame.step[0] ** 2 - 1) + 1e-6);
+export function paste(rgba, painted, hole, frame, isBlended = false) {
+  const { width, height, size } = frame, out = rgba.slice(), region = regionOf(hole, frame);
+  if (!region) return out;
+  const sharp = [0, 1, 2].map((c) => painted.subarray(c * size * size, (c + 1) * size * size));
+  const planes = frame.isWhole || frame.step[0] <= 1 ? sharp
+    : sharp.map((plane) => blurred(plane, { height: size, width: size }, 0.5 * Math.sqrt(frame.step[0] ** 2 - 1) + 1e-6));
   const taps = (/** @type {0|1} */ axis, /** @type {number} */ at) => {
-    const place = frame.step[axis] * at + frame.shift[axis];
-    if (!frame.isWhole && (place < -0.5 || place > size - 0.5)) return null;
-    const base = Math.floor(place);
-    return { weights: cubic(place - base), spots: [-1, 0, 1, 2].map((tap) => Math.min(size - 1, Math.max(0, base + tap))) };
+    const place = frame.step[axis] * at + frame.shift[axis], base = Math.floor(place);
+    return { weights: cubic(place - base), spots: [-1, 0, 1, 2].map((tap) => Math.min(size - 1, Math.max(0, base + tap))),
+      isCovered: frame.isWhole || (place >= -0.5 && place <= size - 0.5) };
   };
-  const columns = Array.from({ length: width }, (_, x) => taps(0, x));
-  for (let y = 0; y < height; y++) {
-    const row = taps(1, y);
-    for (let x = 0; x < width; x++) {
-      const column = columns[x];
-      if (!hole[y * width + x] || !row || !column) continue;
+  const columns = Array.from({ length: region.width }, (_, x) => taps(0, region.left + x));
+  let values = new Float32Array(3 * region.width * region.height);
+  const inside = new Uint8Array(region.width * region.height), photo = new Float32Array(values.length);
+  for (let y = 0, at = 0; y < region.height; y++) {
+    const row = taps(1, region.top + y);
+    for (let x = 0; x < region.width; x++, at++) {
+      const column = columns[x], spot = (region.top + y) * width + region.left + x;
+      inside[at] = Number(hole[spot] && row.isCovered && column.isCovered);
       for (let c = 0; c < 3; c++) {
+        photo[3 * at + c] = rgba[4 * spot + c];
+        if (!isBlended && !inside[at]) continue;
         let value = 0;
         for (let v = 0; v < 4; v++) {
-          const line = (c * size + row.spots[v]) * size;
+          const line = row.spots[v] * size;
           let sum = 0;
-          for (let u = 0; u < 4; u++) sum += column.weights[u] * painted[line + column.spots[u]];
+          for (let u = 0; u < 4; u++) sum += column.weights[u] * planes[c][line + column.spots[u]];
           value += row.weights[v] * sum;
         }
-        out[4 * (y * width + x) + c] = Math.round((value + 1) * 127.5);
+        values[3 * at + c] = (value + 1) * 127.5;
       }
     }
   }
+  if (isBlended) values = addGrain(carryRim(values, photo, inside, region), rgba, { width, height }, inside, region, region.top, region.left);
+  inside.forEach((value, at) => {
+    const spot = (region.top + Math.floor(at / region.width)) * width + region.left + at % region.width;
+    for (let c = 0; value && c < 3; c++) out[4 * spot + c] = Math.round(values[3 * at + c]);
+  });
   return out;
+}
+
+/** The rows and columns of the hole, and one pixel more on each side. @param {Uint8Array} hole @param {{width: number, height: number}} photo */
+export function regionOf(hole, { width, height }) {
+  let [left, top, right, bottom] = [width, height, -1, -1];
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at++) {
+      if (!hole[at]) continue;
+      [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), y];
+    }
+  }
+  if (right < 0) return null;
+  [left, top, right, bottom] = [Math.max(0, left - 1), Math.max(0, top - 1), Math.min(width, right + 2), Math.min(height, bottom + 2)];
+  return { left, top, width: right - left, height: bottom - top };
 }

@@ -9,7 +9,7 @@ export async function sha256(data) {
 }
 
 /** @param {any} value @returns {any} the same with sorted keys */
-function sorted(value) {
+export function sorted(value) {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
   return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
 }
@@ -30,6 +30,13 @@ const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value;
 });
 
+/** @param {Uint8Array} data @returns {number} */
+export function crc32(data) {
+  let crc = 0xffffffff;
+  for (const byte of data) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
 /** @param {Blob} png @param {object} request @param {string} version */
 export async function markedPng(png, request, version) {
   const text = await packet(request, version), head = new TextEncoder().encode("iTXtXML:com.adobe.xmp\0\0\0\0\0");
@@ -37,9 +44,7 @@ export async function markedPng(png, request, version) {
   view.setUint32(0, chunk.length - 12);
   chunk.set(head, 4);
   chunk.set(text, 4 + head.length);
-  let crc = 0xffffffff;
-  for (const byte of chunk.subarray(4, chunk.length - 4)) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
-  view.setUint32(chunk.length - 4, ~crc >>> 0);
+  view.setUint32(chunk.length - 4, crc32(chunk.subarray(4, chunk.length - 4)));
   return new Blob([png.slice(0, 33), chunk, png.slice(33)], { type: "image/png" }); // behind the header
 }
 

@@ -1,8 +1,9 @@
 // The engine of `dps page`: the networks run in this tab, by ONNX Runtime as WebAssembly on one thread.
 
 import { Drawing } from "./drawing.js";
-import { boxFrame, dilateSketch, paste, takeMarks, takePhoto, thinLines, wholeFrame } from "./imaging.js";
-import { markedJpeg, markedPng, sha256 } from "./mark.js";
+import { packEdit, readEdit, requestOf } from "./edit_file.js";
+import { boxFrame, dilateSketch, paste, regionOf, takeMarks, takePhoto, thinLines, wholeFrame } from "./imaging.js";
+import { markedJpeg, markedPng, sha256, sorted } from "./mark.js";
 
 /** @typedef {import("./engine.js").Role} Role */
 /** @typedef {import("./engine.js").Opened} Opened */
@@ -14,7 +15,7 @@ const MAX_PIXELS = 50_000_000;
 /** @implements {import("./engine.js").Engine} */
 export class PageEngine {
   constructor() {
-    /** @type {{rgba: ImageData, stem: string, sha: string, box: number[]}|null} */ this.photo = null;
+    /** @type {{rgba: ImageData, file: Blob, suffix: string, stem: string, sha: string, box: number[], isPlaced?: boolean}|null} */ this.photo = null;
     /** @type {Map<string, string>} */ this.files = new Map();
     /** @type {Map<string, Float32Array>} */ this.painted = new Map();
     this.loading = this.load();
@@ -53,10 +54,11 @@ export class PageEngine {
     const side = Math.min(width, height);
     const box = /** @type {[number, number, number]} */ ([Math.floor((width - side) / 2), Math.floor((height - side) / 2), side]);
     const stem = name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]/gu, "-").slice(0, 60) || "photo";
-    this.photo = { rgba: pen.getImageData(0, 0, width, height), stem, sha: await sha256(await file.arrayBuffer()), box };
+    const suffix = /\.(jpe?g|png|webp|bmp|tiff?)$/i.exec(name)?.[0].toLowerCase() || ".img";
+    this.photo = { file, suffix, rgba: pen.getImageData(0, 0, width, height), stem, sha: await sha256(await file.arrayBuffer()), box };
     this.painted.clear();
     const notes = width === height ? [] : ["Move the dashed square over the face, from the hair to the shoulders."];
-    return { photo: await toUrl(canvas), width, height, box, stem, level: 0.5, exact: true, marked: true, notes, layers: {} };
+    return { photo: await toUrl(canvas), width, height, box, stem, level: 0.5, exact: false, marked: true, notes, layers: {} };
   }
 
   async openSample() {
@@ -65,8 +67,26 @@ export class PageEngine {
     return { ...opened, file: await toBase64(file), name: "sample.jpg" };
   }
 
-  /** @returns {Promise<Opened>} */
-  async openEdit() { throw new Error("Saved edits open in dps app; this page opens photos, holes and lines."); }
+  /** @param {File[]} files @returns {Promise<Opened>} */
+  async openEdit(files) {
+    const { run: { config, frame, weights }, inputs } = await readEdit(files);
+    const opened = await this.openPhoto(inputs.photo, inputs.photo.name);
+    const { about } = await this.loading, { photo } = this, notes = [];
+    if (JSON.stringify(sorted(weights)) !== JSON.stringify(sorted(about.weights))) notes.push("This edit was made with other weights, so its results will differ.");
+    if (config.box) opened.box = [config.box[0], config.box[1], Math.max(config.box[2], config.box[3])];
+    else if (frame && !frame[0][1] && frame[0][0] === frame[1][1]) {
+      const [[step, , shift], [, , drop]] = frame;
+      opened.box = [0.5 - (shift + 0.5) / step, 0.5 - (drop + 0.5) / step, about.size / step];
+    } else if (config.align !== "none" || opened.width !== opened.height) notes.push("This page cannot place the face square of this edit. Move the square over the face.");
+    if (photo) {
+      photo.box = opened.box;
+      photo.isPlaced = opened.width !== opened.height || opened.box.some((value, at) => Math.abs(value - [0, 0, opened.width][at]) > 0.01);
+    }
+    for (const role of /** @type {Role[]} */ (["mask", "sketch"])) {
+      if (inputs[role]) opened.layers[role] = await this.addLayer(role, inputs[role], inputs[role].name);
+    }
+    return { ...opened, file: await toBase64(inputs.photo), name: inputs.photo.name, level: config.levels.at(-1), exact: config.blend !== "poisson", marked: config.provenance !== false, notes };
+  }
 
   /** @param {Role} role @param {Blob} file @param {string} name */
   async addLayer(role, file, name) {
@@ -102,7 +122,7 @@ export class PageEngine {
 
   /** @param {string} text */
   async paint(text) {
-    const { rgba: { width, height }, box } = this.current(), read = JSON.parse(text);
+    const { rgba: { width, height }, box, isPlaced } = this.current(), read = JSON.parse(text);
     const drawing = new Drawing(width, height, Infinity);
     for (const role of /** @type {Role[]} */ (["mask", "sketch"])) {
       const steps = read[role].map((/** @type {any} */ step) => step.kind === "file" ? { ...step, url: this.files.get(step.id) } : step);
@@ -113,12 +133,12 @@ export class PageEngine {
       const { data } = pen.getImageData(0, 0, width, height);
       return Uint8Array.from({ length: width * height }, (_, at) => Number(data[4 * at + 3] > 127));
     });
-    const isWhole = !read.box && width === height;
+    const isWhole = !read.box && !isPlaced && width === height;
     return { hole, lines, box: isWhole ? null : read.box || box };
   }
 
-  /** @param {string} text @param {number} level */
-  async edit(text, level) {
+  /** @param {string} text @param {number} level @param {boolean} exact */
+  async edit(text, level, exact) {
     const { rgba } = this.current(), { about, session, runtime } = await this.loading;
     const { hole, lines, box } = await this.paint(text);
     const { size } = about, frame = box ? boxFrame(rgba.width, rgba.height, size, box) : wholeFrame(rgba.width, rgba.height, size);
@@ -143,43 +163,37 @@ export class PageEngine {
       this.painted.set(key, painted);
       if (this.painted.size > 30) this.painted.delete(/** @type {string} */ (this.painted.keys().next().value));
     }
-    const pixels = new ImageData(paste(rgba.data, painted, hole, frame), rgba.width, rgba.height);
+    const pixels = new ImageData(paste(rgba.data, painted, hole, frame, !exact), rgba.width, rgba.height);
     return { pixels, hole, lines, box, notes };
   }
 
-  /** @param {string} text @param {number} level */
-  async run(text, level) {
-    const { pixels, hole, notes } = await this.edit(text, level);
-    const { width, height } = pixels;
-    let [left, top, right, bottom] = [width, height, 0, 0];
-    hole.forEach((value, at) => {
-      if (!value) return;
-      const y = Math.floor(at / width), x = at - y * width;
-      [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
-    });
-    const { canvas, pen } = sheet(right - left, bottom - top);
+  /** @param {string} text @param {number} level @param {string} method @param {boolean} exact */
+  async run(text, level, method, exact) {
+    const { pixels, hole, notes } = await this.edit(text, level, exact);
+    const region = /** @type {NonNullable<ReturnType<typeof regionOf>>} */ (regionOf(hole, pixels));
+    const { left, top, width, height } = region, { canvas, pen } = sheet(width, height);
     pen.putImageData(pixels, -left, -top);
-    return { level, url: await toUrl(canvas), box: [left, top, right - left, bottom - top], notes };
+    return { level, url: await toUrl(canvas), box: [left, top, width, height], notes };
   }
 
   /** @param {string} kind @param {string} text @param {number} level @param {string} method @param {boolean} exact @param {boolean} marked */
   async save(kind, text, level, method, exact, marked) {
-    const { stem, rgba, sha } = this.current();
+    const { stem, rgba, sha, file, suffix } = this.current();
     if (kind === "mask" || kind === "sketch") {
       const { hole, lines } = await this.paint(text);
       return { name: `${kind}.png`, data: await layerFile(kind, kind === "mask" ? hole : lines, rgba.width, rgba.height) };
     }
-    if (kind === "zip") throw new Error("Edits are saved as zip by dps app. Save the result, the hole and the lines here.");
-    const { pixels, hole, lines, box } = await this.edit(text, level);
-    const { canvas, pen } = sheet(pixels.width, pixels.height);
+    const { pixels, hole, lines, box, notes } = await this.edit(text, level, exact);
+    const { canvas, pen } = sheet(pixels.width, pixels.height), { about } = await this.loading;
     pen.putImageData(pixels, 0, 0);
-    const data = await toBlob(canvas, kind === "jpeg" ? "image/jpeg" : "image/png");
-    const name = `${stem}-l${level}.${kind === "jpeg" ? "jpg" : "png"}`;
-    if (!marked) return { name, data };
-    const { about } = await this.loading;
-    const inputs = { mask: await sha256(hole.buffer), photo: sha, sketch: await sha256(lines.buffer) };
-    const request = { config: { box, command: "page", level }, inputs, weights: about.weights };
-    return { name, data: await (kind === "jpeg" ? markedJpeg : markedPng)(data, request, about.version) };
+    const bare = await toBlob(canvas, kind === "jpeg" ? "image/jpeg" : "image/png");
+    const layers = { "mask.png": await layerFile("mask", hole, rgba.width, rgba.height), "sketch.png": await layerFile("sketch", lines, rgba.width, rgba.height) };
+    const [mask, sketch] = await Promise.all(Object.values(layers).map(async (blob) => sha256(await blob.arrayBuffer())));
+    const request = { config: requestOf(level, box, exact, marked), inputs: { mask, photo: sha, sketch }, weights: about.weights };
+    const data = marked ? await (kind === "jpeg" ? markedJpeg : markedPng)(bare, request, about.version) : bare;
+    if (kind !== "zip") return { name: `${stem}-l${level}.${kind === "jpeg" ? "jpg" : "png"}`, data };
+    const inputs = { ...layers, [`photo${suffix}`]: file };
+    return { name: `${stem}-edit.zip`, data: await packEdit(request, inputs, about.version, `l${level}.png`, data, `${stem}-edit`, notes) };
   }
 }
 

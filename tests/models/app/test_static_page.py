@@ -44,7 +44,8 @@ const out = JSON.parse(readFileSync(0)).map((c) => {
   const thin = im.thinLines(im.takeMarks(lines.map((value, at) => value & hole[at]), frame), c.size);
   return { photo: text(im.takePhoto(rgba, frame)), mask: text(im.takeMarks(hole, frame)), thin: text(thin),
     sketch: text(im.dilateSketch(thin, c.size, c.level, c.pen)),
-    pasted: text(im.paste(rgba, new Float32Array(bytes(c.painted).buffer), hole, frame)) };
+    pasted: text(im.paste(rgba, new Float32Array(bytes(c.painted).buffer), hole, frame)),
+    blended: text(im.paste(rgba, new Float32Array(bytes(c.painted).buffer), hole, frame, true)) };
 });
 process.stdout.write(JSON.stringify(out));
 """
@@ -89,16 +90,21 @@ def test_pre_and_post_processing_in_javascript_equal_python() -> None:
         drawn = smooth_sketch(torch.from_numpy(thin[None, None].astype(np.float32)))
         target = find_target(hole, frame, 0)
         assert target is not None
+        pasted, blended = (
+            np.dstack([paste(photo, torch.from_numpy(painted), target, frame, None, *how), rgba[..., 3]])
+            for how in (("none", False), ("poisson", True))
+        )
+        assert not np.array_equal(pasted, blended)
         expected.append(
             {"photo": frame.take_photo(photo).transpose(2, 0, 1) / np.float32(127.5) - 1,
              "mask": frame.take_marks(hole), "thin": thin,
              "sketch": dilate_sketch(drawn, torch.tensor([level]), pen)[0, 0].numpy(),
-             "pasted": np.dstack([paste(photo, torch.from_numpy(painted), target, frame), rgba[..., 3]])}
+             "pasted": pasted, "blended": blended}
         )  # fmt: skip
     words = ["node", "--input-type=module", "-e", SCRIPT, f"file://{WEB}/imaging.js"]
     done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    steps = {"photo": 1.01 / 127.5, "mask": 0, "thin": 0, "sketch": 1e-6, "pasted": 1}
+    steps = {"photo": 1.01 / 127.5, "mask": 0, "thin": 0, "sketch": 1e-6, "pasted": 1, "blended": 1}
     for got, wanted in zip(json.loads(done.stdout), expected, strict=True):
         for name, most in steps.items():
             found = np.frombuffer(base64.b64decode(got[name]), wanted[name].dtype).reshape(wanted[name].shape)
@@ -188,20 +194,48 @@ def test_the_page_paints_what_dps_edit_paints_and_works_offline(address: tuple[s
             for role in ("mask", "sketch"):
                 (folder / f"{role}.png").write_bytes(save(role))
             words = [f"{folder}/photo.png", "--mask", f"{folder}/mask.png", "--sketch", f"{folder}/sketch.png"]
-            words += ["--align", "none", "--levels", ",".join(map(str, levels)), "-o", f"{folder}/cli"]
-            assert run_app(app, ["edit", *words]) == 0
+            words += ["--align", "none", "--levels", ",".join(map(str, levels))]
+            assert run_app(app, ["edit", *words, "--blend", "poisson", "--grain", "-o", f"{folder}/cli"]) == 0
+            assert run_app(app, ["edit", *words, "-o", f"{folder}/exact"]) == 0
             hole = read_photo(folder / "mask.png")[..., 0] > 127
-            for level in levels:
-                got, wanted = read_photo(folder / f"page-{level}.png"), read_photo(folder / "cli" / f"l{level:g}.png")
+
+            def compare(page_file: str, cli_file: str) -> None:
+                got, wanted = read_photo(folder / page_file), read_photo(folder / cli_file)
                 assert np.array_equal(got[~hole], read_photo(photo)[~hole])
                 assert np.abs(got.astype(int) - wanted).max() <= 1
                 assert (got[hole] != read_photo(photo)[hole]).any()
+
+            for level in levels:
+                compare(f"page-{level}.png", f"cli/l{level:g}.png")
+            page.check("#exact")
+            page.wait_for_function("document.body.dataset.shown === dps.key() && dps.surface.result")
+            (folder / "exact.png").write_bytes(save("png"))
+            compare("exact.png", f"exact/l{levels[-1]:g}.png")
+            page.uncheck("#exact")
+            page.wait_for_function("document.body.dataset.shown === dps.key() && dps.surface.result")
             assert inspect_file(folder / f"page-{levels[0]}.png")[0] is not None
             (folder / "page.jpg").write_bytes(save("jpeg"))
             assert inspect_file(folder / "page.jpg")[0] is not None
 
+        def save_edit_and_open_it() -> None:
+            drawn = "[dps.surface.drawing.steps('mask').length, dps.level, dps.exact]"
+            (tmp_path / "edit.zip").write_bytes(save("zip"))
+            shutil.unpack_archive(tmp_path / "edit.zip", tmp_path / "edit")
+            (stored,) = (tmp_path / "edit").iterdir()
+            assert any(line.startswith("level") for line in inspect_file(stored / "l1.png")[1])
+            assert run_app(app, ["edit", "--from", str(stored), "-o", str(tmp_path / "again")]) == 0
+            again = read_photo(tmp_path / "again" / "l1.png").astype(int)
+            assert np.abs(again - read_photo(stored / "l1.png")).max() <= 1
+            shown = page.evaluate("dps.surface.result.image.src")
+            page.set_input_files("#file", str(tmp_path / "edit.zip"))
+            page.wait_for_function("dps.surface.drawing.entries.length === 2")
+            page.wait_for_function("document.body.dataset.shown === dps.key() && dps.surface.result")
+            assert page.evaluate(drawn) == [1, 1, False]
+            assert page.evaluate("dps.surface.result.image.src") == shown
+
         for index in (1, 2, 3, 4):
             draw_and_compare(index, (0.0, 0.5, 1.0))
+        save_edit_and_open_it()
         context.set_offline(True)
         server.shutdown()
         page.reload()
