@@ -124,8 +124,12 @@ class Page {
   async open(open, blob, name, keep = {}) {
     this.errorUntil = 0;
     this.say(["Opening ..."]);
+    await this.results.stop();
     const opened = await this.try(open);
-    if (!opened) return false;
+    if (!opened) {
+      if (this.surface.drawing.holeBox()) this.results.live();
+      return false;
+    }
     const file = opened.file ? fromBase64(opened.file) : /** @type {Blob} */ (blob);
     this.source = { blob: file, name: opened.name || name, stem: opened.stem };
     this.results.clear();

@@ -18,6 +18,12 @@ export class Results {
     this.turn = 0;
   }
 
+  /** Ask for no more levels, since those of one photo make no sense with another. */
+  async stop() {
+    this.turn++;
+    while (this.running) await this.running;
+  }
+
   /** Another photo. */
   clear() {
     this.turn++;

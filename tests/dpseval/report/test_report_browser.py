@@ -140,3 +140,34 @@ def test_the_answer_is_in_the_first_screen(drawn_report: Path, width_px: int, he
         page.goto((drawn_report / "index.html").as_uri() + "#worst")
         assert page.locator("#worst").get_attribute("open") is not None
         browser.close()
+
+
+CONTRAST = """(selector) => {
+  const lightness = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255)
+    .map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
+  const ink = lightness(getComputedStyle(document.querySelector(selector)).color);
+  const paper = lightness(getComputedStyle(document.body).backgroundColor);
+  return [paper, (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)];
+}"""
+
+
+def test_the_answer_can_be_read_in_the_dark_and_on_the_first_printed_page(drawn_report: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 718, "height": 1047}, color_scheme="dark")  # A4 inside its margins
+        page.goto((drawn_report / "index.html").as_uri())
+        for part in (".answer", "header .soft, main .soft"):
+            paper, contrast = page.evaluate(CONTRAST, part)
+            assert paper < 0.1
+            assert contrast >= 4.5
+        page.emulate_media(media="print")
+        paper, contrast = page.evaluate(CONTRAST, ".answer")
+        assert paper > 0.9
+        assert contrast >= 7
+        for part in (".answer", ".lead .chart"):
+            box = page.locator(part).first.bounding_box()
+            assert box["y"] + box["height"] < 1047
+        assert page.evaluate("document.documentElement.scrollWidth") <= 718
+        browser.close()
