@@ -38,6 +38,7 @@ from dpsdata.runtime.lock_file import lock_folder
 from dpsdata.weights.store import home_folder
 
 _TRIES, _PAUSE_S, _THREADS = 4, 0.5, 8
+_PAGE_DEPTH = 8  # of folders below a web address: pages may link to each other without end
 _LAST = "dataset.json"  # what says that a dataset is there
 _STARTED = ".build/started"  # an empty object that a build puts first, so that a refusal does not come after hours
 _OWN = frozenset({_STARTED, ".build/lock", ".build/lock.pid", ".build/unfinished"})
@@ -120,7 +121,10 @@ class _Mirror:
         try:
             import fsspec
 
-            fs, root = fsspec.core.url_to_fs(f"{scheme}://{rest}", use_listings_cache=False)
+            is_web = scheme.lower() in ("http", "https")
+            # A page that a server packs has another size than it tells.
+            options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}} if is_web else {}
+            fs, root = fsspec.core.url_to_fs(f"{scheme}://{rest}", use_listings_cache=False, **options)
         except ImportError:
             raise EnvironmentFailure(
                 f"{shown}: reading {scheme}:// needs fsspec and its package for {scheme}; "
@@ -151,8 +155,9 @@ class _Mirror:
             found = {self.root: self._ask(lambda: self.fs.info(self.root))}
         else:
             root = self.root + "/" * self.is_web
+            depth = _PAGE_DEPTH if self.is_web else None
             try:
-                found = self._ask(lambda: self.fs.find(root, detail=True))
+                found = self._ask(lambda: self.fs.find(root, maxdepth=depth, detail=True))
             except MissingError:
                 if not may_be_empty:
                     raise

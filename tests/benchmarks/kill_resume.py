@@ -178,6 +178,7 @@ def main() -> int:
             "findings_of_verify": len(verify_dataset(out).findings),
             "temporary_files_left": len(list(out.rglob(".dps-*.tmp"))),
         }
+        print(json.dumps(report, indent=2), flush=True)
         if options.roots:
             report["root_hashes"] = compare_roots(source, Path(folder), options.format)
             report["same_root_hash"] &= set(report["root_hashes"].values()) == {read_dataset(whole)["root_hash"]}
