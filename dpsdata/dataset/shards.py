@@ -271,7 +271,7 @@ class StoredFiles(Protocol):
     """The files of a dataset, named as in the form of single files, such as `masks/dps/ID.png`."""
 
     def source(self, path: str) -> Path | FilePart:
-        """What the readers of images take.
+        """What the readers of images take; where the manifest is known, they refuse any other content.
 
         Raises:
             BrokenImageError: the dataset has no such file.
@@ -281,14 +281,26 @@ class StoredFiles(Protocol):
 
 
 class PlainFiles:
-    """A dataset of single files."""
+    """A dataset of single files.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: a built folder.
+        rows: its manifest; nothing where the files may be others.
+    """
+
+    def __init__(self, folder: Path, rows: Iterable[ManifestRow] = ()) -> None:
         self.folder = folder
+        self._rows = {row.id: row for row in rows}
 
-    def source(self, path: str) -> Path:
+    def source(self, path: str) -> Path | FilePart:
         """See `StoredFiles`."""
-        return self.folder / path
+        digest = _find_digest(self._rows, path)
+        return FilePart(self.folder / path, 0, None, path, digest) if digest else self.folder / path
+
+
+def _find_digest(rows: Mapping[str, ManifestRow], path: str) -> str:
+    row = rows.get(path.rpartition("/")[2].removesuffix(".png"))
+    return "" if row is None else row.files().get(path, "")
 
 
 class ShardFiles:
@@ -313,7 +325,8 @@ class ShardFiles:
                 raise MissingError(f"{folder / shard.path}: this shard is missing; {_AGAIN}") from None
             if size != shard.byte_count:
                 raise MissingError(f"{folder / shard.path}: {size} bytes, but {shard.byte_count} were built; {_AGAIN}")
-        self._shard_of = place_samples(folder, self.shards, rows)
+        self._rows = {row.id: row for row in rows}
+        self._shard_of = place_samples(folder, self.shards, self._rows.values())
         # The newest listings, a few MB each.
         self._listing = functools.lru_cache(maxsize=64)(self._list)
 
@@ -323,11 +336,11 @@ class ShardFiles:
         found = None if number is None else self._listing(number).get(member_name(path))
         if number is None or found is None:
             raise BrokenImageError(f"the dataset has no {path}")
-        return FilePart(self.folder / self.shards[number].path, *found, path)
+        return FilePart(self.folder / self.shards[number].path, *found, path, _find_digest(self._rows, path))
 
     def _list(self, number: int) -> dict[str, tuple[int, int]]:
         members = list_members(self.folder / self.shards[number].path)
-        return {part.name: (part.offset, part.size) for part in members}
+        return {part.name: (part.offset, part.size or 0) for part in members}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_listing"}
@@ -379,6 +392,5 @@ def open_files(
     """
     if description is None:
         description = read_dataset(folder)
-    if dataset_format(description) == "files":
-        return PlainFiles(folder)
-    return ShardFiles(folder, description, read_manifest(folder) if rows is None else rows)
+    rows = read_manifest(folder) if rows is None else rows
+    return PlainFiles(folder, rows) if dataset_format(description) == "files" else ShardFiles(folder, description, rows)

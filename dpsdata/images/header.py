@@ -6,6 +6,7 @@ Nothing here decodes a pixel, so that a decompression bomb, a FIFO or a folder c
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import re
@@ -26,22 +27,24 @@ from dpsdata.images.tiff import seek_main_page
 
 @dataclass(frozen=True)
 class FilePart:
-    """A file that lies inside of another one, such as a member of a tar.
+    """A file that lies inside of another one, such as a member of a tar, or whose content is known beforehand.
 
     Attributes:
         file: the one that holds it.
         offset: of its first byte.
-        size: bytes.
+        size: bytes; None for the whole file.
         name: to tell of it.
+        sha256: that its content must have; empty where none is known.
     """
 
     file: Path
     offset: int
-    size: int
+    size: int | None
     name: str
+    sha256: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.name}"
+        return str(self.file) if self.size is None else f"{self.file}: {self.name}"
 
     def exists(self) -> bool:
         """Whether the file that holds it is there."""
@@ -52,11 +55,18 @@ class FilePart:
 
         Raises:
             OSError: the file that holds it cannot be read, or ends before.
+            BrokenImageError: its content is another one, or the file is no ordinary one.
         """
-        with self.file.open("rb", buffering=0) as stream:
-            data = os.pread(stream.fileno(), self.size, self.offset)
-        if len(data) != self.size:
-            raise OSError(errno.EIO, "cut off", str(self.file))
+        if self.size is None:
+            with open_source(self.file) as stream:
+                data = stream.read()
+        else:
+            with self.file.open("rb", buffering=0) as stream:
+                data = os.pread(stream.fileno(), self.size, self.offset)
+            if len(data) != self.size:
+                raise OSError(errno.EIO, "cut off", str(self.file))
+        if self.sha256 and hashlib.sha256(data).hexdigest() != self.sha256:
+            raise BrokenImageError(f"{self.name} is not as it was built; run `dpsdata verify`")
         return data
 
 
@@ -76,14 +86,14 @@ def open_source(source: Source) -> BinaryIO:
         stream = io.BytesIO(source)
         size = len(source)
     elif isinstance(source, FilePart):
-        size = source.size
+        size = 1 if source.size is None else source.size
+        data = b""
         if 0 < size <= MAX_FILE_BYTES:
             try:
-                stream = io.BytesIO(source.read_bytes())
+                data = source.read_bytes()
             except OSError as error:
                 raise BrokenImageError(f"the file cannot be read: {error.strerror}") from None
-        else:
-            stream = io.BytesIO()
+        stream = io.BytesIO(data)
     else:
         path = Path(source)
         try:

@@ -147,7 +147,7 @@ def write_run(out: Path, contents: Mapping[str, bytes]) -> None:
         UsageError: files of these names lie there that no run wrote.
         EnvironmentFailure: the disk is full, or the folder cannot be written to.
     """
-    is_ours = (out / RUN_FILE).is_file() or ((out / "refined").is_dir() and (out / "refiner").is_dir())
+    is_ours = _is_run(out / RUN_FILE) or ((out / "refined").is_dir() and (out / "refiner").is_dir())
     taken = next((name for name in contents if (out / name).exists()), None)
     if taken is not None and not is_ours:
         raise UsageError(
@@ -165,6 +165,15 @@ def write_run(out: Path, contents: Mapping[str, bytes]) -> None:
         raise write_failure(out, error) from error
     for name, data in contents.items():
         write_bytes_atomic(out / name, data)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether it is the `run.json` of an edit, and none of `dps predict` or of a report."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"config", "inputs"} <= found.keys()
 
 
 def _read(request: EditRequest, inputs: Mapping[str, InputFile]) -> EditInputs:

@@ -59,7 +59,7 @@ def export_onnx(net: EditingNet, out: Path, precision: str = "fp32", weights: Ma
         Bytes of `edit.onnx`.
 
     Raises:
-        UsageError: no such precision, or the networks are of synthesis.
+        UsageError: no such precision, the networks are of synthesis, or a file of another program would be replaced.
         EnvironmentFailure: the extra `onnx` is not installed, or the folder cannot be written.
     """
     if precision not in PRECISIONS:
@@ -70,6 +70,10 @@ def export_onnx(net: EditingNet, out: Path, precision: str = "fp32", weights: Ma
     if missing:
         raise EnvironmentFailure(
             f"--onnx needs {' and '.join(missing)}; run `pip install 'deep-plastic-surgery[onnx]'`"
+        )
+    if (out / ONNX_FILE).exists() and not (out / DESCRIPTION_FILE).exists():
+        raise UsageError(
+            f"{out}: its {ONNX_FILE} has no {DESCRIPTION_FILE}, so it is of another program; name a new folder"
         )
     model = _trace(net)
     if precision == "fp16":

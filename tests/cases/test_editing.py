@@ -371,6 +371,16 @@ def test_a_blank_sketch_draws_no_face_and_a_folder_of_other_files_is_left_alone(
     assert run_edit(tmp_path / "photo.png", weights, tmp_path / "ours") == 0
 
 
+@pytest.mark.parametrize("text", ['{"dataset_root_hash": "x", "methods": {}}', "mine", "[1]"])
+def test_the_run_json_of_another_command_is_not_replaced(weights: Path, tmp_path: Path, text: str) -> None:
+    save_photo(tmp_path / "photo.png", "png p3")
+    out = tmp_path / "predicted"
+    out.mkdir()
+    (out / "run.json").write_text(text)
+    assert run_edit(tmp_path / "photo.png", weights, out) == 2
+    assert [path.read_text() for path in out.iterdir()] == [text]
+
+
 def test_words_of_refusals(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--mask", "m.png", "--sketch", "s.png", "--weights", str(weights), "-o", str(tmp_path / "out")]
     for name in ("m.png", "s.png"):

@@ -41,8 +41,10 @@ def print_in_dots(grey: np.ndarray) -> np.ndarray:
 def test_photos_in_dots_are_neither_mask_nor_sketch(number: int) -> None:
     grey = cv2.cvtColor(read_face(number), cv2.COLOR_RGB2GRAY)
     pale = (grey * 0.5 + 125).astype(np.uint8)
-    dithered = [Image.fromarray(pixels).convert("1") for pixels in (grey, pale)]  # what Pillow does unless told not to
-    for image in (*dithered, print_in_dots(grey)):
+    dithered: list[Image.Image | np.ndarray] = [
+        Image.fromarray(pixels).convert("1") for pixels in (grey, pale)
+    ]  # what Pillow does unless told not to
+    for image in [*dithered, print_in_dots(grey)]:
         with pytest.raises(BrokenImageError, match=r"specks|line drawing|label map"):
             read_mask_file(encode(image))
         with pytest.raises(BrokenImageError, match=r"specks|photo"):
@@ -95,7 +97,7 @@ def test_a_transparent_rim_is_no_hole(paint: tuple[int, int, int], rim: str) -> 
     away = np.abs(np.arange(SIZE) - 127.5)
     clear = np.add.outer(away, away) > 246 if rim == "corners" else np.ones((SIZE, 1), bool) & (np.arange(SIZE) > 252)
     alpha = np.where(clear, 0, 255).astype(np.uint8)
-    pixels = np.dstack([np.where(BOX[..., None], np.uint8(paint), np.uint8(0)), alpha])
+    pixels = np.dstack([np.where(BOX[..., None], np.array(paint, np.uint8), np.uint8(0)), alpha])
     assert np.array_equal(read_mask_file(encode(pixels)).pixels > 0, BOX)
     photo = np.dstack([read_face(1), alpha])
     assert np.array_equal(read_mask_file(encode(photo)).pixels > 0, clear), "a photo with something cut out of it"

@@ -71,7 +71,8 @@ def restore_run(
 
     Raises:
         UsageError: a checkpoint belongs to another config or dataset or to a run that began with first
-            weights, two files hold the same network, or this training needs networks to begin with.
+            weights, two files hold the same network, `out` holds networks without their checkpoint, or this training
+            needs networks to begin with.
         MissingError: a checkpoint is damaged, or of other networks.
     """
     path = out / run_state.STATE_FILE
@@ -93,6 +94,12 @@ def restore_run(
             {key: saved[key] for key in (*LIGHT_EXTRAS, *_OPTIMISERS) if saved.get(key)},
             saved["perceptual"],
             begun_with,
+        )
+    kept = next((name for name in (run_state.LIGHT_FILE, run_state.WEIGHTS_FOLDER) if (out / name).exists()), None)
+    if kept is not None:
+        raise UsageError(
+            f"{out}: holds {kept} and no {run_state.STATE_FILE}, so this run cannot be resumed; name another --out, "
+            f"and pass --init-from {out} to go on from its networks"
         )
     if init_from is not None:
         return begin_run(algorithm.nets, algorithm.stage_nets(), _read_initial(algorithm, init_from), algorithm.grow)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,22 @@ def test_another_config_or_dataset_or_a_damaged_checkpoint_is_refused(
         make_trainer(quick, built, damaged, device="cpu")
     with pytest.raises(UsageError, match="cuda"):
         make_trainer(quick, built, tmp_path / "x", device="cuda:1")
+
+
+@pytest.mark.parametrize("kept", [LIGHT_FILE, "weights"])
+def test_networks_without_their_state_are_not_replaced(
+    whole_run: Path, built: Path, quick: TrainConfig, tmp_path: Path, kept: str
+) -> None:
+    """A run as people carry it to another machine."""
+    copy = tmp_path / "carried"
+    copy.mkdir()
+    if (whole_run / kept).is_dir():
+        shutil.copytree(whole_run / kept, copy / kept)
+    else:
+        shutil.copy(whole_run / kept, copy)
+    for init_from in (None, str(whole_run)):
+        with pytest.raises(UsageError, match=f"holds {kept} and no {STATE_FILE}"):
+            make_trainer(quick, built, copy, device="cpu", init_from=init_from)
 
 
 def test_a_finished_run_is_done_at_once(whole_run: Path, built: Path, quick: TrainConfig) -> None:
