@@ -47,7 +47,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "There is not enough memory for this photo. Make it smaller, or close other programs."
     if isinstance(error, OSError) and error.strerror:
-        return f"The machine is in the way: {error.strerror}. Free some space, then try again."
+        return f"The server could not write or read a file: {error.strerror}. Free some space, then try again."
     _LOG.error("unexpected failure", exc_info=error)
     return f"Something unexpected went wrong ({type(error).__name__}). The terminal shows more; you can carry on."
 

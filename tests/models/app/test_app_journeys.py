@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,42 @@ def test_five_files_are_dropped_and_one_is_opened(open_tab: Callable[..., Any]) 
     drop(tab, [("diary.txt", b"dear diary")])
     tab.page.wait_for_selector("#message .error")
     assert tab.drawing() == drawn, "what was open stays"
+    tab.complaints.clear()
+
+
+def test_ten_wrong_things_of_a_new_user(open_tab: Callable[..., Any]) -> None:
+    tab = open_tab()
+    photo = encode_png(read_sample_face(1)[::2, ::2])
+    other = io.BytesIO()
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("holiday.txt", "sun")
+    tab.page.click("#lines")  # before any photo
+    tab.page.wait_for_selector("#message .error")
+    assert "Choose a photo first" in tab.page.inner_text("#message")
+    tab.open("me.png", photo)
+    tab.page.click("#lines")  # before any hole
+    tab.page.wait_for_selector("#message .error")
+    assert "The hole is empty" in tab.page.inner_text("#message")
+    tab.drag([(0.4, 0.4), (0.6, 0.5)])
+    tab.wait_result()
+    drawn = tab.drawing()
+    for name, data, told in (
+        ("diary.txt", b"dear diary", "diary.txt"),
+        ("empty.jpg", b"", "empty.jpg"),
+        ("half.png", photo[: len(photo) // 2], "half.png"),
+        ("huge.png", photo[:16] + (60_000).to_bytes(4, "big") * 2 + photo[24:], "huge.png"),
+        ("holiday.zip", other.getvalue(), "run.json"),
+        ("broken.zip", b"PK" + bytes(40), "zip"),
+        ("run.json", b"{}", "run.json"),
+        ("mask.png", encode_png(np.zeros((64, 64), np.uint8)), "64"),
+    ):
+        tab.page.evaluate("document.getElementById('message').replaceChildren()")
+        drop(tab, [(name, data)])
+        tab.page.wait_for_selector("#message .error")
+        assert told in tab.page.inner_text("#message"), name
+        assert tab.drawing() == drawn, f"{name}: what was open stays"
+    assert read_photo(tab.save("png")).shape == (256, 256, 3)
+    assert [line for line in tab.complaints if "status of 400" not in line] == []
     tab.complaints.clear()
 
 
