@@ -15,7 +15,7 @@ from dpsdata.weights.store import sha256_file, write_safetensors
 from models.training.engine.reporting import CARD_FILE
 from models.training.engine.state import WEIGHTS_FOLDER, count_images
 from models.weights.bundled import bundled_baseline_name, bundled_name
-from models.weights.checkpoints import read_checkpoint, write_checkpoint
+from models.weights.checkpoints import narrow, read_checkpoint, write_checkpoint
 
 RESULTS_FILE = "training.json"
 
@@ -80,7 +80,7 @@ def _write_editing(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, 
 def _write_baseline(source: Path, out: Path, told: dict[str, Any]) -> tuple[str, Path]:
     tensors, card = read_state(source)
     path = out / source.name
-    half = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in tensors.items()}
+    half = {key: narrow(value, torch.float16) for key, value in tensors.items()}
     # The long story stays in training.json.
     card = {key: value for key, value in card.items() if key not in ("training", "differences", "results")} | told
     write_safetensors(path, half, card)

@@ -285,16 +285,20 @@ def write_checkpoint(
     Args:
         path: ends in `.safetensors`.
         checkpoint: what to write; `read_checkpoint` gives it back, exactly where `dtype` is None.
-        dtype: store the floats in this type, such as torch.float16.
+        dtype: store the floats in this type, such as torch.float16; a tensor beyond its range stays float32.
         metadata: what else the card says, such as the licence.
     """
-    stored = {
-        key: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-        for key, tensor in checkpoint.tensors.items()
-    }
+    stored = {key: tensor if dtype is None else narrow(tensor, dtype) for key, tensor in checkpoint.tensors.items()}
     card = {**(metadata or {}), **checkpoint.card()}
     write_safetensors(path, stored, card)
     write_text_atomic(path.with_suffix(".json"), json.dumps(card, indent=2, sort_keys=True) + "\n")
+
+
+def narrow(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats as another type of float; unchanged where that would make a large one infinite, as a variance may be."""
+    if not tensor.is_floating_point() or (tensor.numel() and float(tensor.abs().max()) > torch.finfo(dtype).max):
+        return tensor
+    return tensor.to(dtype)
 
 
 def _shapes(network: str, config: NetworkConfig) -> dict[str, tuple[int, ...]]:

@@ -198,6 +198,17 @@ def test_a_discriminator_of_ours_comes_back(tmp_path: Path) -> None:
         load_discriminator(tmp_path / "d.safetensors", 0)
 
 
+def test_half_precision_makes_no_infinity(tmp_path: Path) -> None:
+    checkpoint = next(each for each in collect_checkpoints(tiny_net()) if each.network == "F64")
+    key = next(key for key in checkpoint.tensors if key.endswith("running_var"))
+    wide = {**checkpoint.tensors, key: torch.full_like(checkpoint.tensors[key], 1e5)}
+    write_checkpoint(tmp_path / "f.safetensors", replace(checkpoint, tensors=wide), torch.float16)
+    read = read_checkpoint(tmp_path / "f.safetensors").tensors
+    assert float(read[key].min()) == 1e5
+    other = next(name for name in wide if name.endswith("conv.weight"))
+    assert torch.equal(read[other], wide[other].half().float())
+
+
 @pytest.mark.parametrize("config", [tiny_config(), stem_config(resolution=128)], ids=["tiny", "stem"])
 def test_synthesis_paints_what_editing_paints_in_a_hole_over_the_whole_photo(
     config: ModelConfig, tmp_path: Path
