@@ -195,6 +195,7 @@ def test_the_page_is_voted_on_in_chromium(report: Path, tmp_path: Path) -> None:
                 page.click("#equal")
                 page.click("#back")
                 page.keyboard.press("1")
+                page.wait_for_timeout(500)  # storage is written a moment later
                 page.reload()
                 assert page.inner_text("#place") == f"Pair 2 of {len(better)}"
                 page.keyboard.press("Backspace")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dpsdata.contracts import MissingError, UsageError
+from dpsdata.contracts import MissingError
 from dpsdata.weights import Imported, WeightFile, register, register_importer
 
 MOBILEFACENET: Final = "mobilefacenet"
@@ -47,14 +47,14 @@ def mobilefacenet_shapes() -> dict[str, tuple[int, ...]]:
 
 def import_mobilefacenet(path: Path) -> Imported | None:
     """The importer of the state dict; None for another network."""
-    from dpsdata.weights.reading import read_state
+    from dpsdata.weights.reading import UnrecognisedError, read_state
 
     try:
         state = read_state(path)[0]
-    except UsageError:
+    except UnrecognisedError:
         return None
     tensors = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    if {key: tuple(value.shape) for key, value in tensors.items()} != mobilefacenet_shapes():
+    if {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()} != mobilefacenet_shapes():
         return None
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise MissingError(f"{path}: holds values that are not finite; run `dps weights get {MOBILEFACENET}`")

@@ -227,7 +227,7 @@ def test_networks_for_half_the_side_are_grown(tmp_path: Path) -> None:
 
 
 def test_bundled_networks_are_a_beginning_for_both_tasks() -> None:
-    for task, config in (("edit", read_training("lite-edit-256")), ("synthesis", lite_training("synthesis", 64))):
+    for task, config in (("edit", read_training("lite-edit-256")), ("synthesis", read_training("lite-synthesis-256"))):
         begun = restore_run(Path("nowhere"), config, "hash", make_algorithm(config, CPU), init_from="bundled")
         assert begun.begun_with is not None
         sources = bundled_sources("edit" if task == "edit" else "synthesis")
@@ -250,9 +250,8 @@ def test_folders_that_are_no_beginning(run: Path, built: Path, quick: TrainConfi
             make_trainer(other, built, tmp_path / "out", device="cpu", init_from=tmp_path / folder)
     with pytest.raises(MissingError, match="bundled: at this size it holds F, and this preset begins with F and G"):
         make_trainer(read_training("tiny"), built, tmp_path / "out", device="cpu", init_from="bundled")
-    drawing = read_training("tiny", ['task="synthesis"'])
     with pytest.raises(MissingError, match="does not fit this preset"):
-        make_trainer(drawing, built, tmp_path / "out", device="cpu", init_from="bundled")
+        make_trainer(lite_training("edit", 64), built, tmp_path / "out", device="cpu", init_from=run / "weights")
 
 
 def test_a_baseline_begins_with_bundled_or_exported_weights(built: Path, tmp_path: Path) -> None:
