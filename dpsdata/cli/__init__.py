@@ -130,8 +130,8 @@ def build(
     )
     typer.echo(f"next: dpsdata {'preview' if shown == str(out) else 'verify'} {shown}")
     for item in result.warnings:
-        shown = ", ".join(item["examples"])
-        typer.echo(f"warning: {item['reason']} ({item['count']:,} times, such as {shown})", err=True)
+        examples = ", ".join(item["examples"])
+        typer.echo(f"warning: {item['reason']} ({item['count']:,} times, such as {examples})", err=True)
     if result.errors:
         path, reason = result.errors[0]
         raise FindingsError(

@@ -93,6 +93,8 @@ def test_what_is_no_photo_is_warned_of_and_strict_refuses_it(
     assert kinds >= WARNED[name], (kinds, said)
     assert "warning: " in said
     assert run_app(dpsdata_app, [*words, "--strict"]) == 3
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: " in said.splitlines()[-1] or "files of the source are not in the dataset" in said
 
 
 def test_label_maps_beside_the_photos_are_no_photos(case: Callable[[str], Path]) -> None:

@@ -16,11 +16,12 @@ function store(mode) {
   });
 }
 
-/** @param {IDBRequest} request @returns {Promise<any>} */
+/** Only what is committed outlives the page. @param {IDBRequest} request @returns {Promise<any>} */
 function done(request) {
   return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+    const transaction = /** @type {IDBTransaction} */ (request.transaction);
+    transaction.addEventListener("complete", () => resolve(request.result));
+    transaction.addEventListener("abort", () => reject(request.error || transaction.error));
   });
 }
 

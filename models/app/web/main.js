@@ -187,7 +187,6 @@ class Page {
 
   /** The drawing, the level or the method is another one: old results are marked, and a new one is painted. */
   changed(notes = []) {
-    this.isDirty = true;
     this.errorUntil = 0;
     const hole = this.surface.drawing.holeBox();
     this.surface.result = null;
@@ -202,13 +201,19 @@ class Page {
     this.surface.draw();
   }
 
+  /** Something is not kept yet; what stands when the pen rests is. */
   keep() {
     clearTimeout(this.keeping);
+    this.isDirty = true;
     if (!part("keep").checked || !this.source) return;
-    this.keeping = setTimeout(() => {
+    const keeping = this.keeping = setTimeout(() => {
       const { drawing } = this.surface;
       keepDraft({ ...this.source, entries: drawing.entries, box: drawing.box, level: this.level, method: this.method, exact: this.exact })
-        .then(() => { this.isDirty = false; document.body.dataset.kept = String(drawing.entries.length); })
+        .then(() => {
+          if (keeping !== this.keeping) return; // there is something newer
+          this.isDirty = false;
+          document.body.dataset.kept = String(drawing.entries.length);
+        })
         .catch(() => this.say(["The draft could not be kept in this browser. Save the edit."], true));
     }, 150);
   }

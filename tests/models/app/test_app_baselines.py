@@ -23,21 +23,12 @@ from models.methods.predictor import LoadOptions, load_method
 from models.methods.registry import METHODS
 
 FOLDER = Path(__file__).parents[1]
-shared = SimpleNamespace(**runpy.run_path(str(FOLDER / "tiny_weights.py")))
 samples = SimpleNamespace(**runpy.run_path(str(FOLDER / "method_samples.py")))
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 BOX = (30, 10, 70)
 HOLE = [{"kind": "stroke", "erase": False, "width": 16, "points": [50, 40, 75, 48]}]
 LINE = [{"kind": "stroke", "erase": False, "width": 2, "points": [48, 40, 76, 46]}]
 DRAWING = json.dumps({"mask": HOLE, "sketch": LINE, "box": BOX})
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    shared.write_tiny_weights(folder)
-    samples.write_baselines(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
