@@ -39,7 +39,8 @@ def sample(
     from dpsdata.samples import write_sample_faces
 
     paths = write_sample_faces(out, count, seed)
-    typer.echo(f"{len(paths)} faces in {out}")
+    others = sum(1 for _ in out.iterdir()) - len(paths)
+    typer.echo(f"{len(paths)} faces in {out}" + (f", beside {others} other files there" if others else ""))
     typer.echo(f"next: dpsdata build {out} BUILT")
 
 

@@ -25,6 +25,7 @@ from dpsdata.dataset.manifest import ManifestRow
 from dpsdata.hed import HED, load_hed
 from dpsdata.images.arrays import hash_look, measure_colors
 from dpsdata.images.codec import Source, encode_png, read_edges, read_photo, read_sketch, resize_photo
+from dpsdata.images.header import FilePart
 from dpsdata.masks import is_from_files, mask_folders, mask_source_key, read_or_draw_mask
 from dpsdata.runtime.device import use_one_thread
 from dpsdata.runtime.files import write_bytes_atomic
@@ -271,7 +272,7 @@ class SampleBuilder:
         edges = f"edges/{name}"
         if self._keep(record, new, edges, self._edges_key(new)):
             return BegunSample(record, new, None)
-        return BegunSample(record, new, read_photo(self.files.source(path)) if image is None else image)
+        return BegunSample(record, new, read_photo(self._stored(new, path)) if image is None else image)
 
     def finish(self, begun: BegunSample, edges: NDArray[np.uint16] | None) -> SampleRecord:
         """The stages from HED's map on, see `run`.
@@ -289,7 +290,7 @@ class SampleBuilder:
         path, key = f"sketches/{name}", stage_key("sketches", options=asdict(options.simplify), edges=new.keys[path])
         if not self._keep(record, new, path, key, fact="line_density"):
             if edges is None:
-                edges = read_edges(self.files.source(f"edges/{name}"))
+                edges = read_edges(self._stored(new, f"edges/{name}"))
             sketch = simplify_edge_map(edges, options.simplify)
             new.sample_stats["line_density"] = float(sketch.mean())
             self._store(new, path, key, encode_png(255 - 255 * sketch))
@@ -323,7 +324,7 @@ class SampleBuilder:
         if not missing:
             return
         if sketch is None:
-            sketch = read_sketch(self.files.source(f"sketches/{name}"))
+            sketch = read_sketch(self._stored(new, f"sketches/{name}"))
         smooth = smooth_sketch(torch.from_numpy(sketch.astype(np.float32))[None, None])[0, 0].numpy()
         drawn = dilate_sketch_array(smooth, [level for level, _, _ in missing])
         for (_, path, key), ink in zip(missing, drawn, strict=True):
@@ -340,6 +341,11 @@ class SampleBuilder:
         if path in record.notes:
             new.notes[path] = record.notes[path]
         return True
+
+    def _stored(self, new: SampleRecord, path: str) -> Source:
+        """A file that was kept by its size, for a later stage: here its bytes count."""
+        source = self.files.source(path)
+        return FilePart(source, 0, None, path, new.files[path][0]) if isinstance(source, Path) else source
 
     def _store(self, new: SampleRecord, path: str, key: str, data: bytes) -> None:
         self.files.save(path, data)

@@ -15,6 +15,7 @@ from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
 from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.dataset.stages import SampleRecord
 from dpsdata.images.codec import Source, read_mask, read_sketch
+from dpsdata.images.header import open_source
 
 
 def sample_statistics(folder: Path) -> pd.DataFrame:
@@ -40,13 +41,17 @@ def sample_stats(files: StoredFiles, row: ManifestRow, record: SampleRecord | No
     Args:
         files: of the dataset.
         row: of the sample.
-        record: what the journal of the build tells of it; only where it knows nothing is a file read.
+        record: what the journal of the build tells of it; only where it knows nothing is a file decoded.
+
+    Raises:
+        BrokenImageError: a file is missing, broken or not as it was built.
     """
     known = {} if record is None else {path: digest for path, (digest, _) in record.files.items()}
     hashes = row.files()
 
     def stat(name: str, path: str, read: Callable[[Source], NDArray[np.uint8]]) -> float:
         if record is not None and name in record.sample_stats and known.get(path) == hashes[path]:
+            open_source(files.source(path)).close()  # of a file that was changed since, the journal tells nothing
             return record.sample_stats[name]
         return float(np.mean(read(files.source(path))))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import PIL
-from PIL import Image, features
+from PIL import Image, TiffImagePlugin, features
 
 from dpsdata.contracts import BrokenImageError
 from dpsdata.images.tiff import seek_main_page
@@ -162,6 +162,8 @@ def _open_known(stream: BinaryIO) -> Image.Image:
         raise BrokenImageError("an AVIF image, and this Pillow reads none; run `pip install -U 'pillow>=11.3'`")
     if kind in ("JPEG 2000", "JPEG XL"):
         raise BrokenImageError(f"a {kind} image, which is not read; convert it to PNG or JPEG")
+    # The twin of the little-endian form that Pillow knows; both are decoded by `dpsdata.images.tiff`.
+    TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
     image = Image.open(stream, formats=_FORMATS)
     key = image.info.get("transparency")
     if image.format == "PNG" and start[24] in (2, 4) and start[25] == 0 and isinstance(key, int):

@@ -9,7 +9,8 @@
 | `folder`        | any folder of photos, read with all below it                               | see below   |
 
 Each may lie in a zip too, given itself or alone in a folder. In `folder`, photos below folders named train, val
-(valid, validation) and test take these as their split hint; what is outside such folders has none, and is told.
+(valid, validation) and test take these as their split hint; what is outside such folders has none, and is told. A hint
+of several (`test/train`, where folders of both names lie in each other) is refused by the rules that take hints.
 
 An ID is the path below the source without its suffix, `/` as `__`, in Unicode NFC. Where several files
 come to one ID (`x.jpg` and `x.png`), each of them gets `-` and the first 8 hex digits of the SHA-256 of
@@ -25,6 +26,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -215,18 +217,26 @@ _STARGAN = re.compile(r"(^|/)(train|val)/(female|male)/[^/]+$")
 def _split_hints(layout: str, entries: list[Entry]) -> tuple[dict[Entry, str], list[Notice]]:
     """Splits that the folders name, and what is outside such folders."""
     hints: dict[Entry, str] = {}
-    for entry in entries:
-        folders = PurePosixPath(entry.relative_path).parts[:-1]
+    parents = [PurePosixPath(entry.relative_path).parts[:-1] for entry in entries]
+    # A folder `test` around all of them is where somebody tried something, if others inside it name splits.
+    levels = takewhile(lambda names: len(set(names)) == 1, zip(*parents, strict=False))
+    shared = tuple(names[0] for names in levels)
+    for entry, folders in zip(entries, parents, strict=True):
         if layout == "stargan-v2" and _STARGAN.search(entry.relative_path):
             hints[entry] = folders[-2]
         elif layout == "folder":
-            named = [_SPLIT_NAMES[folder.lower()] for folder in folders if folder.lower() in _SPLIT_NAMES]
-            hints |= {entry: named[0]} if named else {}
+            named = _name_splits(folders[len(shared) :]) or _name_splits(shared)
+            hints |= {entry: "/".join(named)} if named else {}
     outside = tuple(entry.relative_path for entry in entries if entry not in hints)
     if not hints or not outside:
         return hints, []
     words = "images are outside the folders that name the splits, and are in none of them (`unlisted`)"
     return hints, [Notice("outside-of-splits", len(outside), outside[:_EXAMPLES], words)]
+
+
+def _name_splits(folders: tuple[str, ...]) -> list[str]:
+    """The different splits that folders name, from the outermost on."""
+    return list(dict.fromkeys(_SPLIT_NAMES[folder.lower()] for folder in folders if folder.lower() in _SPLIT_NAMES))
 
 
 def _assign_ids(entries: list[Entry], skipped: list[tuple[str, str]]) -> dict[Entry, str]:

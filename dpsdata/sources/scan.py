@@ -191,6 +191,8 @@ class _FolderScan:
         for item in items:
             if not _is_ignored(item.name):
                 self._take(item, prefix + item.name)
+            elif item.name.startswith(".") and item.is_dir(follow_symlinks=False):
+                self.scan.others["hidden folders"] += 1
             elif is_image_name(item.name) and not is_litter(item.name):
                 self.scan.others["hidden"] += 1
 
@@ -486,7 +488,7 @@ def read_sample(sample: SourceSample) -> bytes:
 
 
 def sample_stamp(sample: SourceSample) -> str:
-    """What changes when the content of a sample changes: size and time, or size and CRC inside a zip."""
+    """What changes with the content of a sample: size and times (a new file may have an old date), or size and CRC."""
     try:
         if sample.member is not None:
             entry = open_zip(sample.file).infolist()[sample.member]
@@ -494,4 +496,4 @@ def sample_stamp(sample: SourceSample) -> str:
         status = sample.file.stat()
     except (OSError, MissingError, IndexError):
         return "missing"
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -72,3 +73,37 @@ def test_a_changed_mask_is_not_read(built: Path, tmp_path: Path) -> None:
         run_app(models_app, ["predict", str(copy), str(tmp_path / "out"), "--masks", "center", "--method", "telea"])
         == 3
     )
+
+
+def test_no_numbers_and_no_levels_come_of_changed_files(built: Path, tiny_hed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "built"
+    shutil.copytree(built, copy)
+    sketch = copy / "sketches" / OTHER
+    before = sketch.read_bytes()
+    change(sketch, "some pixels")
+    for command in ("stats", "preview"):
+        assert run_app(dpsdata_app, [command, str(copy)]) == 3
+    Image.new("L", (64, 64), 255).save(sketch)
+    sketch.write_bytes(sketch.read_bytes().ljust(len(before), b"\0"))  # what is kept is told by its size
+    words = ["build", str(built.parent / "faces"), str(copy), "--size", "64", "--masks", "center", "--workers", "1"]
+    words += ["--split", "ratio:0,0,1", "--edges", str(tiny_hed), "--levels", "0.5"]
+    assert run_app(dpsdata_app, words) == 3
+    assert f"sketches/{OTHER} is not as it was built" in (copy / "errors.csv").read_text()
+    assert run_app(dpsdata_app, [*words, "--retry-failed"]) == 0
+    assert sketch.read_bytes() == before
+    assert run_app(dpsdata_app, ["verify", str(copy)]) == 0
+
+
+def test_a_photo_that_was_replaced_is_built_again_whatever_its_date(tiny_hed: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, level in enumerate((60, 90)):
+        Image.new("RGB", (80, 80), (level, 40, 0)).save(source / f"{number}.bmp")
+    config = BuildConfig(source, tmp_path / "out", size=64, masks=("center",), workers=1, edges=str(tiny_hed))
+    first, photo = build_dataset(config), source / "0.bmp"
+    before = photo.stat()
+    shutil.copy(source / "1.bmp", photo)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (photo.stat().st_size, photo.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    again = build_dataset(config)
+    assert (again.reused_count, again.root_hash != first.root_hash) == (1, True)

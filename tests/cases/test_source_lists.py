@@ -133,6 +133,16 @@ def test_folders_named_nearly_as_splits_are_not_dealt_anew_in_silence(tmp_path: 
     assert sum(map(len, dict(make_splits(listing.samples, "ratio", 0, listing.root).items()).values())) == 4
 
 
+def test_splits_inside_of_splits_are_refused_unless_one_folder_holds_all(tmp_path: Path) -> None:
+    listing = find_samples(fill(tmp_path / "a", "test/train/1.jpg", "test/val/2.jpg", "test/test/3.jpg"))
+    assert make_splits(listing.samples, "auto", 0, listing.root).counts() == {"train": 1, "val": 1, "test": 1}
+    listing = find_samples(fill(tmp_path / "b", "train/1.jpg", "train/test/2.jpg", "val/3.jpg"))
+    for rule in ("auto", "layout"):
+        with pytest.raises(UsageError, match=r"train/test/2\.jpg lies in folders of several splits \(train/test\)"):
+            make_splits(listing.samples, rule, 0, listing.root)
+    assert sum(make_splits(listing.samples, "ratio", 0, listing.root).counts().values()) == 3
+
+
 def test_folders_that_only_begin_so_are_dealt(tmp_path: Path) -> None:
     for folder in ("trains", "testimonials", "valley"):
         write(tmp_path / folder / "0.png", 0)

@@ -103,6 +103,8 @@ def test_big_endian_16_bit_tiff() -> None:
     data = tiff(PHOTO.astype(np.uint16) * 257, "rgb", None, True, byteorder=">", compression="zlib", predictor=True)
     assert data[:2] == b"MM"
     assert np.array_equal(codec.read_photo(data), PHOTO)
+    inverted = tiff((255 - GREY).astype(np.uint16) * 257, "miniswhite", None, False, byteorder=">")
+    assert np.array_equal(codec.read_photo(inverted), as_rgb(GREY))
 
 
 @pytest.mark.parametrize("deep", [False, True])
