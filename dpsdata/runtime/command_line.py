@@ -68,6 +68,7 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> int:
         interrupts.begin()
         returned: Any = app(args=words, standalone_mode=False)
         code = int(returned or ExitCode.DONE)
+        interrupts.finish()
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except Exception as error:
@@ -118,8 +119,12 @@ def _say(sentence: str) -> None:
 
 def run_and_exit(app: typer.Typer, arguments: list[str] | None = None) -> None:
     """Entry point of a console script, see `run_app`."""
-    code = run_app(app, arguments)
-    interrupts.finish()
+    try:
+        code = run_app(app, arguments)
+        interrupts.finish()
+    except KeyboardInterrupt:  # pressed again, while the first was being said
+        interrupts.finish()
+        code = ExitCode.INTERRUPTED
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

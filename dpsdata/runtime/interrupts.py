@@ -1,13 +1,15 @@
 """Ctrl-C that cannot be lost: not in an import, not in a destructor, not in a library that catches everything.
 
-Only `signal`, `os` and `sys` are imported, as this comes first of all.
+Only what Python has loaded already is imported, as this comes first of all.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 def _report_unraisable(unraisable: Any) -> None:
     if unraisable.exc_type is KeyboardInterrupt:  # raised in a destructor, where it is thrown away
-        os.kill(os.getpid(), signal.SIGINT)
+        _thread.start_new_thread(_interrupt_again, ())
         return
     sys.__unraisablehook__(unraisable)
+
+
+def _interrupt_again() -> None:
+    time.sleep(0.01)  # until the hook has returned: in it, too, it would be thrown away
+    os.kill(os.getpid(), signal.SIGINT)

@@ -21,7 +21,7 @@ from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.runtime.lock_file import lock_folder
-from dpsdata.runtime.processes import core_count, serve_parent, spawn_context
+from dpsdata.runtime.processes import core_count, interrupts_held, serve_parent, spawn_context
 from dpseval.statistics.summary import values_by_set
 from dpseval.study.answers import Answer, answer_questions
 from dpseval.study.conditions import ConditionScores, is_condition_done, plan_sweep, prepare_sketches, run_condition
@@ -57,8 +57,9 @@ def run_side_by_side(config: StudyConfig, jobs: Sequence[ConditionJob], announce
     alone = replace(config, score=replace(config.score, workers=1))
     announce(f"{len(jobs)} conditions, {count} at a time with {threads} threads each")
     with ProcessPoolExecutor(count, spawn_context(), initializer=_start, initargs=(threads,)) as pool:
-        running = [pool.submit(_run, alone, job) for job in jobs]
         try:
+            with interrupts_held():  # each task starts a process
+                running = [pool.submit(_run, alone, job) for job in jobs]
             for future in as_completed(running):
                 lines, failure = future.result()
                 for line in lines:

@@ -128,6 +128,7 @@ def test_interrupts_in_destructors_and_greedy_code() -> None:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 130, done.stderr
+        assert done.stderr == "error: interrupted; run the same command again to resume\n"
         assert done.stderr.strip().splitlines()[-1].startswith("error: interrupted"), done.stderr
 
 
