@@ -149,41 +149,37 @@ class Command:
     def fill_each(
         self, ids: Sequence[str], photos: Photo, masks: Photo, sketches: Photo, level: float | None
     ) -> list[Photo | str]:
-        """One call a photo."""
+        """One call a photo; what a call that failed has written does not count."""
         found: list[Photo | str] = []
-        for index in range(len(ids)):
-            with tempfile.TemporaryDirectory(prefix="dps-exec-") as folder:
-                place = Path(folder).resolve()
-                values = {}
-                for name, pixels in (("photo", photos[index]), ("mask", masks[index]), ("sketch", sketches[index])):
-                    values[name] = str(place / f"{name}.png")
-                    (place / f"{name}.png").write_bytes(encode_png(pixels))
-                (place / "out").mkdir()
-                values["out"] = str(place / "out" / "out.png")
-                with _OutputFolder(place / "out") as outputs:
-                    reason = self._run(place, values, level, self.time_limit_s)
-                    found.append(reason or outputs.read("out.png"))
+        for index, item in enumerate(ids):
+            reason, made = self._call([item], photos[[index]], masks[[index]], sketches[[index]], level)
+            found.append(reason or made[0])
         return found
 
     def fill_folder(
         self, ids: Sequence[str], photos: Photo, masks: Photo, sketches: Photo, level: float | None
     ) -> list[Photo | str]:
-        """One call for all photos, which are files of the same name, ID.png, in four folders."""
+        """One call for all photos; after a crash in the middle, what was written before counts."""
+        reason, found = self._call(ids, photos, masks, sketches, level)
+        return [f"{reason}; {item}" if reason and isinstance(item, str) else item for item in found]
+
+    def _call(
+        self, ids: Sequence[str], photos: Photo, masks: Photo, sketches: Photo, level: float | None
+    ) -> tuple[str, list[Photo | str]]:
+        """What went wrong, or "", and the outputs; all are files of the same name, ID.png, in four folders."""
         with tempfile.TemporaryDirectory(prefix="dps-exec-") as folder:
             place = Path(folder).resolve()
-            values = {}
             for name, planes in (("photos", photos), ("masks", masks), ("sketches", sketches)):
                 (place / name).mkdir()
-                values[name] = str(place / name)
                 for item, pixels in zip(ids, planes, strict=True):
                     (place / name / f"{item}.png").write_bytes(encode_png(pixels))
             (place / "outs").mkdir()
-            values["outs"] = str(place / "outs")
+            folders = {"photo": "photos", "mask": "masks", "sketch": "sketches", "out": "outs"}
+            values = {name: str(place / name) for name in folders.values()}
+            values |= {name: str(place / kept / f"{ids[0]}.png") for name, kept in folders.items()}
             with _OutputFolder(place / "outs") as outputs:
                 reason = self._run(place, values, level, self.time_limit_s * len(ids))
-                # After a crash in the middle, what was written before counts.
-                found = [outputs.read(f"{item}.png") for item in ids]
-        return [f"{reason}; {item}" if reason and isinstance(item, str) else item for item in found]
+                return reason, [outputs.read(f"{item}.png") for item in ids]
 
     def _run(self, place: Path, values: Mapping[str, str], level: float | None, limit_s: float) -> str:
         """Run once; "" where it ended well, else what happened."""

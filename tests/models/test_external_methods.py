@@ -99,13 +99,15 @@ def test_one_bad_photo_is_named_and_the_others_go_on(
 def test_arguments_arrive_whole_and_no_shell_is_used(built: Path, tmp_path: Path) -> None:
     script = tmp_path / "a name with spaces.py"
     script.write_text(
-        "import sys, json, cv2\nphoto, mask, sketch, level, out, *rest = sys.argv[1:]\n"
-        f"json.dump([level, *rest], open({str(tmp_path / 'seen.json')!r}, 'w'))\ncv2.imwrite(out, cv2.imread(photo))\n"
+        "import sys, json, os, cv2\nphoto, mask, sketch, level, out, *rest = sys.argv[1:]\n"
+        "names = {os.path.basename(path) for path in (photo, mask, sketch, out)}\n"
+        f"json.dump([*names, level, *rest], open({str(tmp_path / 'seen.json')!r}, 'w'))\n"
+        "cv2.imwrite(out, cv2.imread(photo))\n"
     )
     tail = """'two words' "it's" \\$HOME ';' '>' /dev/null '*' '|' 'x={level}'"""
     command = f"echo=exec:{sys.executable} '{script}' {{photo}} {{mask}} {{sketch}} {{level}} {{out}} {tail}"
     assert predict(built, tmp_path / "out", command, more=("--limit", "1")) == 0
-    expected = ["0.5", "two words", "it's", "$HOME", ";", ">", "/dev/null", "*", "|", "x=0.5"]
+    expected = [f"{samples.IDS[0]}.png", "0.5", "two words", "it's", "$HOME", ";", ">", "/dev/null", "*", "|", "x=0.5"]
     assert json.loads((tmp_path / "seen.json").read_text()) == expected
     assert {path.name for path in (tmp_path / "out/echo").iterdir()} == {"l0", "l0.5"}
 
