@@ -25,6 +25,7 @@ _PALE = 28 / 255  # contrast of the palest ink on flat paper
 _PALE_LAYER = 10 / 255  # opacity of the palest ink on a transparent layer
 _NEAR_PX = 17  # side of the neighbourhood in which pale ink is held against the strongest
 _MANY = 0.2  # share of ink that lines rarely reach
+_MANY_PIECES = 400
 _FILLED = 0.3  # share of the ink in areas of 1/16 of the side, which no pen has
 _SHADOW = 0.4  # paper in shadow is at least this part as light as the lightest; what is darker is ink
 _FLAT_SPREAD = 96
@@ -214,7 +215,7 @@ def _drop_rules(contrast: _Contrast, palest: float) -> tuple[_Contrast, bool]:
     """Without the printed rules of writing or graph paper: long straight parallel lines, paler than the drawing."""
     weak = contrast >= palest
     rows = _find_straight(weak, contrast)
-    columns = [_Straight(line.place, line.strength, line.pixels.T) for line in _find_straight(weak.T, contrast.T)]
+    columns = [line._replace(pixels=line.pixels.T) for line in _find_straight(weak.T, contrast.T)]
     straight = np.zeros(weak.shape, np.bool_)
     for line in (*rows, *columns):
         straight |= line.pixels
@@ -222,6 +223,10 @@ def _drop_rules(contrast: _Contrast, palest: float) -> tuple[_Contrast, bool]:
     if not others.size or not straight.any():
         return contrast, False
     limit = 0.75 * float(np.percentile(others, 98))  # what is as strong as the rest is drawn as the rest is
+    strong = ((contrast >= 0.66 * limit) & ~straight).astype(np.uint8)
+    if 2 * cv2.morphologyEx(strong, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)).sum() > strong.sum():
+        # A pen of two pixels and more shows its full strength wherever it is drawn, and rules of its width theirs.
+        rows, columns = ([line._replace(strength=line.peak) for line in lines] for lines in (rows, columns))
     printed = [[line for line in lines if line.strength <= limit] for lines in (rows, columns)]
     if not any(_are_even([line.place for line in lines]) for lines in printed):
         return contrast, False
@@ -233,10 +238,14 @@ def _drop_rules(contrast: _Contrast, palest: float) -> tuple[_Contrast, bool]:
 
 
 class _Straight(NamedTuple):
-    """A line over nearly the whole width: where it lies across, its strength, and its pixels with their rims."""
+    """A line over nearly the whole width: where it lies across, its strength, its peak, and its pixels with their rims.
+
+    The strength is what it would have on one row of pixels: one pixel wide on two rows, a line has half of it on each.
+    """
 
     place: float
     strength: float
+    peak: float
     pixels: _Bits
 
 
@@ -248,17 +257,17 @@ def _find_straight(weak: _Bits, contrast: _Contrast) -> list[_Straight]:
     bridged = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 80)), np.uint8))
     long = cv2.morphologyEx(bridged, cv2.MORPH_OPEN, np.ones((1, max(9, width // 3)), np.uint8))
     count, labels, stats, centers = cv2.connectedComponentsWithStats(long, connectivity=8)
-    thin_px = max(6, len(weak) / 40)
+    thin_px = max(8, len(weak) / 40)
     found = []
     for part in range(1, count):
         span, area, top = (stats[part, key] for key in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_AREA, cv2.CC_STAT_TOP))
         if area > thin_px * span or span < 0.85 * width:
             continue
         rows = slice(max(0, top - 1), top + stats[part, cv2.CC_STAT_HEIGHT] + 1)
-        # What it would have on one row of pixels: one pixel wide on two rows, a line has half of it on each.
         strength = min(1.0, float(np.median(contrast[rows].sum(axis=0))))
+        peak = float(np.median(contrast[rows].max(axis=0)))
         near = cv2.dilate((labels == part).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        found.append(_Straight(float(centers[part][1]), strength, near & weak))
+        found.append(_Straight(float(centers[part][1]), strength, peak, near & weak))
     return found
 
 
@@ -311,8 +320,11 @@ def _flat_notes(is_light: bool, has_rules: bool) -> tuple[str, ...]:
 
 
 def _pack(lines: _Bits, notes: tuple[str, ...]) -> ReadSketch:
-    if count_pieces(lines) > max(50, MAX_SPECKS * lines.size):
+    pieces = count_pieces(lines)
+    if pieces > max(50, MAX_SPECKS * lines.size):
         raise BrokenImageError("no line drawing: it is specks all over, as a photo in dots of one colour is")
+    if pieces > _MANY_PIECES:
+        notes = (*notes, f"the sketch has over {_MANY_PIECES} separate pieces, as on dotted paper; look at the result")
     share = float(lines.mean())
     side = max(5, round(min(lines.shape) / 16) | 1)
     filled = cv2.morphologyEx(lines.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))

@@ -22,8 +22,9 @@ _SAFETENSORS_HEADER_LIMIT = 100_000_000
 HASHES_FILE = "bundled.json"
 _HASHES_BYTES_LIMIT = 1_000_000
 # What training programs wrap a state dict in, averaged weights first, and put before each of its keys.
-_NESTS = ("params_ema", "model_ema", "ema", "g_ema", "state_dict", "model_state_dict", "model", "params", "net")
-_PREFIXES = ("module.", "model.", "net.", "generator.", "params_ema.", "state_dict.")
+_NESTS = ("params_ema", "model_ema", "state_dict_ema", "ema_state_dict", "ema", "g_ema",
+          "state_dict", "model_state_dict", "model", "params", "net")  # fmt: skip
+_PREFIXES = ("module.", "model.", "net.", "generator.", "params_ema.", "state_dict.", "ema_model.", "ema.")
 _COMPILED = "_orig_mod."  # torch.compile puts it before the keys of each part that it compiled
 _UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]{1,200})")
 _REASONS: dict[str, str] = {

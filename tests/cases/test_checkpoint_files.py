@@ -61,6 +61,11 @@ WRAPPINGS: dict[str, Callable[[State], Any]] = {
     "Lightning": lambda state: nested("state_dict")(prefixed("model.")(state)),
     "timm": nested("state_dict"),
     "BasicSR": lambda state: {"params": {key: value * 0 for key, value in state.items()}, "params_ema": state},
+    "timm with averages": lambda state: {
+        "state_dict": {key: value * 0 for key, value in state.items()},
+        "state_dict_ema": state,
+    },
+    "averages beside": lambda state: {"ema_state_dict": prefixed("ema_model.", "module.")(state), "model": {}},
     "a nest of nests": nested("state_dict", "model"),
     "model and optimizer": lambda state: {"model": state, "optimizer": {"state": {}, "param_groups": []}, "args": None},
 }

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dpsdata.cli import app as dpsdata_app
-from dpsdata.contracts import BrokenImageError, UsageError, check_levels
+from dpsdata.contracts import BrokenImageError, UsageError, check_levels, level_folder
 from dpsdata.dataset import BuildConfig, build_dataset
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.torch_dataset import EditDataset
@@ -406,6 +406,9 @@ def papers() -> dict[str, np.ndarray]:
         "fine squares": fine * ink,
         "a blue pen on strong rules": np.where(np.arange(SIZE)[:, None, None] % 20 == 0, (170.0, 190, 235), 252)
         * (1 - draw() * np.array([0.85, 0.75, 0.2])),
+        "rules of two pixels, by side light": np.where(np.arange(SIZE)[:, None, None] % 20 < 2, (150.0, 170, 220), 245)
+        * (ink * (1 - 0.4 * x)),
+        "a legal pad": np.where(np.arange(SIZE)[:, None, None] % 26 < 3, (140.0, 170, 210), (250, 240, 150)) * blue_pen,
         "black and pale": 255 * (1 - draw()) + half * draw(),
     }
 
@@ -472,8 +475,10 @@ def test_panels_are_read_as_files_of_their_own(tmp_path: Path, faces: Path) -> N
 
 def test_levels_that_a_name_cannot_tell() -> None:
     assert str(check_levels((-0.0, 0.0, 1))) == "(0.0, 1.0)"
-    with pytest.raises(UsageError, match=r"would both be written as l0\.123457"):
-        check_levels((0.1234567, 0.12345671))
+    assert [level_folder(level) for level in (-0.0, 1e-9, 0.25)] == ["l0", "l1e-09", "l0.25"]
+    for levels in ((0.1234567, 0.12345671), (1, 0.99999999), (5e-9, 5.0000001e-9), (float("nan"),), (-1e-9,)):
+        with pytest.raises(UsageError, match=r"would both be written as l|expected a number in \[0, 1\]"):
+            check_levels(levels)
 
 
 @pytest.mark.parametrize("form", ["white_on_black", "pencil_200_on_white", "blue_on_transparent", "paper_side_light"])
