@@ -162,7 +162,7 @@ def _has_second_face(pixels: NDArray[np.uint8]) -> bool:
 
 
 # The size that datasets are built at, whose lines the networks know.
-_SIZE = 256
+LINES_PX = 256
 _SHIFT = 4
 
 
@@ -176,7 +176,7 @@ def find_own_lines(photo: NDArray[np.uint8], placement: Placement) -> NDArray[np
     Returns:
         uint8 (H, W), 1 = line, one pixel of the 256 px square wide.
     """
-    frame = placement.frame(photo.shape[0], photo.shape[1], _SIZE)
+    frame = placement.frame(photo.shape[0], photo.shape[1], LINES_PX)
     edges = torch.from_numpy(_detector().detect(frame.take_photo(photo)[None]))[:, None]
     return _enlarge(simplify_edges(edges)[0, 0].numpy() > 0, np.array(frame.matrix), photo.shape[:2], frame.scale)
 

@@ -1,7 +1,7 @@
 """The editor as a static folder, `dps page`: no server, no Python; the networks run in the tab.
 
 OUT/index.html   OUT/web/        our page, the same as that of `dps app`
-OUT/networks/    edit.onnx in half precision, and edit.json
+OUT/networks/    edit.onnx in half precision, edit.json, and lines.onnx, the bundled edge detector
 OUT/runtime/     ONNX Runtime as WebAssembly, from the npm registry by the lock file beside the page
 OUT/sw.js        keeps all of it for offline use
 """
@@ -19,9 +19,10 @@ from pathlib import Path
 from dpsdata.contracts import EnvironmentFailure, UsageError
 from dpsdata.runtime.files import write_failure
 from dpsdata.samples import sample_face_file
+from models.app.opened_photo import LINES_PX
 from models.editing.loading import load_editing_net
 from models.editing.run import hash_weights
-from models.weights.onnx import export_onnx
+from models.weights.onnx import export_detector, export_onnx
 
 _RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 _LOCK = ("package.json", "package-lock.json")
@@ -62,6 +63,7 @@ def build_page(out: Path, weights: str) -> int:
             for name in ("web", "runtime"):
                 (made / name).mkdir(parents=True)
             export_onnx(load_editing_net(weights, "edit"), made / "networks", "fp16", hash_weights(weights, "edit"))
+            (made / "networks" / "lines.onnx").write_bytes(export_detector(LINES_PX))
             _fetch_runtime(Path(place) / "npm", {name: files[name] for name in _LOCK}, made / "runtime")
             for name, data in files.items():
                 if name not in (*_LOCK, "index.html", "sw.js"):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import dpsdata
 from dpsdata.contracts import EnvironmentFailure, UsageError
+from dpsdata.hed import HED, load_hed
 from dpsdata.runtime.files import write_bytes_atomic, write_text_atomic
 from models.networks.editing_net import EditingNet
 from models.networks.published_signs import network_input, refiner_inputs, split_output
@@ -75,7 +76,7 @@ def export_onnx(net: EditingNet, out: Path, precision: str = "fp32", weights: Ma
         raise UsageError(
             f"{out}: its {ONNX_FILE} has no {DESCRIPTION_FILE}, so it is of another program; name a new folder"
         )
-    model = _trace(net)
+    model = _trace_edit(net)
     if precision == "fp16":
         _halve(model, {f"net.{name}" for name, _ in net.named_parameters()})
     size = net.resolution
@@ -97,24 +98,50 @@ def export_onnx(net: EditingNet, out: Path, precision: str = "fp32", weights: Ma
     return len(data)
 
 
-def _trace(net: EditingNet) -> Any:
+class _Detector(nn.Module):
+    """Edges of photos in [-1, 1]."""
+
+    def __init__(self, net: HED) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, photo: Tensor) -> Tensor:
+        return torch.sigmoid(self.net((photo + 1) * 127.5).fused)
+
+
+def export_detector(size: int) -> bytes:
+    """The bundled edge detector as ONNX: photo (N, 3, S, S) RGB in [-1, 1] to edges (N, 1, S, S) in [0, 1].
+
+    Args:
+        size: S, px.
+    """
+    model = _trace(_Detector(load_hed("hed-compact")), (torch.zeros(2, 3, size, size),), ("photo",), ("edges",))
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _trace_edit(net: EditingNet) -> Any:
     size = net.resolution
-    wrapped = _DilatedNet(net).eval()
     mask = torch.zeros(2, 1, size, size)
     mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
     example = (torch.zeros(2, 3, size, size), torch.zeros(2, 1, size, size), mask, torch.tensor([0.25, 0.75]))
+    return _trace(_DilatedNet(net), example, INPUTS, OUTPUTS)
+
+
+def _trace(net: nn.Module, example: tuple[Tensor, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+    net = net.eval()
     count = torch.export.Dim("N", min=1, max=4096)
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        wrapped(*example)  # fills caches, which must not hold tensors of the tracer
+        net(*example)  # fills caches, which must not hold tensors of the tracer
         program = torch.onnx.export(
-            wrapped,
+            net,
             example,
             dynamo=True,
             optimize=False,  # its constants would be merged kernels, which half precision rounds
             opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
+            input_names=inputs,
+            output_names=outputs,
             dynamic_shapes=tuple({0: count} for _ in example),
         )
     assert program is not None  # noqa: S101 (for the type checker)

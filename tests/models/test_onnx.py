@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dpsdata.contracts import UsageError
+from dpsdata.hed import load_hed
 from dpsdata.runtime.command_line import run_app
 from dpsdata.sketch import dilate_sketch, smooth_sketch
 from models.cli import app
@@ -22,7 +23,7 @@ from models.networks.editing_net import EditingNet
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
 from models.networks.refiner import Refiner
-from models.weights.onnx import export_onnx
+from models.weights.onnx import export_detector, export_onnx
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
@@ -106,3 +107,10 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("models.weights.onnx.find_spec", lambda name: None)
     assert run_app(app, ["export", "bundled", str(tmp_path / "o"), "--onnx"]) == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_the_edge_detector_equals_torch() -> None:
+    session = runtime.InferenceSession(export_detector(64), providers=["CPUExecutionProvider"])
+    photos = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    (edges,) = session.run(None, {"photo": photos.transpose(0, 3, 1, 2) / np.float32(127.5) - 1})
+    assert np.abs(edges[:, 0] - load_hed("hed-compact").detect(photos)).max() < 1e-4

@@ -143,6 +143,7 @@ class Page {
     }
     if (keep.box) this.surface.drawing.box = keep.box;
     part("stage").classList.add("open");
+    setTool(this, "mask");
     this.changed();
     this.say(opened.notes);
     this.notes = opened.notes;
@@ -198,6 +199,7 @@ class Page {
     part("baselines").replaceChildren();
     this.keep();
     if (hole) this.results.live();
+    else if (this.surface.drawing.entries.length) this.say([...notes, "There is no hole yet. Paint it over what should change (B)."]);
     this.surface.draw();
   }
 

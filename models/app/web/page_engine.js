@@ -3,7 +3,8 @@
 import { Drawing } from "./drawing.js";
 import { packEdit, readEdit, requestOf } from "./edit_file.js";
 import { boxFrame, dilateSketch, paste, regionOf, takeMarks, takePhoto, thinLines, wholeFrame } from "./imaging.js";
-import { markedJpeg, markedPng, sha256, sorted } from "./mark.js";
+import { markedJpeg, markedPng, readProfile, sha256, sorted } from "./mark.js";
+import { SIDE, drawLines, findLines } from "./own_lines.js";
 
 /** @typedef {import("./engine.js").Role} Role */
 /** @typedef {import("./engine.js").Opened} Opened */
@@ -15,7 +16,7 @@ const MAX_PIXELS = 50_000_000;
 /** @implements {import("./engine.js").Engine} */
 export class PageEngine {
   constructor() {
-    /** @type {{rgba: ImageData, file: Blob, suffix: string, stem: string, sha: string, box: number[], isPlaced?: boolean}|null} */ this.photo = null;
+    /** @type {{rgba: ImageData, file: Blob, suffix: string, stem: string, sha: string, box: number[], profile: Blob|null, isPlaced?: boolean}|null} */ this.photo = null;
     /** @type {Map<string, string>} */ this.files = new Map();
     /** @type {Map<string, Float32Array>} */ this.painted = new Map();
     this.loading = this.load();
@@ -28,9 +29,7 @@ export class PageEngine {
     runtime.env.wasm.numThreads = 1;
     runtime.env.wasm.wasmPaths = new URL("runtime/", ROOT).href;
     const about = await (await fetch(new URL("networks/edit.json", ROOT))).json();
-    const model = new Uint8Array(await (await fetch(new URL("networks/edit.onnx", ROOT))).arrayBuffer());
-    const session = await runtime.InferenceSession.create(model, { executionProviders: ["wasm"] });
-    return { runtime, about, session };
+    return { runtime, about, session: await open(runtime, "edit.onnx") };
   }
 
   async status() {
@@ -42,7 +41,9 @@ export class PageEngine {
 
   /** @param {Blob} file @param {string} name @returns {Promise<Opened>} */
   async openPhoto(file, name) {
-    const image = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" }).catch(() => {
+    const profile = await readProfile(file);
+    const isOurs = profile && await profile.slice(16, 20).text() === "RGB "; // others are of inks or of grey, and the browser converts them
+    const image = await createImageBitmap(file, { colorSpaceConversion: profile && !isOurs ? "default" : "none", imageOrientation: "from-image" }).catch(() => {
       throw new Error(`${name.slice(0, 80)} cannot be opened as a photo. Choose a JPEG or PNG photo.`);
     });
     const { width, height } = image;
@@ -55,10 +56,10 @@ export class PageEngine {
     const box = /** @type {[number, number, number]} */ ([Math.floor((width - side) / 2), Math.floor((height - side) / 2), side]);
     const stem = name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]/gu, "-").slice(0, 60) || "photo";
     const suffix = /\.(jpe?g|png|webp|bmp|tiff?)$/i.exec(name)?.[0].toLowerCase() || ".img";
-    this.photo = { file, suffix, rgba: pen.getImageData(0, 0, width, height), stem, sha: await sha256(await file.arrayBuffer()), box };
+    this.photo = { file, suffix, rgba: pen.getImageData(0, 0, width, height), stem, sha: await sha256(await file.arrayBuffer()), box, profile: isOurs ? profile : null };
     this.painted.clear();
     const notes = width === height ? [] : ["Move the dashed square over the face, from the hair to the shoulders."];
-    return { photo: await toUrl(canvas), width, height, box, stem, level: 0.5, exact: false, marked: true, notes, layers: {} };
+    return { photo: await toUrl(canvas, this.photo.profile), width, height, box, stem, level: 0.5, exact: false, marked: true, notes, layers: {} };
   }
 
   async openSample() {
@@ -105,13 +106,33 @@ export class PageEngine {
       pixels.data.fill(isLight === (role === "mask") ? 255 : 0, at, at + 3);
     }
     pen.putImageData(pixels, 0, 0);
-    const url = await toUrl(canvas), id = await sha256(new TextEncoder().encode(url).buffer);
-    this.files.set(id, url);
-    return { id, url, notes: [] };
+    return { ...await this.keep(canvas), notes: [] };
   }
 
-  /** @returns {Promise<import("./engine.js").LayerFile>} */
-  async ownLines() { throw new Error("This page has no edge detector. dps app can start from the photo's own lines."); }
+  /** @param {HTMLCanvasElement} canvas white = hole or line @returns {Promise<import("./engine.js").LayerFile>} */
+  async keep(canvas) {
+    const url = await toUrl(canvas), id = await sha256(new TextEncoder().encode(url).buffer);
+    this.files.set(id, url);
+    return { id, url };
+  }
+
+  /** The photo's own lines inside of the hole, beside what is drawn already. @param {string} text */
+  async ownLines(text) {
+    const { rgba } = this.current(), { runtime } = await this.loading, { hole, lines, box } = await this.paint(text);
+    if (!hole.includes(1)) throw new Error("The hole is empty. Paint over what should change, then take the photo's own lines.");
+    this.detector ||= open(runtime, "lines.onnx").catch(() => { // may be asked again
+      this.detector = undefined;
+      throw new Error("The edge detector could not be loaded. Reload the page.");
+    });
+    const { width, height } = rgba, frame = box ? boxFrame(width, height, SIDE, box) : wholeFrame(width, height, SIDE);
+    const photo = new runtime.Tensor("float32", takePhoto(rgba.data, frame), [1, 3, SIDE, SIDE]);
+    const { edges } = await (await this.detector).run({ photo });
+    const { canvas, pen } = sheet(width, height);
+    drawLines(pen, findLines(edges.data, SIDE), frame);
+    const own = marksOf(pen.getImageData(0, 0, width, height).data).map((value, at) => value & hole[at]);
+    pen.putImageData(marksImage(lines.map((value, at) => value | own[at]), width, height), 0, 0);
+    return { ...await this.keep(canvas), notes: own.includes(1) ? [] : ["The photo has no clear line inside of the hole."] };
+  }
   /** @returns {Promise<{box: [number, number, number]}>} */
   async pickFace() { throw new Error("This page does not find faces. Drag the dashed square over one."); }
 
@@ -131,7 +152,7 @@ export class PageEngine {
     const [hole, lines] = (/** @type {Role[]} */ (["mask", "sketch"])).map((role) => {
       const pen = /** @type {CanvasRenderingContext2D} */ (drawing.layers[role].getContext("2d"));
       const { data } = pen.getImageData(0, 0, width, height);
-      return Uint8Array.from({ length: width * height }, (_, at) => Number(data[4 * at + 3] > 127));
+      return marksOf(data);
     });
     const isWhole = !read.box && !isPlaced && width === height;
     return { hole, lines, box: isWhole ? null : read.box || box };
@@ -173,12 +194,12 @@ export class PageEngine {
     const region = /** @type {NonNullable<ReturnType<typeof regionOf>>} */ (regionOf(hole, pixels));
     const { left, top, width, height } = region, { canvas, pen } = sheet(width, height);
     pen.putImageData(pixels, -left, -top);
-    return { level, url: await toUrl(canvas), box: [left, top, width, height], notes };
+    return { level, url: await toUrl(canvas, this.current().profile), box: [left, top, width, height], notes };
   }
 
   /** @param {string} kind @param {string} text @param {number} level @param {string} method @param {boolean} exact @param {boolean} marked */
   async save(kind, text, level, method, exact, marked) {
-    const { stem, rgba, sha, file, suffix } = this.current();
+    const { stem, rgba, sha, file, suffix, profile } = this.current();
     if (kind === "mask" || kind === "sketch") {
       const { hole, lines } = await this.paint(text);
       return { name: `${kind}.png`, data: await layerFile(kind, kind === "mask" ? hole : lines, rgba.width, rgba.height) };
@@ -190,22 +211,42 @@ export class PageEngine {
     const layers = { "mask.png": await layerFile("mask", hole, rgba.width, rgba.height), "sketch.png": await layerFile("sketch", lines, rgba.width, rgba.height) };
     const [mask, sketch] = await Promise.all(Object.values(layers).map(async (blob) => sha256(await blob.arrayBuffer())));
     const request = { config: requestOf(level, box, exact, marked), inputs: { mask, photo: sha, sketch }, weights: about.weights };
-    const data = marked ? await (kind === "jpeg" ? markedJpeg : markedPng)(bare, request, about.version) : bare;
+    const data = await (kind === "jpeg" ? markedJpeg : markedPng)(bare, profile, marked ? request : null, about.version);
     if (kind !== "zip") return { name: `${stem}-l${level}.${kind === "jpeg" ? "jpg" : "png"}`, data };
     const inputs = { ...layers, [`photo${suffix}`]: file };
     return { name: `${stem}-edit.zip`, data: await packEdit(request, inputs, about.version, `l${level}.png`, data, `${stem}-edit`, notes) };
   }
 }
 
+/** @param {any} runtime @param {string} name of a network */
+async function open(runtime, name) {
+  const response = await fetch(new URL(`networks/${name}`, ROOT));
+  if (!response.ok) throw new Error(`${name} is missing`);
+  return runtime.InferenceSession.create(new Uint8Array(await response.arrayBuffer()), { executionProviders: ["wasm"] });
+}
+
 /** @param {string} kind @param {Uint8Array} marks @param {number} width @param {number} height */
 async function layerFile(kind, marks, width, height) {
-  const { canvas, pen } = sheet(width, height), pixels = pen.createImageData(width, height);
+  const { canvas, pen } = sheet(width, height);
+  pen.putImageData(marksImage(kind === "mask" ? marks : marks.map((value) => 1 - value), width, height), 0, 0);
+  return toBlob(canvas, "image/png");
+}
+
+/** @param {Uint8ClampedArray} rgba @returns {Uint8Array} 1 where it is painted */
+function marksOf(rgba) {
+  const marks = new Uint8Array(rgba.length / 4);
+  for (let at = 0; at < marks.length; at++) marks[at] = Number(rgba[4 * at + 3] > 127);
+  return marks;
+}
+
+/** @param {Uint8Array} marks shown in white @param {number} width @param {number} height */
+function marksImage(marks, width, height) {
+  const pixels = new ImageData(width, height);
   marks.forEach((value, at) => {
-    pixels.data.fill((value === 1) === (kind === "mask") ? 255 : 0, 4 * at, 4 * at + 3);
+    pixels.data.fill(255 * value, 4 * at, 4 * at + 3);
     pixels.data[4 * at + 3] = 255;
   });
-  pen.putImageData(pixels, 0, 0);
-  return toBlob(canvas, "image/png");
+  return pixels;
 }
 
 /** @param {number} width @param {number} height */
@@ -219,8 +260,10 @@ function toBlob(canvas, kind) {
   return new Promise((resolve, reject) => canvas.toBlob((made) => made ? resolve(made) : reject(new Error("There is not enough memory for this photo.")), kind, 0.95));
 }
 
-/** @param {HTMLCanvasElement} canvas */
-async function toUrl(canvas) { return `data:image/png;base64,${await toBase64(await toBlob(canvas, "image/png"))}`; }
+/** @param {HTMLCanvasElement} canvas @param {Blob|null} [profile] of its colours */
+async function toUrl(canvas, profile = null) {
+  return `data:image/png;base64,${await toBase64(await markedPng(await toBlob(canvas, "image/png"), profile, null, ""))}`;
+}
 
 /** @param {Blob} blob @returns {Promise<string>} */
 function toBase64(blob) {

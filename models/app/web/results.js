@@ -29,6 +29,7 @@ export class Results {
     this.turn++;
     this.made.clear();
     this.history = [];
+    part("levels").replaceChildren();
     this.showHistory();
   }
 

@@ -21,12 +21,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
-from dpsdata.images.codec import encode_png, read_photo
+from dpsdata.hed import load_hed
+from dpsdata.images.codec import encode_png, read_grey, read_photo
 from dpsdata.runtime.command_line import run_app
 from dpsdata.samples import read_sample_face
-from dpsdata.sketch import dilate_sketch, smooth_sketch
+from dpsdata.sketch import dilate_sketch, simplify_edges, smooth_sketch
 from dpsdata.sketch.thin import thin_lines
 from models.app.edit_folder import open_edit
 from models.app.static_page import build_page
@@ -135,6 +137,65 @@ for (const name of ["page.zip", "deflated.zip"]) {
 const told = await readEdit([new File([readFileSync(`${folder}/changed.zip`)], "a.zip")]).catch((error) => error.message);
 process.stdout.write(String(told));
 """  # noqa: E501
+
+
+LINES_SCRIPT = """
+import { readFileSync } from "node:fs";
+const { findLines } = await import(process.argv[1]);
+const edges = new Float32Array(new Uint8Array(readFileSync(0)).buffer), size = 256;
+for (let at = 0; at < edges.length; at += size * size) process.stdout.write(findLines(edges.subarray(at, at + size * size), size));
+"""  # noqa: E501
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_photos_own_lines_in_javascript_equal_python_bit_by_bit() -> None:
+    faces = np.stack([cv2.resize(read_sample_face(i), (256, 256), interpolation=cv2.INTER_AREA) for i in (1, 2, 3)])
+    noise = np.random.default_rng(0).random((1, 256, 256), np.float32)
+    edges = np.concatenate([load_hed("hed-compact").detect(faces.astype(np.uint8)), noise, np.zeros_like(noise)])
+    words = ["node", "--input-type=module", "-e", LINES_SCRIPT, f"file://{WEB}/own_lines.js"]
+    done = subprocess.run(words, input=edges.tobytes(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = np.frombuffer(done.stdout, np.uint8).reshape(edges.shape)
+    assert found[0].sum() > 200
+    assert np.array_equal(found, simplify_edges(torch.from_numpy(edges)[:, None])[:, 0].numpy())
+
+
+PROFILE_SCRIPT = """
+import { readFileSync, writeFileSync } from "node:fs";
+const { markedJpeg, markedPng, readProfile } = await import(process.argv[1]);
+const [, , folder] = process.argv;
+for (const name of ["a.jpg", "a.png", "a.webp"]) {
+  const profile = await readProfile(new Blob([readFileSync(`${folder}/${name}`)]));
+  for (const [end, write] of [["jpg", markedJpeg], ["png", markedPng]]) {
+    const made = await write(new Blob([readFileSync(`${folder}/bare.${end}`)]), profile, { level: 1 }, "0.4.0");
+    writeFileSync(`${folder}/${name}.${end}`, Buffer.from(await made.arrayBuffer()));
+  }
+}
+const none = await Promise.all(["bare.png", "cut.jpg"].map(async (name) => readProfile(new Blob([readFileSync(`${folder}/${name}`)]))));
+process.stdout.write(JSON.stringify(none));
+"""  # noqa: E501
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize("size", [600, 150_000])
+def test_the_profile_of_the_photo_is_in_the_saved_picture(tmp_path: Path, size: int) -> None:
+    profile = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(size)
+    picture = Image.fromarray(read_sample_face(1)[::8, ::8])
+    picture.save(tmp_path / "bare.png")
+    picture.save(tmp_path / "bare.jpg", icc_profile=b"of the browser" * 20)
+    for name in ("a.jpg", "a.png", "a.webp"):
+        picture.save(tmp_path / name, icc_profile=profile)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:100])
+    words = ["node", "--input-type=module", "-e", PROFILE_SCRIPT, f"file://{WEB}/mark.js", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[null,null]"
+    for name in ("a.jpg", "a.png", "a.webp"):
+        for end in ("jpg", "png"):
+            with Image.open(tmp_path / f"{name}.{end}") as saved:
+                saved.load()
+                assert saved.info["icc_profile"] == profile
+                assert "compositeWithTrainedAlgorithmicMedia" in str(saved.getxmp())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -285,9 +346,18 @@ def test_the_page_paints_what_dps_edit_paints_and_works_offline(address: tuple[s
             assert page.evaluate(drawn) == [1, 1, False]
             assert page.evaluate("dps.surface.result.image.src") == shown
 
+        def take_own_lines() -> None:
+            page.click("#lines")
+            page.wait_for_function("dps.surface.drawing.steps('sketch').length === 2")
+            hole, lines = read_grey(save("mask")) > 127, read_grey(save("sketch")) < 128
+            before = read_grey(tmp_path / "4" / "sketch.png") < 128
+            assert (lines & hole & ~before).sum() > 100
+            assert (lines & before).sum() == before.sum(), "what was drawn before stays"
+
         for index in (1, 2, 3, 4):
             draw_and_compare(index, (0.0, 0.5, 1.0))
         save_edit_and_open_it()
+        take_own_lines()
         context.set_offline(True)
         server.shutdown()
         page.reload()
