@@ -19,6 +19,7 @@ export class PageEngine {
     /** @type {{rgba: ImageData, file: Blob, suffix: string, stem: string, sha: string, box: number[], profile: Blob|null, isPlaced?: boolean}|null} */ this.photo = null;
     /** @type {Map<string, string>} */ this.files = new Map();
     /** @type {Map<string, Float32Array>} */ this.painted = new Map();
+    /** @type {Promise<any>|undefined} of edges, once they are asked for */ this.detector = undefined;
     this.loading = this.load();
     this.loading.catch(() => {});
   }
