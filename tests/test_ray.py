@@ -180,3 +180,13 @@ def test_no_cluster_at_an_address(address: str) -> None:
     ray.shutdown()
     with pytest.raises(EnvironmentFailure, match=f"engine: no Ray cluster at {address} .*; start one with `ray start"):
         open_engine("ray", 1, address)
+
+
+def test_ray_that_does_not_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise Exception("The current node timed out during startup")  # as Ray does
+
+    ray.shutdown()
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(EnvironmentFailure, match=r"engine: Ray did not start .*timed out.*; run it again when"):
+        open_engine("ray", 1, None)

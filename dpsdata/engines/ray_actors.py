@@ -64,8 +64,13 @@ class RayEngine:
             self._ray.init(
                 address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **options
             )
-        except (ConnectionError, ValueError, OSError, RuntimeError) as error:
+        except Exception as error:  # a bare one where a busy machine does not start Ray within its 30 s
             reason = " ".join(str(error).split())[:200]
+            if address == "local":
+                raise EnvironmentFailure(
+                    f"engine: Ray did not start ({reason}); run it again when the machine is less busy, or use "
+                    "--engine local"
+                ) from error
             raise EnvironmentFailure(
                 f"engine: no Ray cluster at {address} ({reason}); start one with `ray start --head`, leave --address "
                 "out to start one here, or use --engine local"
