@@ -250,7 +250,7 @@ def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say, detail
     say(name_method(predictor))
     counts = job.run()
     method = predictor.method.name
-    detail(f"{method}: {counts.done_count} photos predicted, {counts.kept_count} were there")
+    detail(f"{method}: {counts.done_count} photos predicted, {counts.kept_count} already there")
     for name, reason in counts.failures:
         say(f"failed: {method}: {name}: {reason}")
     return counts

@@ -19,7 +19,7 @@ from dpsdata import __version__
 from dpsdata.contracts import BrokenImageError, DpsError, MissingError
 from dpsdata.runtime.arguments import typed_path
 from dpsdata.runtime.processes import core_count
-from dpsdata.weights import WeightStatus, find_weights, verify_weights
+from dpsdata.weights import REINSTALL, WeightStatus, find_weights, verify_weights
 from dpsdata.weights.known.inception import INCEPTION
 from dpsdata.weights.known.lpips_backbones import BACKBONES
 from dpsdata.weights.store import home_folder
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     from models.networks.config import Task
 
 State = Literal["ok", "note", "problem"]
-_INSTALL = "pip install --force-reinstall deep-plastic-surgery"
+_TORCH = "pip install --force-reinstall torch torchvision"  # together: their builds must match
+_DISTRIBUTIONS = {"torch": _TORCH, "torchvision": _TORCH} | {
+    module: f"pip install --force-reinstall {name}"
+    for module, name in {"numpy": "numpy", "cv2": "opencv-python", "PIL": "pillow", "safetensors": "safetensors",
+                         "skimage": "scikit-image"}.items()
+}  # fmt: skip
 _OLDEST, _NEWEST = (3, 11), (3, 13)
-_MODULES = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors", "skimage")
 _FULL_BYTES = 50_000_000  # a photo and its results need a few MB
 _MAX_LETTERS = 600
 _PROBED_COUNT = 5
@@ -79,7 +83,7 @@ def diagnose(data: Path | None = None) -> tuple[list[CheckResult], list[WeightSt
         yield from check_tasks({status.name for status in weights if status.status == "ok"})
 
     checks: list[tuple[str, str, Callable[[], Iterator[CheckResult]]]] = [
-        ("libraries", _INSTALL, check_libraries),
+        ("libraries", REINSTALL, check_libraries),
         ("device", "pip install torch torchvision", check_device),
         ("ray", "pip install ray", check_ray),
         ("disk", "export DPS_HOME=FOLDER_THAT_CAN_BE_WRITTEN", partial(check_disk, home_folder())),
@@ -98,7 +102,7 @@ def run_check(name: str, command: str, check: Callable[[], Iterator[CheckResult]
         yield CheckResult(name, "problem", str(error), command)
     except (ImportError, OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        command = _INSTALL if isinstance(error, ImportError) else command
+        command = REINSTALL if isinstance(error, ImportError) else command
         yield CheckResult(name, "problem", f"cannot be checked: {reason}", command)
 
 
@@ -120,13 +124,17 @@ def check_libraries() -> Iterator[CheckResult]:
     else:
         yield CheckResult("python", "note", f"{sentence}; tested on 3.11 to 3.13", "python3.13 -m venv .venv")
     found = []
-    for name in _MODULES:
+    for name in _DISTRIBUTIONS:
         try:
             found.append(f"{name} {import_module(name).__version__}")
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
             # OpenCV's own wheel needs the desktop's libGL, its headless twin does not.
             is_desktop = name == "cv2" and "libGL" in str(error)
-            mending = "pip uninstall -y opencv-python && pip install opencv-python-headless" if is_desktop else _INSTALL
+            mending = (
+                "pip uninstall -y opencv-python && pip install opencv-python-headless"
+                if is_desktop
+                else _DISTRIBUTIONS[name]
+            )
             yield CheckResult("libraries", "problem", f"{name} does not load: {error}", mending)
     yield CheckResult("versions", "ok", f"deep-plastic-surgery {__version__}, {', '.join(found)}")
 
@@ -161,7 +169,7 @@ def check_device() -> Iterator[CheckResult]:
         yield CheckResult("gpu", "ok", "none: there is no driver of a GPU here; `--device auto` takes the CPU")
     elif built_for is None:
         sentence = "none: there is an NVIDIA driver, but this torch is built for the CPU alone"
-        yield CheckResult("gpu", "note", sentence, "pip install --force-reinstall torch torchvision")
+        yield CheckResult("gpu", "note", sentence, _TORCH)
     else:
         hidden = f"; CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}"
         yield CheckResult("gpu", "note", f"none: torch, built for CUDA {built_for}, sees none{hidden}", "nvidia-smi")
@@ -204,7 +212,7 @@ def check_weights(statuses: list[WeightStatus]) -> Iterator[CheckResult]:
         file = find_weights(status.name)
         mending = f"dps weights get {file.name}" if file.url is not None else f"dps weights import {file.filename}"
         if file.bundled_folder is not None:
-            mending = _INSTALL
+            mending = REINSTALL
         state: State = "problem"
         if status.status == "wrong hash":
             sentence = f"wrong hash, SHA-256 {status.actual_sha256}, expected {status.expected_sha256}"

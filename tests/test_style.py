@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RULES = {
     r"in the place of": "instead of",
-    r"what there is\]": "the best installed",
+    r"what there is\]": "the best installed weights",
     r"(command|run|study|training|build) there goes on|same command( line)? goes on|to go on,": "resumes",
     r"where an interrupted one stopped": "resumes",
     r"\bso many\b": "N, or this many",

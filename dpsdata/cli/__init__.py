@@ -57,7 +57,7 @@ def build(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of splits and masks.")] = 0,
     edges: Annotated[str, typer.Option(help="HED weights: auto, a name of `weights list`, or a file.")] = "auto",
-    variant: Annotated[str, typer.Option(help="auto, or the form to run the HED weights in.")] = "auto",
+    variant: Annotated[str, typer.Option(help="Form of HED to run the weights in, or auto.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, fp32-winograd (CPU, faster), or bf16.")] = "fp32",
     border: Annotated[str, typer.Option(help="own, or reflect as pix2pix does.")] = "own",
     device: Annotated[str, typer.Option(help="Where HED runs: cpu, cuda, or auto.")] = "cpu",
@@ -65,7 +65,7 @@ def build(
     levels: Annotated[str, typer.Option(help="Store sketches dilated for these levels, such as 0,0.5,1.")] = "",
     workers: Annotated[int, typer.Option(help="Processes; 0 for one per core.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Use only the first N photos.")] = None,
-    max_errors: Annotated[int | None, typer.Option(help="Stop when more photos than this are broken.")] = None,
+    max_errors: Annotated[int | None, typer.Option(help="Stop if more than this many photos are broken.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try broken photos again.")] = False,
     form: Annotated[
         str, typer.Option("--format", help="files, or webdataset: tar shards with a few thousand files in each.")
@@ -126,7 +126,7 @@ def build(
     result = run_plan(plan)
     shown = show_place(out)
     typer.echo(
-        f"{result.count:,} samples in {shown} ({result.reused_count:,} were there already), {result.seconds:.0f} s\n"
+        f"{result.count:,} samples in {shown} ({result.reused_count:,} already there), {result.seconds:.0f} s\n"
         f"root hash {result.root_hash}"
     )
     typer.echo(f"next: dpsdata {'preview' if shown == str(out) else 'verify'} {shown}")

@@ -27,12 +27,12 @@ def perturb_command(
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "all",
     seed: Annotated[int, typer.Option(help="Seed of the draws, which are keyed by the photo's id.")] = 0,
 ) -> None:
-    """Degrade the sketches of a dataset in one stated way."""
+    """Degrade the sketches of a dataset in one chosen way."""
     from dpsdata.dataset.perturb import perturb_folder
     from dpsdata.sketch.perturb import Fault, Perturbation
 
     counts = perturb_folder(built, out, Perturbation(cast("Fault", fault), amount, seed), split)
-    typer.echo(f"{counts.done_count} sketches {fault}, {counts.kept_count} were there")
+    typer.echo(f"{counts.done_count} sketches {fault}, {counts.kept_count} already there")
     for name, reason in counts.failures:
         typer.echo(f"failed: {name}: {reason}", err=True)
     typer.echo(f"next: dpseval run {built} --masks dps --sketches {out} --split {split} -o REPORT")

@@ -126,9 +126,7 @@ def verify_command(as_json: _Json = False) -> None:
             f"({len(wrong)} wrong in all); run `dps weights path {first.name}`, which sets it aside"
         )
     if missing:
-        raise MissingError(
-            f"{', '.join(missing)}: missing from the package; run `pip install --force-reinstall deep-plastic-surgery`"
-        )
+        raise MissingError(f"{', '.join(missing)}: missing from the package; run `{weights.REINSTALL}`")
 
 
 @weights_app.command("path")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import SCHEMA_VERSION, MissingError, UsageError
+from dpsdata.contracts import IMAGE_SUFFIXES, SCHEMA_VERSION, MissingError, UsageError
 from dpsdata.runtime.files import ADDRESS, atomic_path, write_text_atomic
 
 COLUMNS = (
@@ -157,9 +157,7 @@ def read_dataset(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingError(
-            f"{folder}: no built dataset here (no dataset.json); run `dpsdata build SRC {folder}`"
-        ) from None
+        raise _no_dataset(folder, path.name) from None
     except (OSError, ValueError, RecursionError) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
     if not isinstance(description, dict) or description.get("schema_version") != SCHEMA_VERSION:
@@ -188,11 +186,18 @@ def read_manifest(folder: Path) -> list[ManifestRow]:
                 raise MissingError(f"{path}: expected the columns {','.join(COLUMNS)}; run `dpsdata build` again")
             return [_row(cells) for cells in reader]
     except FileNotFoundError:
-        raise MissingError(
-            f"{folder}: no built dataset here (no manifest.csv); run `dpsdata build SRC {folder}`"
-        ) from None
+        raise _no_dataset(folder, path.name) from None
     except (OSError, ValueError, csv.Error) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run `dpsdata build` again to rewrite it") from error
+
+
+def _no_dataset(folder: Path, file: str) -> MissingError:
+    if folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
+        return MissingError(
+            f"{folder}: holds pictures and is no built dataset (no {file}); run `dpsdata build {folder} BUILT` "
+            "and name BUILT instead"
+        )
+    return MissingError(f"{folder}: no built dataset here (no {file}); run `dpsdata build SRC {folder}`")
 
 
 def _row(cells: Mapping[str, str]) -> ManifestRow:

@@ -1,4 +1,4 @@
-"""Good sketches made poor in one stated way: displaced, deformed, or with strokes missing; for comparisons.
+"""Good sketches made poor in one chosen way: displaced, deformed, or with strokes missing; for comparisons.
 
 Training sketches are made rough by `rough`; these here differ in that the size of the fault is known.
 """

@@ -76,7 +76,7 @@ def read_sketch_pixels(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | Non
     if alpha is not None and lowest < highest and lowest < 128 and _is_layer(pixels, alpha):
         contrast = (alpha - np.uint8(lowest)).astype(np.float32) / np.float32(255)
         lines = _threshold(contrast, _PALE_LAYER)
-        notes: tuple[str, ...] = ("the sketch's painted pixels are taken as lines",)
+        notes: tuple[str, ...] = ("every painted pixel of the sketch is read as a line",)
         if lines.mean() > 0.5:
             raise BrokenImageError("more than half of it is painted, so it is no line drawing")
         return _pack(lines, notes)

@@ -28,10 +28,11 @@ from dpsdata.weights.importing import (
     register_importer,
 )
 from dpsdata.weights.reading import HASHES_FILE
-from dpsdata.weights.registry import WeightFile, find_weights, list_weights, register
+from dpsdata.weights.registry import REINSTALL, WeightFile, find_weights, list_weights, register
 from dpsdata.weights.store import make_folder, read_card, set_aside, sha256_file, tensors_path
 
 __all__ = [
+    "REINSTALL",
     "ImportReport",
     "Imported",
     "Importer",
@@ -111,7 +112,7 @@ def verify_weights() -> list[WeightStatus]:
 
 def _how_to_get(file: WeightFile) -> str:
     if file.bundled_folder is not None:
-        return "it is part of the package; run `pip install --force-reinstall deep-plastic-surgery`"
+        return f"it is part of the package; run `{REINSTALL}`"
     if file.url is not None:
         return f"run `dps weights get {file.name}`"
     return f"get {file.filename} from {file.page}, then run `dps weights import {file.filename}`"

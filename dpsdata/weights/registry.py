@@ -11,6 +11,8 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError
 
+REINSTALL = "pip install --force-reinstall --no-deps CHECKOUT"  # what brings back files of the package
+
 
 @dataclass(frozen=True)
 class WeightFile:

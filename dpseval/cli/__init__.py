@@ -19,7 +19,7 @@ app.command("compare")(compare_command)
 app.command("study")(study_command)
 app.command("report")(report_command)
 app.command("vote")(vote_command)
-describe_room(app, __version__, "Scores over refinement levels and methods, and the page that shows them.")
+describe_room(app, __version__, "Score methods and refinement levels, and write a page that compares them.")
 
 
 def main() -> None:

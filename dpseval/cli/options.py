@@ -25,14 +25,14 @@ Prep = Annotated[
 ]
 LpipsNets = Annotated[str, typer.Option(metavar="NETS", help="Networks of LPIPS: alex, vgg, squeeze.")]
 Require = Annotated[
-    str, typer.Option(metavar="METRICS", help="Exit 5 if one is missing: fid, kid, lpips, lpips_alex ...")
+    str, typer.Option(metavar="METRICS", help="Exit 5 if any of these is missing: fid, kid, lpips, lpips_alex ...")
 ]
 Allow = Annotated[
     list[str] | None, typer.Option(metavar="KIND", help="Tolerate this kind of finding; such items are left out.")
 ]
 Weights = Annotated[
     list[str] | None,
-    typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: the best installed]"),
+    typer.Option(metavar="METHOD=PATH", help="Weights of a method, or official. [default: the best installed weights]"),
 ]
 Batch = Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")]

@@ -21,13 +21,13 @@ def score_command(
     data: Annotated[Path, typer.Option("--data", metavar="BUILT", help="Folder that `dpsdata build` made.")],
     out: options.Report,
     masks: Annotated[
-        str | None, typer.Option(metavar="FAMILY", help="Mask family, or folder of ID.png. [default: of run.json]")
+        str | None, typer.Option(metavar="FAMILY", help="Mask family, or folder of ID.png. [default: from run.json]")
     ] = None,
     sketches: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: of run.json, or the stored ones]")
+        Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: from run.json, or the stored ones]")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="A split, or all. [default: of run.json, or the one that the outputs are of]")
+        str | None, typer.Option(help="A split, or all. [default: from run.json, or the split of the outputs]")
     ] = None,
     methods: Annotated[str, typer.Option(help="Only these, comma-separated. [default: all]")] = "",
     levels: Annotated[str, typer.Option(help="Only these, besides methods without a level. [default: all]")] = "",
@@ -44,14 +44,14 @@ def score_command(
     no_cache: options.NoCache = False,
     as_: Annotated[
         str,
-        typer.Option("--as", metavar="PAPERS", help="Add the scores as these papers compute them: zits, lama, mat."),
+        typer.Option("--as", metavar="PAPERS", help="Add the scores as computed in these papers: zits, lama, mat."),
     ] = "",
     group_by: Annotated[
         Path | None,
         typer.Option(metavar="FILE.csv", help="Score groups of photos: each column besides id is a grouping."),
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(metavar="BUILT", help="Look for the scored photos in this training set.")
+        Path | None, typer.Option(metavar="BUILT", help="Check whether any scored photo is in this training set.")
     ] = None,
     identity: Annotated[
         str, typer.Option(metavar="NETWORK", help="Network of identity: face-api or mobilefacenet.")
@@ -60,7 +60,7 @@ def score_command(
 ) -> None:
     """Score outputs of any methods, and write one page.
 
-    Everything is paired by id. What does not fit is listed, and ends with exit 3.
+    Everything is paired by id. Files that do not match are listed, and the exit code is then 3.
     """
     from dpseval.scoring.config import ScoreConfig
 

@@ -10,6 +10,7 @@ from dpseval.report.charts import Chart
 from dpseval.report.head_table import SHORT, column_decimals, format_number, known_metric
 from dpseval.report.svg_axes import Axes, clip_text, nice_ticks, spread
 from dpseval.report.verdicts import Baseline, Verdict
+from dpseval.statistics.intervals import SIGNIFICANCE
 
 # The first of these with a test is what the sentence is about: what eyes see before what pixels say.
 HEADLINE = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "hedps", "psnr", "ssim", "l1", "edge_f_drawn", "chamfer_px")
@@ -22,7 +23,7 @@ def answer_question(verdicts: Sequence[Verdict]) -> str:
     """One sentence on which set is better, from the paired tests; empty where there are none.
 
     It names the leader of the first metric of `HEADLINE` and the set of another method that comes closest to it, or
-    of its own method where there is no other.
+    of its own method where there is no other; then the metrics in which another method is best.
     """
     verdict = _headline(verdicts)
     if verdict is None:
@@ -41,13 +42,30 @@ def answer_question(verdicts: Sequence[Verdict]) -> str:
     p_value = "p < 0.0001" if baseline.p_value < 1e-4 else f"p = {baseline.p_value:.2g}"
     proof = f"{interval}, {p_value}, better in {100 * baseline.win_rate:.0f} % of {baseline.count} photos"
     where = "" if verdict.region == "full" else f", inside the {verdict.region}"
+    dissent = _name_dissent(verdict, verdicts)
     if not baseline.significant:
-        return f"No method is clearly better: {verdict.leader} leads {baseline.key} by only {amount}{where} ({proof})."
+        count = len(verdict.baselines) + 1
+        # Even if all photos agree, the signed-rank test over all pairs of sets, corrected by Holm, says no less.
+        least = 0.5 ** (baseline.count - 1) * count * (count - 1) / 2
+        few = f"{baseline.count} photos are too few to separate {count} sets"
+        finding = "No method is clearly better" if least <= SIGNIFICANCE else few
+        return f"{finding}: {verdict.leader} leads {baseline.key} by {amount}{where} ({proof}).{dissent}"
     beaten = all(other.significant for other in others or verdict.baselines)
     wording = f"{verdict.leader} beats {baseline.key} by {amount}{where} ({proof})"
     if len({other.key.method for other in others}) > 1:
         wording += ", and every other method too" if beaten else ", but the tests do not separate it from all others"
-    return f"{wording}."
+    return f"{wording}.{dissent}"
+
+
+def _name_dissent(head: Verdict, verdicts: Sequence[Verdict]) -> str:
+    """Where the tests say that another method is best."""
+    best: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        metric = known_metric(verdict.metric)
+        if verdict.metric in HEADLINE and verdict.region == head.region and verdict.decided:
+            best.setdefault(verdict.leader.method, []).append(SHORT.get(metric.name, metric.title))
+    best.pop(head.leader.method, None)
+    return "".join(f" {method} is best in {', '.join(names)}." for method, names in best.items())
 
 
 def draw_forests(verdicts: Sequence[Verdict]) -> list[Chart]:
@@ -94,8 +112,8 @@ def _draw_forest(verdict: Verdict) -> Chart:
         tip = f"over {baseline.key}: {format_number(gain, decimals)}, p {baseline.p_value:.2g}"
         axes.add_mark(1, gain, row, not baseline.significant, tip)
         said.append(tip)
-    title = f"{metric.title}: how much better {verdict.leader} is"
-    caption = "Paired differences with 95 % intervals; hollow: not separated by the test."
+    title = f"{metric.title}: advantage of {verdict.leader}"
+    caption = "Paired differences with 95 % intervals; hollow: no clear difference."
     left = len(verdict.baselines) - len(rows)
     return Chart(
         title, axes.render(title, "; ".join(said)), f"{caption} {left} more in the table." if left else caption

@@ -31,12 +31,13 @@ REGION_TITLES = {
     SETS: "Sets of photos: how real and how varied",
 }
 MARK_NOTE = (
-    "★ best: paired tests (Wilcoxon, Holm's correction) separate it from every other set. "
-    "≈ not separated from the leader, so no set is best. Values stand with 95 % intervals; N is the number of images."
+    "★ best: paired tests (Wilcoxon, Holm's correction) show a difference from every other set. "
+    "≈ no clear difference from the leader, so no set is called best. Values are given with 95 % "
+    "intervals; N is the number of images."
 )
 _TEX_COLUMNS = 6
 _TERMINAL_COLUMNS, _TERMINAL_ROWS = 5, 10
-_TEX_NOTE = "★ best: paired tests separate it from every other set. ≈ not separated from the leader."
+_TEX_NOTE = "★ best: paired tests show a difference from every other set. ≈ no clear difference from the leader."
 # Shrinks what is wider than a column, and leaves alone what is not.
 _TEX_BOX = r"\providecommand{\fitcolumn}[1]{\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{#1}}"
 _TEX = {

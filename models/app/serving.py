@@ -52,7 +52,7 @@ def serve(port: int, weights: str | None, opens_browser: bool) -> None:
 
         threading.Thread(target=load, name="load", daemon=True).start()
         address = f"http://{HOST}:{port}"
-        typer.echo(f"{address}  (nothing leaves this machine; stop with Ctrl-C)")
+        typer.echo(f"open {address}  (nothing leaves this machine; stop with Ctrl-C)")
         if opens_browser:
             webbrowser.open(address)
         server.run(sockets=[listener])

@@ -14,7 +14,7 @@ def app_command(
         str | None,
         typer.Option(
             help="bundled, official (imported by `dps weights import`), or a folder, which may hold other methods too. "
-            "[default: the best installed]"
+            "[default: the best installed weights]"
         ),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
@@ -31,7 +31,7 @@ def app_command(
 def page_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, for any web server.")],
     weights: Annotated[
-        str | None, typer.Option(help="bundled, official or a folder. [default: the best installed]")
+        str | None, typer.Option(help="bundled, official or a folder. [default: the best installed weights]")
     ] = None,
 ) -> None:
     """Write the editor as a page that needs no server.

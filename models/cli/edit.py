@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import FindingsError, UsageError
+from dpsdata.contracts import RUN_FILE, FindingsError, UsageError
 from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, parse_numbers
 from models.editing.request import (
     FEATHER_PX,
@@ -29,7 +29,7 @@ _Levels = Annotated[
 _Weights = Annotated[
     str | None,
     typer.Option(
-        help="bundled, official (imported by `dps weights import`), or a folder. [default: the best installed]"
+        help="bundled, official (imported by `dps weights import`), or a folder. [default: the best installed weights]"
     ),
 ]
 _From = Annotated[
@@ -45,7 +45,7 @@ def edit_command(
         Path | None, typer.Argument(metavar="PHOTO", help="A photo, or one picture of photo, sketch and mask.")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="White = edit; or painted on, or cut out of, a transparent layer.")
+        Path | None, typer.Option(help="White = edit. Strokes on a transparent layer, or an erased area, work too.")
     ] = None,
     sketch: Annotated[Path | None, typer.Option(help="Lines on white, on black or on a transparent layer.")] = None,
     levels: _Levels = LEVELS_TEXT,
@@ -74,7 +74,7 @@ def edit_command(
 ) -> None:
     """Edit a photo by a mask and a rough sketch.
 
-    No pixel outside of the mask changes.
+    No pixel outside the mask changes.
     """
     if from_run is not None:
         if photo is not None or mask is not None or sketch is not None:
@@ -179,8 +179,11 @@ def _run(
     contents, notes = make_run(request, inputs, None if stored is None else stored.weights_sha256, moved_weights)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
+    if stored is None and (out / RUN_FILE).is_file():
+        typer.echo(f"note: the edit that was in {out} is replaced", err=True)
     write_run(out, contents)
-    typer.echo(f"{len(request.levels)} levels in {out}; side by side: {out / 'strip.png'}")
+    count = len(request.levels)
+    typer.echo(f"{count} level{'s' if count > 1 else ''} in {out}; side by side: {out / 'strip.png'}")
 
 
 def inspect_command(

@@ -35,14 +35,15 @@ def predict_command(
         Path | None, typer.Option(metavar="DIR", help="Folder of ID.png. [default: the stored sketches]")
     ] = None,
     levels: Annotated[
-        str, typer.Option(help="Refinement levels in [0, 1], for methods that have them: 1 corrects the drawing most.")
+        str,
+        typer.Option(help="Refinement levels in [0, 1] of methods that have them: 1 corrects the drawing the most."),
     ] = LEVELS_TEXT,
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "test",
     weights: Annotated[
         str | None,
         typer.Option(
             help="bundled, official (imported by `dps weights import`), a file, or a folder. "
-            "[default: the best installed]"
+            "[default: the best installed weights]"
         ),
     ] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Photos in one pass.")] = 8,
@@ -62,7 +63,7 @@ def predict_command(
 ) -> None:
     """Fill the hole of every photo of a built folder.
 
-    No pixel outside of a mask changes. The same command resumes an interrupted run, and other methods
+    No pixel outside a mask changes. The same command resumes an interrupted run, and other methods
     may write into the same OUT.
     """
     wanted = parse_levels(levels)
@@ -103,7 +104,9 @@ def _predict(config: PredictConfig, dry_run: bool) -> str:
         return ""
     result = job.run()
     failed_count = len(result.failures)
-    typer.echo(f"{counts}: {result.done_count} photos predicted, {result.kept_count} were there, {failed_count} failed")
+    typer.echo(
+        f"{counts}: {result.done_count} photos predicted, {result.kept_count} already there, {failed_count} failed"
+    )
     for name, reason in result.failures[:_MAX_REASONS]:
         typer.echo(f"failed: {name}: {reason}", err=True)
     if failed_count > _MAX_REASONS:

@@ -27,7 +27,8 @@ def recipes_command(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="bundled, official (imported by `dps weights import`), or a folder. [default: the best installed]"
+            help="bundled, official (imported by `dps weights import`), or a folder. "
+            "[default: the best installed weights]"
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be made, and stop.")] = False,

@@ -95,10 +95,17 @@ class EditRequest:
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file that a run reads: its name in the run's folder, and its content."""
+    """One file that a run reads.
+
+    Attributes:
+        name: in the run's folder.
+        data: its content.
+        source: the path that was typed; empty where there was none.
+    """
 
     name: str
     data: bytes
+    source: str = ""
 
     @property
     def sha256(self) -> str:
@@ -140,7 +147,7 @@ def read_input(role: str, path: Path) -> InputFile:
     except BrokenImageError as error:
         raise UsageError(f"{path}: {error}; pass the {role} as an image file") from None
     suffix = path.suffix.lower()
-    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in IMAGE_SUFFIXES else '.img'}", data)
+    return InputFile(f"{INPUTS_FOLDER}/{role}{suffix if suffix in IMAGE_SUFFIXES else '.img'}", data, str(path))
 
 
 def read_stored_run(path: Path) -> StoredRun:

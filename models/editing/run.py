@@ -38,6 +38,7 @@ from dpsdata.weights.store import sha256_file
 from models.editing.compositing import find_target
 from models.editing.editor import Editor, EditResult, load_editor
 from models.editing.loading import find_sources
+from models.editing.photo_frame import NoFaceError
 from models.editing.provenance import COMPOSITE, GENERATED, hash_request, write_mark
 from models.editing.request import EditRequest, InputFile
 from models.editing.user_inputs import EditInputs, find_hole, find_lines, read_edit_inputs
@@ -108,7 +109,7 @@ def make_run(
     editor = load_editor(weights, request.task, request.device, request.precision)
     notes: tuple[str, ...]
     if edit is not None:
-        _set_photo(editor, edit, request, is_panels="mask" not in inputs)
+        _set_photo(editor, edit, request, "mask" not in inputs, inputs["photo"].source)
         results = editor.predict_levels(
             edit.sketch, edit.mask, request.levels, request.feather_px, request.blend, request.grain
         )
@@ -180,19 +181,28 @@ def _read(request: EditRequest, inputs: Mapping[str, InputFile]) -> EditInputs:
     if "photo" not in inputs:
         raise UsageError("an edit needs a photo")
     data = {role: item.data for role, item in inputs.items()}
-    return read_edit_inputs(data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask)
-
-
-def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels: bool) -> None:
-    box, eyes = request.box, request.eyes
-    editor.set_photo(
-        edit.photo,
-        "none" if is_panels or request.align == "none" else "auto",
-        None if box is None else (box[0], box[1], box[2], box[3]),
-        None if eyes is None else (eyes[0], eyes[1], eyes[2], eyes[3]),
-        edit.mask,
-        edit.file.colors,
+    photo, sketch, mask = (
+        inputs[role].source if role in inputs and inputs[role].source else f"the {role}"
+        for role in ("photo", "sketch", "mask")
     )
+    return read_edit_inputs(
+        data["photo"], data.get("sketch"), data.get("mask"), request.invert_mask, (photo, sketch, mask)
+    )
+
+
+def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels: bool, source: str) -> None:
+    box, eyes = request.box, request.eyes
+    try:
+        editor.set_photo(
+            edit.photo,
+            "none" if is_panels or request.align == "none" else "auto",
+            None if box is None else (box[0], box[1], box[2], box[3]),
+            None if eyes is None else (eyes[0], eyes[1], eyes[2], eyes[3]),
+            edit.mask,
+            edit.file.colors,
+        )
+    except NoFaceError as error:
+        raise NoFaceError(f"{source}: {error}" if source else str(error)) from None
     hole = find_hole(edit.mask)
     if not hole.any():
         raise FindingsError("the mask has no hole, so nothing is edited; paint what is to change white")
@@ -256,7 +266,7 @@ def _frame_notes(editor: Editor, request: EditRequest) -> tuple[str, ...]:
     if frame is None or frame.is_whole or request.box is not None or request.eyes is not None:
         return ()
     box = ",".join(f"{value:.0f}" for value in frame.box)
-    return (f"a face was found; its square is --box {box}, which you can change and pass",)
+    return (f"a face was found; its square is --box {box}, pass --box with other numbers to move it",)
 
 
 def _own_files(out: Path) -> list[Path]:

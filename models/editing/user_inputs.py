@@ -51,7 +51,11 @@ class EditInputs(NamedTuple):
 
 
 def read_edit_inputs(
-    photo: bytes, sketch: bytes | None, mask: bytes | None, invert_mask: bool = False, name: str = "the photo"
+    photo: bytes,
+    sketch: bytes | None,
+    mask: bytes | None,
+    invert_mask: bool = False,
+    names: tuple[str, str, str] = ("the photo", "the sketch", "the mask"),
 ) -> EditInputs:
     """Read the three files of an edit, or the published three-panel picture (photo | sketch | mask) in one.
 
@@ -60,12 +64,13 @@ def read_edit_inputs(
         sketch: content of the sketch's file; None for three panels.
         mask: content of the mask's file; None for three panels.
         invert_mask: the black or opaque part is the hole, other than usual.
-        name: what to call the photo in errors.
+        names: what to call photo, sketch and mask in errors.
 
     Raises:
         UsageError: one of sketch and mask is missing, or the sizes differ.
         BrokenImageError: a file is no image.
     """
+    name = names[0]
     file = _named(name, read_photo_file, photo)
     if sketch is None and mask is None:
         panel, sketch_read, mask_read = split_panels(*read_layer(photo), invert_mask, name)
@@ -79,8 +84,8 @@ def read_edit_inputs(
             if data == photo:
                 raise UsageError(f"{name} and {role} are the same file; pass the photo and a {role[2:]} made for it")
         try:
-            sketch_read = _named("the sketch", read_sketch_file, sketch)
-            mask_read = _named("the mask", lambda data: read_mask_file(data, invert_mask), mask)
+            sketch_read = _named(names[1], read_sketch_file, sketch)
+            mask_read = _named(names[2], lambda data: read_mask_file(data, invert_mask), mask)
         except BrokenImageError:
             if _would_fit_swapped(mask, sketch):
                 raise UsageError(f"{SWAPPED}; {order}") from None

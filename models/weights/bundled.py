@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsdata.contracts import MissingError
-from dpsdata.weights import WeightFile, register, weights_path
+from dpsdata.weights import REINSTALL, WeightFile, register, weights_path
 from dpsdata.weights.reading import HASHES_FILE
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ def _entries(folder: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise MissingError(
-            f"{BUNDLED_FOLDER / folder / HASHES_FILE}: damaged ({error}); run "
-            "`pip install --force-reinstall deep-plastic-surgery`"
-        ) from None
+        raise MissingError(f"{BUNDLED_FOLDER / folder / HASHES_FILE}: damaged ({error}); run `{REINSTALL}`") from None
     return entries if isinstance(entries, dict) else {}
 
 

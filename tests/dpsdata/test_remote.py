@@ -157,7 +157,7 @@ def test_build_verify_train_and_score_at_s3_with_cut_connections(
     proxy.cut_after(60_000, "up")
     code, told = build(photos, "s3://faces/built")
     assert (code, proxy.cuts) == (0, 2), told
-    assert "6 samples in s3://faces/built (0 were there already)" in told
+    assert "6 samples in s3://faces/built (0 already there)" in told
     assert "s3://faces/photos: 6 objects, 6 to copy" in told
     found = s3fs.S3FileSystem(use_listings_cache=False)
     local = {path.relative_to(tmp_path / "built").as_posix(): path for path in (tmp_path / "built").rglob("*")}
@@ -210,7 +210,7 @@ def test_a_build_is_resumed_here_and_from_another_machine(
     assert (code, "no built dataset here" in told) == (5, True)
     code, told = build(photos, "s3://faces/built")
     assert code == 0
-    assert "6 samples in s3://faces/built (6 were there already)" in told
+    assert "6 samples in s3://faces/built (6 already there)" in told
     before = s3fs.S3FileSystem(use_listings_cache=False).cat_file("faces/built/dataset.json")
 
     monkeypatch.setenv("DPS_HOME", str(tmp_path / "elsewhere"))

@@ -122,7 +122,7 @@ def test_a_second_run_predicts_nothing_and_gives_the_same_scores(done: SweepResu
     run_sweep(replace(config, report=config.report.parent / "second"), lines.append)
     assert (config.report.parent / "second/scores.json").read_bytes() == first
     assert {path: path.stat().st_mtime_ns for path in outputs.rglob("*.png")} == times
-    assert "scfegan: 0 photos predicted, 2 were there" in lines
+    assert "scfegan: 0 photos predicted, 2 already there" in lines
     assert any(line.startswith("missing: deepfillv2: ") for line in lines)
     same = compare_reports(config.report, config.report.parent / "second", {}, [], 0).table()
     assert not same.empty
@@ -207,7 +207,7 @@ def test_outputs_of_other_weights_are_refused_and_made_again_once_they_are_delet
         shutil.rmtree(outputs / method)
     lines: list[str] = []
     run_sweep(new, lines.append)
-    assert "telea: 0 photos predicted, 2 were there" in lines
+    assert "telea: 0 photos predicted, 2 already there" in lines
     assert (outputs / "dps/l1" / name).read_bytes() != before
 
 

@@ -260,7 +260,7 @@ def test_command_says_counts_and_what_is_next(
     assert not here.out.exists()
     assert run_app(app, words(here, "--limit", "2", "--batch", "2")) == 0
     said = capsys.readouterr()
-    assert "2 photos predicted, 0 were there, 0 failed" in said.out
+    assert "2 photos predicted, 0 already there, 0 failed" in said.out
     assert f"open {here.out / 'dps'}" in said.out
     assert said.err == ""
 
@@ -272,7 +272,7 @@ def test_a_damaged_photo_is_told_and_the_others_are_done(
     (folder / "images/d.png").write_bytes(b"nothing")
     assert run_app(app, words(PredictConfig(folder, tmp_path / "out", "dps", (0.0,), weights=str(weights)))) == 3
     said = capsys.readouterr()
-    assert "3 photos predicted, 0 were there, 1 failed" in said.out
+    assert "3 photos predicted, 0 already there, 1 failed" in said.out
     assert "failed: d:" in said.err
     assert {path.name for path in (tmp_path / "out/dps/l0").glob("*.png")} == {"a.png", "b__c.png", "e.png"}
 

@@ -182,7 +182,7 @@ def test_the_command_says_counts_and_what_is_next(
     words = ["perturb", str(built), str(out), "--fault", "displaced", "--amount", "8"]
     assert run_app(app, words) == 0
     said = capsys.readouterr().out
-    assert "3 sketches displaced, 0 were there" in said
+    assert "3 sketches displaced, 0 already there" in said
     assert f"--sketches {out}" in said
     assert run_app(app, [*words[:-1], "-3"]) == 2
     (built / "sketches/a.png").write_bytes(b"no png")
