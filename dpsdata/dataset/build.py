@@ -255,6 +255,10 @@ def check_same_options(plan: BuildPlan) -> None:
         for name in ("source", "size", "resampler", "split", "seed")
         if name in earlier["config"] and earlier["config"][name] != now["config"][name]
     ]
+    for name in ("masks", "levels"):  # the files would stay there, part of no dataset
+        gone = [str(item) for item in earlier["config"].get(name, ()) if item not in now["config"][name]]
+        if gone:
+            differences.append(f"{name} {', '.join(gone)}, now left out")
     stages = {str(stage.get("name")): stage for stage in earlier["stages"] if isinstance(stage, dict)}
     for stage in now["stages"]:
         if stage["name"] == "edges" and not differences:
@@ -263,8 +267,8 @@ def check_same_options(plan: BuildPlan) -> None:
                 differences.append(f"other options or weights of the stage {stage['name']}")
     if differences:
         raise UsageError(
-            f"{out}: holds a finished dataset built with {'; '.join(differences)}; its files would be replaced. Choose "
-            "another OUT, or pass --overwrite"
+            f"{out}: holds a finished dataset built with {'; '.join(differences)}; its files would be replaced or "
+            "left behind. Choose another OUT, or pass --overwrite"
         )
 
 

@@ -157,7 +157,7 @@ def _by_layout(samples: Sequence[SourceSample]) -> Splits:
     both = next((sample for sample in samples if "/" in (sample.split_hint or "")), None)
     if both is not None:
         raise UsageError(
-            f"split: {both.relative_path} lies in folders of several splits ({both.split_hint}); move it, or pass "
+            f"split: {both.relative_path} is in folders of several splits ({both.split_hint}); move it, or pass "
             "--split ratio or --split file:LIST"
         )
     placed = {sample.id: sample.split_hint for sample in samples if sample.split_hint}

@@ -51,6 +51,20 @@ def test_equal_methods_are_not_told_apart():
     assert re.search(r"p = 0\.\d+", answer)
 
 
+def test_a_few_photos_cannot_separate_many_sets():
+    table = make_table(ours=2.0, theirs=0.0, floor=-4.0, other=-6.0, last=-8.0)
+    answer = answer_question(gather_verdicts(comparisons(table[table["id"] < "07"], seed=0)))  # 10 pairs / 64 > .05
+    assert answer.startswith("7 photos are too few to separate 5 sets: ours leads theirs by ")
+
+
+def test_metrics_that_disagree_are_named():
+    table = make_table(ours=2.0, theirs=0.0)
+    table["psnr"] = table["psnr"].where(table["method"] == "ours", table["psnr"] + 9)
+    answer = answer_question(gather_verdicts(comparisons(table, seed=0)))
+    assert answer.startswith("ours beats theirs by ")
+    assert answer.endswith(" theirs is best in PSNR.")
+
+
 def test_a_tie_with_another_level_does_not_hide_that_other_methods_are_beaten():
     table = make_table(ours=2.0, theirs=0.0)
     twin = table[table["method"] == "ours"].assign(level=0.5, hedps=lambda rows: rows["hedps"] + 1e-7)
