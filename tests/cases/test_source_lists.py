@@ -138,7 +138,7 @@ def test_splits_inside_of_splits_are_refused_unless_one_folder_holds_all(tmp_pat
     assert make_splits(listing.samples, "auto", 0, listing.root).counts() == {"train": 1, "val": 1, "test": 1}
     listing = find_samples(fill(tmp_path / "b", "train/1.jpg", "train/test/2.jpg", "val/3.jpg"))
     for rule in ("auto", "layout"):
-        with pytest.raises(UsageError, match=r"train/test/2\.jpg lies in folders of several splits \(train/test\)"):
+        with pytest.raises(UsageError, match=r"train/test/2\.jpg is in folders of several splits \(train/test\)"):
             make_splits(listing.samples, rule, 0, listing.root)
     assert sum(make_splits(listing.samples, "ratio", 0, listing.root).counts().values()) == 3
 
