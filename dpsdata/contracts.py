@@ -133,9 +133,9 @@ def check_level(level: float) -> float:
     try:
         value = float(level)
     except (TypeError, ValueError):
-        raise UsageError(f"level: expected a number from 0 to 1, got {level!r}") from None
+        raise UsageError(f"level: expected a number in [0, 1], got {level!r}") from None
     if not 0.0 <= value <= 1.0:
-        raise UsageError(f"level: expected a number from 0 to 1, got {level!r}")
+        raise UsageError(f"level: expected a number in [0, 1], got {level!r}")
     return value + 0.0  # -0 is 0
 
 

@@ -115,7 +115,7 @@ def ink_notes(lines: NDArray[np.uint8], hole: NDArray[np.uint8]) -> tuple[str, .
     if not outside:
         return ()
     share = 100 * outside / total
-    return (f"{outside:,} of {total:,} line pixels ({share:.0f} %) are outside the mask and are ignored",)
+    return (f"{outside:,} of {total:,} px of ink ({share:.0f} %) are outside the mask and are ignored",)
 
 
 def hole_notes(hole: NDArray[np.uint8], target: PasteTarget | None) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def load_dps(method: Method, options: LoadOptions) -> DpsPredictor:
         _licence(method, options.weights, cards),
         _READS.format(pen=editor.net.refiner.config.pen_px(editor.resolution), size=editor.resolution),
         _count_parameters(editor),
-        next((card["images_seen"] for card in cards if type(card.get("images_seen")) is int), None),
+        max((card["images_seen"] for card in cards if type(card.get("images_seen")) is int), default=None),
         (editor.net.refiner.config.width, published_config().refiner.width),
         {"precision": options.precision, "network_px": editor.resolution},
     )

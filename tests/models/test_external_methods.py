@@ -200,7 +200,7 @@ def test_the_page_works_as_it_stands(built: Path, tmp_path: Path, site: Path, mo
     commands = [shlex.split(line) for line in blocks("bash")[0].splitlines()]
     assert [command[:2] for command in commands] == [["dps", "predict"], ["dpseval", "run"]]
     assert run_app(app, commands[0][1:]) == 0
-    assert run_app(app, ["predict", "built", "outputs", "--masks", "dps", "--method", "grey"]) == 0
+    assert run_app(app, ["predict", "built", "outputs", "--masks", "dps", "--split", "all", "--method", "grey"]) == 0
     for name in ("blur", "grey"):
         assert len(list((tmp_path / "outputs" / name / "none").iterdir())) == len(samples.IDS)
     from dpseval.cli import app as score_app

@@ -189,4 +189,8 @@ def describe_files(paths: Sequence[Path]) -> dict[str, Any]:
 
     licence = agreed("licence", str) or "terms unknown: those of the weights that it began with"
     hashes = {path.name: sha256_file(path) for path in paths}
-    return describe_training(agreed("preset", str), agreed("images_seen", int), licence, hashes)
+    counts = [card.get("images_seen") for card in cards]
+    known = [count for count in counts if type(count) is int]
+    # G and F are trained in turn, and the last one's card counts the images of both.
+    seen = max(known) if known and len(known) == len(counts) else None
+    return describe_training(agreed("preset", str), seen, licence, hashes)

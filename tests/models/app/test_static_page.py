@@ -341,7 +341,7 @@ def test_the_page_paints_what_dps_edit_paints_and_works_offline(address: tuple[s
             assert np.abs(again - read_photo(stored / "l1.png")).max() <= 1
             shown = page.evaluate("dps.surface.result.image.src")
             page.set_input_files("#file", str(tmp_path / "edit.zip"))
-            page.wait_for_function("dps.surface.drawing.entries.length === 2")
+            page.wait_for_function("dps.surface.drawing.steps('sketch').every((step) => step.kind === 'file')")
             page.wait_for_function("document.body.dataset.shown === dps.key() && dps.surface.result")
             assert page.evaluate(drawn) == [1, 1, False]
             assert page.evaluate("dps.surface.result.image.src") == shown
