@@ -58,8 +58,12 @@ def test_a_journey_with_a_pointer(open_tab: Callable[..., Any], options: dict[st
     tab.page.wait_for_function("dps.surface.drawing.steps('sketch').length === 1")
     draw(tab, "erase", [(0.35, 0.62), (0.45, 0.64)], is_touch)
     draw(tab, "erase", [(0.55, 0.64), (0.65, 0.62)], is_touch)
-    press("#mirror")
-    tab.page.wait_for_function("dps.surface.mirror")
+    for _ in range(4):  # where the machine is busy, Chromium counts a tap to the gesture before; a person taps again
+        press("#mirror")
+        tab.page.wait_for_timeout(3000)
+        if tab.page.evaluate("Boolean(dps.surface.mirror)"):
+            break
+    assert tab.page.evaluate("Boolean(dps.surface.mirror)")
     draw(tab, "sketch", [(0.42, 0.63), (0.46, 0.66)], is_touch)
     assert [step.get("erase") for step in tab.steps("sketch")] == [None, True, True, False, False]
     tab.wait_result()
