@@ -24,16 +24,16 @@ help: ## Show this list.
 # uv installs several times faster than pip; where it cannot be had, pip does the same job. On a machine without a
 # desktop's libGL, OpenCV's wheel cannot be loaded; its headless twin is the same module without windows.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "error: Python 3.11 to 3.13 is needed; run: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
-	if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	@if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 		then :; else $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; fi
-	$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 		$(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check 'opencv-python-headless>=4.10,<6'; }
-	touch $@
+	@touch $@
 
 install: $(INSTALLED) ## Make the virtual environment and install the project into it.
 
@@ -50,8 +50,9 @@ demo: $(INSTALLED) ## Build a dataset from sample photos, edit a face at five le
 	$(BIN)/dps edit $(DEMO)/built/images/face_0001.png --mask $(DEMO)/built/masks/dps/face_0001.png \
 		--sketch $(DEMO)/built/sketches/face_0001.png --align none --levels $(LEVELS) -o $(DEMO)/edit
 	$(BIN)/dpsdata build $(DEMO)/faces $(DEMO)/small --size 64 --masks dps
-	$(BIN)/dpseval run $(DEMO)/small --methods $(METHODS) --masks dps --split all --levels $(LEVELS) \
-		--outputs $(DEMO)/outputs -o $(DEMO)/report
+	$(BIN)/dpseval run $(DEMO)/small \
+		--methods $(METHODS) \
+		--masks dps --split all --levels $(LEVELS) --outputs $(DEMO)/outputs -o $(DEMO)/report
 
 compare: demo ## Train small baselines for about a minute each and score them instead of the bundled ones.
 	$(BIN)/dps train tiny-deepfillv2-guided --data $(DEMO)/small --out $(DEMO)/guided --device cpu
