@@ -86,6 +86,7 @@ def build(
     Photos, HED edge maps, thin sketches, levels, masks, splits and a manifest.
     """
     from dpsdata.dataset import BuildConfig, describe_plan, estimate_build, plan_build, run_plan, worker_count
+    from dpsdata.dataset.build import name_left_out
     from dpsdata.sources.remote import show_place
 
     config = BuildConfig(
@@ -115,6 +116,8 @@ def build(
     plan = plan_build(config)
     for line in describe_plan(plan):
         typer.echo(line)
+    for left in name_left_out(plan):
+        typer.echo(f"warning: {left} will be no part of the dataset in {out} any more; the files stay there", err=True)
     if dry_run:
         estimate = estimate_build(plan, worker_count(config))
         typer.echo(

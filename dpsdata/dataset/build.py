@@ -255,10 +255,6 @@ def check_same_options(plan: BuildPlan) -> None:
         for name in ("source", "size", "resampler", "split", "seed")
         if name in earlier["config"] and earlier["config"][name] != now["config"][name]
     ]
-    for name in ("masks", "levels"):  # the files would stay there, part of no dataset
-        gone = [str(item) for item in earlier["config"].get(name, ()) if item not in now["config"][name]]
-        if gone:
-            differences.append(f"{name} {', '.join(gone)}, now left out")
     stages = {str(stage.get("name")): stage for stage in earlier["stages"] if isinstance(stage, dict)}
     for stage in now["stages"]:
         if stage["name"] == "edges" and not differences:
@@ -267,9 +263,22 @@ def check_same_options(plan: BuildPlan) -> None:
                 differences.append(f"other options or weights of the stage {stage['name']}")
     if differences:
         raise UsageError(
-            f"{out}: holds a finished dataset built with {'; '.join(differences)}; its files would be replaced or "
-            "left behind. Choose another OUT, or pass --overwrite"
+            f"{out}: holds a finished dataset built with {'; '.join(differences)}; its files would be replaced. Choose "
+            "another OUT, or pass --overwrite"
         )
+
+
+def name_left_out(plan: BuildPlan) -> list[str]:
+    """Masks and levels of the finished dataset in OUT that are no part of what is built now; their files stay there."""
+    try:
+        earlier = read_dataset(plan.config.out)["config"]
+    except (MissingError, UsageError):  # none there, or an address
+        return []
+    now = plan.describe()["config"]
+    gone = {
+        name: [str(item) for item in earlier.get(name, ()) if item not in now[name]] for name in ("masks", "levels")
+    }
+    return [f"{name} {', '.join(items)}" for name, items in gone.items() if items]
 
 
 def _show(value: object) -> str:

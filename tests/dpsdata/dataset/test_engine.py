@@ -99,7 +99,7 @@ def test_sketch_option_does_not_run_hed_again(config: BuildConfig, monkeypatch: 
     monkeypatch.setattr(
         stages.SimplifyConfig, "for_size", classmethod(lambda cls, size: replace(SimplifyConfig(), threshold=0.3))
     )
-    result = build_dataset(replace(config, masks=("dps", "center"), overwrite=True))
+    result = build_dataset(replace(config, masks=("dps", "center")))
     after = tree(result.out)
     assert before["edges/astronaut.png"] == after["edges/astronaut.png"]
     assert before["images/astronaut.png"] == after["images/astronaut.png"]

@@ -116,7 +116,7 @@ def test_new_masks_and_other_shards_do_not_run_hed(
         build_dataset(fresh[number])
     monkeypatch.setattr("dpsdata.hed.network.HED.detect", lambda *_: pytest.fail("HED ran"))
     for other in fresh.values():
-        result = build_dataset(replace(other, out=sharded.out, overwrite=True))
+        result = build_dataset(replace(other, out=sharded.out))
         assert result.root_hash == read_dataset(other.out)["root_hash"]
         assert tars(sharded.out) == tars(other.out)
         assert verify_dataset(sharded.out).findings == ()
