@@ -24,8 +24,7 @@ def train_command(
     import torch
 
     from dpsdata.contracts import UsageError
-    from dpsdata.hed.bsds.crops import LabelledPhoto
-    from dpsdata.hed.bsds.data import read_bsds
+    from dpsdata.hed.bsds.data import LabelledPhoto, read_bsds
     from dpsdata.hed.bsds.train import PRESETS, HEDTrainer, export_net
     from dpsdata.runtime.device import choose_device
 

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO, Self
 
 from dpsdata.contracts import UsageError
 from dpsdata.dataset.stages import SampleRecord
-from dpsdata.runtime.files import atomic_path, is_temporary_name, write_failure
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import atomic_path, is_temporary_name, lock_folder, write_failure
 
 STATE_FOLDER = ".build"
 UNFINISHED = "unfinished"

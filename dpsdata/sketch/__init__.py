@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from dpsdata.sketch.dilate import dilate_sketch, dilate_sketch_array, max_diameter_px, scaled_diameter_px
+    from dpsdata.sketch.dilate import (
+        dilate_sketch,
+        dilate_sketch_array,
+        max_diameter_px,
+        scaled_diameter_px,
+        smooth_sketch,
+        truth_sketches,
+    )
     from dpsdata.sketch.perturb import Perturbation, perturb_sketch
     from dpsdata.sketch.rough import (
         RoughDraws,
@@ -22,10 +29,16 @@ if TYPE_CHECKING:
         simulate_sketch,
     )
     from dpsdata.sketch.simplify import SimplifyConfig, simplify_edge_map, simplify_edges
-    from dpsdata.sketch.smooth import smooth_sketch, truth_sketches
 
 _NAMES = {
-    "dilate": ("dilate_sketch", "dilate_sketch_array", "max_diameter_px", "scaled_diameter_px"),
+    "dilate": (
+        "dilate_sketch",
+        "dilate_sketch_array",
+        "max_diameter_px",
+        "scaled_diameter_px",
+        "smooth_sketch",
+        "truth_sketches",
+    ),
     "perturb": ("Perturbation", "perturb_sketch"),
     "rough": (
         "RoughDraws",
@@ -37,7 +50,6 @@ _NAMES = {
         "simulate_sketch",
     ),
     "simplify": ("SimplifyConfig", "simplify_edge_map", "simplify_edges"),
-    "smooth": ("smooth_sketch", "truth_sketches"),
 }
 
 __all__ = [

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dpsdata.contracts import UsageError
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sketch.rough import simulate_sketch
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 
 Fault = Literal["displaced", "deformed", "dropped", "sketchrefiner"]
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)

@@ -33,8 +33,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from dpsdata.contracts import DpsError, EnvironmentFailure, MissingError, UsageError
-from dpsdata.runtime.files import ADDRESS, atomic_path, is_temporary_name, write_failure
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import ADDRESS, atomic_path, is_temporary_name, lock_folder, write_failure
 from dpsdata.weights.store import home_folder
 
 _TRIES, _PAUSE_S, _THREADS = 4, 0.5, 8

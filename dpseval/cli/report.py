@@ -68,7 +68,7 @@ def vote_command(
 
 
 def _count(paths: list[Path], seed: int) -> None:
-    from dpseval.report.extras import vote_rows
+    from dpseval.report.sections import vote_rows
     from dpseval.votes.count import count_votes
 
     result = count_votes(paths, seed)

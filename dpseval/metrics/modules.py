@@ -19,7 +19,7 @@ from torchmetrics import Metric
 
 from dpsdata.contracts import UsageError, check_mask, check_photo, check_sketch
 from dpsdata.images.arrays import tensor_to_photo
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from dpseval.metrics.faithfulness import score_edges, thin_output_edges
 from dpseval.metrics.frechet import frechet_distance
 from dpseval.metrics.hedps import HedScorer

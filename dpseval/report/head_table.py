@@ -9,8 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
+from dpseval.metrics.manifolds import SEPARABLE
 from dpseval.metrics.names import METRICS, PROTOCOLS, REGION_NAMES, SPACES, Metric
-from dpseval.metrics.separability import SEPARABLE
 from dpseval.pairing.files import SetKey
 from dpseval.report.verdicts import Verdict, set_key
 

@@ -17,16 +17,19 @@ from markupsafe import Markup
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.charts import draw_bins, draw_curves, draw_trade_offs, method_styles
-from dpseval.report.extras import cost_rows, group_tables, leak_lines, vote_rows
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
 from dpseval.report.head_table import SHORT, known_metric, missing_notes, split_columns
 from dpseval.report.sections import (
     SHOWN_ELSEWHERE,
     bin_tables,
+    cost_rows,
     flatten_metadata,
+    group_tables,
+    leak_lines,
     list_leads,
     list_texts,
     verdict_rows,
+    vote_rows,
     worst_cases,
 )
 from dpseval.report.stored import StoredReport, read_report

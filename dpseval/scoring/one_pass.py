@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.images.arrays import hash_look
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from dpseval.metrics.faithfulness import EdgeScores, score_edges
 from dpseval.metrics.pixels import plane_map, ssim_over
 from dpseval.metrics.regions import REGIONS

@@ -57,8 +57,7 @@ def _measure_space(
 ) -> dict[str, _Found]:
     from dpseval.metrics.frechet import INFINITY_LEAST, frechet_at_infinity
     from dpseval.metrics.kid import cmmd
-    from dpseval.metrics.manifolds import NEAREST_DENSITY, measure_manifolds
-    from dpseval.metrics.separability import FOLDS, SEPARABLE, measure_separability
+    from dpseval.metrics.manifolds import FOLDS, NEAREST_DENSITY, SEPARABLE, measure_manifolds, measure_separability
 
     count = len(made)
     if names == SPACES["clip"]:

@@ -19,8 +19,7 @@ import pandas as pd
 from dpsdata.contracts import FindingsError, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.dataset.torch_dataset import EditDataset
-from dpsdata.runtime.files import write_bytes_atomic, write_failure, write_text_atomic
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import lock_folder, write_bytes_atomic, write_failure, write_text_atomic
 from dpsdata.runtime.processes import core_count, interrupts_held, serve_parent, spawn_context
 from dpseval.statistics.summary import values_by_set
 from dpseval.study.answers import Answer, answer_questions

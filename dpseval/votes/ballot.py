@@ -23,7 +23,7 @@ from dpsdata.runtime.device import keyed_generator
 from dpsdata.runtime.files import write_text_atomic
 from dpseval.pairing.files import PhotoFiles, SetKey
 from dpseval.pairing.pairs import Pairing, pair_outputs
-from dpseval.report.extras import hash_results
+from dpseval.report.sections import hash_results
 from dpseval.report.stored import read_report
 from dpseval.scoring.pixel_workers import PhotoMeasures, measure_photo
 

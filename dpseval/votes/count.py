@@ -12,8 +12,8 @@ import numpy as np
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.files import write_text_atomic
 from dpsdata.weights.store import sha256_file
-from dpseval.report.extras import VOTES_FILE, hash_results
 from dpseval.report.page import write_page
+from dpseval.report.sections import VOTES_FILE, hash_results
 from dpseval.statistics.preferences import Preferences, strength_intervals, win_probability
 from dpseval.votes.ballot import KEY_FILE, SCHEMA
 

@@ -15,8 +15,7 @@ from dpsdata.images.codec import encode_jpeg, encode_png
 from dpsdata.images.color_profile import ColorSpace
 from dpsdata.masks.reading import looks_inverted, read_mask_file
 from dpsdata.sketch.reading import read_sketch_file
-from models.app.baselines import AnyEngine
-from models.app.engine import Pasting, Placement
+from models.app.engine import AnyEngine, Pasting, Placement
 from models.app.opened_photo import OpenedPhoto
 
 CANVAS_PX = 1600

@@ -24,7 +24,7 @@ from dpsdata.contracts import DpsError, UsageError
 from dpsdata.images.header import MAX_FILE_BYTES
 
 if TYPE_CHECKING:  # torch comes in with them, and the page is up before it
-    from models.app.baselines import AnyEngine
+    from models.app.engine import AnyEngine
     from models.app.session import EditSession
 
 _LOG = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Studio:
             return {"state": "loading", "message": "Loading the networks ..."}
         if self.error is not None:
             return {"state": "missing", "message": explain(self.error), "help": list_missing_weights()}
-        from models.app.baselines import say_limits
+        from models.app.engine import say_limits
 
         methods = [
             {"name": name, "hasLevel": engine.method.has_level, "limits": say_limits(engine.method)}

@@ -13,7 +13,7 @@ import typer
 from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
 
 if TYPE_CHECKING:
-    from models.app.baselines import AnyEngine
+    from models.app.engine import AnyEngine
 
 HOST = "127.0.0.1"
 
@@ -70,8 +70,7 @@ def load_engines(weights: str | None) -> dict[str, AnyEngine]:
         MissingError: the weights that were named, or all, are not there or damaged.
         UsageError: the files that were named do not make a whole model.
     """
-    from models.app.baselines import find_baselines, name_baseline, name_editors
-    from models.app.engine import Engine
+    from models.app.engine import Engine, find_baselines, name_baseline, name_editors
     from models.weights.typed import choose_weights
 
     first = choose_weights(weights, "edit")

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from dpsdata.contracts import DEFAULT_LEVELS, BrokenImageError, UsageError, check_level
 from dpsdata.images.codec import encode_png
 from dpsdata.images.photo_file import PhotoFile
-from models.app.baselines import AnyEngine, refuse_folder
 from models.app.drawn_edit import DrawnEdit, LevelPatch, Marks, grey_url, hole_region, photo_url, read_layer
 from models.app.edit_folder import open_edit, pack_edit
-from models.app.engine import BLENDED, EXACT, Engine, Pasting, Placement
+from models.app.engine import BLENDED, EXACT, AnyEngine, Engine, Pasting, Placement, refuse_folder
 from models.app.opened_photo import OpenedPhoto, clean_stem, find_own_lines, open_photo, pick_face, place_face
 from models.app.strokes import paint_layer, read_layers
 from models.editing.editor import EditResult

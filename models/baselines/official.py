@@ -64,7 +64,7 @@ def training_set_in_name(path: Path) -> str:
 
 def import_official(path: Path) -> Imported | None:
     """The importer of both networks, from the index of their checkpoint; None for a file of another kind."""
-    from models.baselines.tensorflow.table import FOOTER_BYTES, has_table_footer
+    from models.baselines.tensorflow.messages import FOOTER_BYTES, has_table_footer
 
     with path.open("rb") as stream:
         size = stream.seek(0, 2)
@@ -77,9 +77,9 @@ def import_official(path: Path) -> Imported | None:
 
 
 def _import_bundle(prefix: Path) -> Imported:
+    from models.baselines.loading import open_weights
     from models.baselines.tensorflow.bundle import list_bundle
     from models.baselines.tensorflow.names import tf_tensors
-    from models.baselines.weight_sources import open_weights
 
     listed = list_bundle(prefix)
     network = next((key for key, known in OFFICIAL_NETWORKS.items() if known.first_kernel in listed), None)

@@ -16,7 +16,7 @@ from dpsdata.contracts import UsageError, check_level
 from dpsdata.images.arrays import photo_to_tensor
 from dpsdata.images.color_profile import ColorSpace
 from dpsdata.runtime.device import check_precision, choose_device
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from models.editing.compositing import find_target, hole_notes, ink_notes, paste, whole_target
 from models.editing.loading import load_editing_net
 from models.editing.photo_frame import Box, NoFaceError, PhotoFrame, box_frame, eyes_frame, find_frame, whole_frame

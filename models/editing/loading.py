@@ -13,9 +13,8 @@ from dpsdata import weights as weight_files
 from dpsdata.contracts import MissingError, UsageError
 from models.networks.config import Task, check_task
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner, RefinerConfig
 from models.networks.inpainter import Inpainter, InpainterConfig
-from models.networks.refiner import Refiner, RefinerConfig
 from models.weights import official as official_weights
 from models.weights.bundled import bundled_networks, bundled_sources
 from models.weights.checkpoints import NetworkCheckpoint, load_network, read_checkpoint, recognise

@@ -17,8 +17,8 @@ from models.methods.registry import Method
 from models.methods.resampling import fit_edit, fit_photo, fit_plane
 from models.methods.weights import Origin
 from models.networks.config import check_task, published_config
+from models.networks.editing_net import Refiner
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 from models.weights.official import peek_card
 
 _READS = (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.images.arrays import photo_to_tensor
 from dpsdata.images.color_profile import ColorSpace
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from models.editing.compositing import find_target, paste
 from models.editing.photo_frame import NoFaceError, PhotoFrame, find_frame, whole_frame
 from models.editing.request import Blend, check_blend

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpsdata.sketch import smooth_sketch
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 
 # Of the known part under a pixel of a resampled photo: less than this is never all that a known pixel reads.
 _LEAST_KNOWN = 0.25

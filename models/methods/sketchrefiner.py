@@ -14,8 +14,8 @@ from dpsdata.hed import HED, load_hed
 from dpsdata.images.codec import tensor_to_photo
 from dpsdata.runtime.device import choose_device
 from dpsdata.weights import weights_path
+from models.baselines.loading import open_weights
 from models.baselines.sketchrefiner.pipeline import SketchRefiner, load_sketchrefiner
-from models.baselines.weight_sources import open_weights
 from models.methods.classical import INPAINT_RADIUS_PX
 from models.methods.predictor import LoadOptions, MethodProvenance, Painting, check_baseline_precision
 from models.methods.registry import Method

@@ -7,13 +7,12 @@ from typing import Literal, get_args
 
 from dpsdata.contracts import UsageError
 from models.networks.discriminator import DiscriminatorConfig, stride_layers_for
-from models.networks.inpainter import InpainterConfig
-from models.networks.refiner import RefinerConfig
+from models.networks.editing_net import RefinerConfig
+from models.networks.inpainter import EDIT_CHANNELS, SYNTHESIS_CHANNELS, InpainterConfig
+from models.networks.inpainter import Task as Task
 
-Task = Literal["edit", "synthesis"]
 PresetName = Literal["published", "lite", "stem", "tiny"]
 
-EDIT_CHANNELS, SYNTHESIS_CHANNELS = 7, 3
 _PUBLISHED_RESOLUTIONS = (64, 128, 256)
 
 

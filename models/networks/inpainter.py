@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from dpsdata.contracts import UsageError
 from models.networks.layers import LEAKY_SLOPE, DownBlock, Norm, Stem, StemHead, UpBlock, children, reflect_conv
 
+Task = Literal["edit", "synthesis"]
+# Input channels: the sketch, and for editing the photo and the mask too.
+EDIT_CHANNELS, SYNTHESIS_CHANNELS = 7, 3
 PHOTO_CHANNELS = 3
 STEMS = (1, 2, 4)
 _NORMS = ("none", "batch")

@@ -28,7 +28,7 @@ from dpsdata.images.codec import encode_png, read_sketch, tensor_to_photo
 from dpsdata.runtime.files import make_folder, write_bytes_atomic
 from dpsdata.runtime.processes import core_count
 from dpsdata.sketch.reading import read_sketch_file
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from models.editing.request import read_input
 from models.editing.user_inputs import find_mix_up
 from models.methods.predictor import LoadOptions, MethodPredictor, Painting, describe_method, load_method, settings_of

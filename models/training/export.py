@@ -12,8 +12,7 @@ from dpsdata.contracts import MissingError, UsageError
 from dpsdata.runtime.files import write_failure, write_text_atomic
 from dpsdata.weights.reading import HASHES_FILE, read_state
 from dpsdata.weights.store import sha256_file, write_safetensors
-from models.training.engine.reporting import CARD_FILE
-from models.training.engine.state import WEIGHTS_FOLDER, count_images
+from models.training.engine.state import CARD_FILE, WEIGHTS_FOLDER, count_images
 from models.weights.bundled import bundled_baseline_name, bundled_name
 from models.weights.checkpoints import narrow, read_checkpoint, write_checkpoint
 

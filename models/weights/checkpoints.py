@@ -24,8 +24,8 @@ from dpsdata.weights.reading import UnrecognisedError, find_form, read_state
 from dpsdata.weights.store import write_safetensors
 from models.networks.config import Task
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from models.networks.editing_net import RefinerConfig, RefinerScale
 from models.networks.inpainter import Inpainter, InpainterConfig
-from models.networks.refiner import RefinerConfig, RefinerScale
 from models.weights.recognition import NETWORK_NAME, Layout, find_network, is_known, network_config
 
 _DEAD_HEAD_CHANNELS = 3

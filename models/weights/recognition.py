@@ -11,8 +11,8 @@ from dpsdata.contracts import MissingError
 from dpsdata.weights.reading import UnrecognisedError
 from models.networks.config import Task, published_config
 from models.networks.discriminator import DiscriminatorConfig
+from models.networks.editing_net import RefinerConfig
 from models.networks.inpainter import STEMS, InpainterConfig
-from models.networks.refiner import RefinerConfig
 
 Layout = Literal["official", "ours"]
 

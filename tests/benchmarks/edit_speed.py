@@ -33,11 +33,10 @@ from dpsdata.runtime.device import has_fast_bf16  # noqa: E402
 from models.editing.editor import Editor  # noqa: E402
 from models.networks import layers  # noqa: E402
 from models.networks.config import find_config  # noqa: E402
-from models.networks.editing_net import EditingNet  # noqa: E402
+from models.networks.editing_net import EditingNet, Refiner  # noqa: E402
 from models.networks.inference import float64_linears, fold_batch_norm, merge_up_convolutions  # noqa: E402
 from models.networks.initialisation import initialise_weights  # noqa: E402
 from models.networks.inpainter import Inpainter  # noqa: E402
-from models.networks.refiner import Refiner  # noqa: E402
 
 BARS = {"fp32_speedup": 1.3, "bf16_speedup": 2.0, "grey_levels": 1.0, "gpu_folder_speedup": 8.0}
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -27,7 +27,7 @@ from dpsdata.runtime.command_line import run_app
 from dpsdata.sources.layouts import find_samples
 from dpsdata.weights.reading import read_state
 from dpsdata.weights.store import sha256_file
-from models.baselines.weight_sources import open_weights
+from models.baselines.loading import open_weights
 from models.cli import app as models_app
 from models.editing.loading import load_editing_net
 from models.weights.checkpoints import read_checkpoint, recognise

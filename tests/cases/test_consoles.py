@@ -15,7 +15,7 @@ import filelock
 import pytest
 
 from dpsdata.contracts import EnvironmentFailure
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import lock_folder
 
 HERE = Path(__file__).parent
 START = "from dpsdata.start import {0}; {0}()"

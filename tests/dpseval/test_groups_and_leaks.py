@@ -16,8 +16,8 @@ import pytest
 import dpseval
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import read_photo, write_photo
-from dpseval.report.extras import cost_rows
 from dpseval.report.page import draw_report
+from dpseval.report.sections import cost_rows
 from dpseval.scoring.config import ScoreConfig
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("score_samples.py"))))

@@ -16,8 +16,7 @@ from dpsdata.contracts import MissingError, UsageError
 from dpsdata.samples.sample_faces import read_sample_face
 from dpsdata.weights.known.face_api import LANDMARKS, landmark_shapes
 from dpsdata.weights.known.mobilefacenet import MOBILEFACENET, mobilefacenet_shapes
-from dpseval.metrics.face_networks import FaceNetworks
-from dpseval.metrics.mobilefacenet import MobileFaceNet, align
+from dpseval.metrics.face_networks import FaceNetworks, MobileFaceNet, align
 from dpseval.scoring.config import ScoreConfig
 from dpseval.scoring.networks import check_weights
 

@@ -17,10 +17,9 @@ from models.baselines import DeepFillv2, DeepFillv2Config, ScFegan, ScFeganConfi
 from models.baselines.loading import write_network
 from models.editing.loading import collect_checkpoints
 from models.networks.config import tiny_config
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 from models.weights.checkpoints import write_checkpoint
 
 IDS = ("a", "b__c", "d")

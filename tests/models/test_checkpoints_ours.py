@@ -14,10 +14,9 @@ from models.editing.editor import load_editor
 from models.editing.loading import collect_checkpoints, load_discriminator, load_editing_net
 from models.networks.config import ModelConfig, Task, stem_config, tiny_config
 from models.networks.discriminator import PatchDiscriminator
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner, RefinerConfig
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner, RefinerConfig
 from models.training.engine.initial_weights import read_editing_weights
 from models.weights.checkpoints import (
     NetworkCheckpoint,

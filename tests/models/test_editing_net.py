@@ -10,10 +10,9 @@ from dpsdata.contracts import UsageError
 from dpsdata.sketch import dilate_sketch, smooth_sketch
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from models.networks.config import Task, tiny_config
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 
 SIZE = 64
 

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from dpsdata.contracts import UsageError
 from models.networks.config import Task, tiny_config
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator, stride_layers_for
+from models.networks.editing_net import Refiner
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
 from models.networks.published_signs import discriminator_input, network_input, refiner_inputs, split_output
-from models.networks.refiner import Refiner
 
 BEFORE_NORM = re.compile(r".*(downs|ups|residuals)\.\d+\.conv[12]?\.bias")
 

@@ -19,10 +19,9 @@ from dpsdata.sketch import dilate_sketch, smooth_sketch
 from models.cli import app
 from models.editing.loading import load_editing_net
 from models.networks.config import find_config
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 from models.weights.onnx import export_detector, export_onnx
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")

@@ -6,7 +6,7 @@ import pytest
 from skimage import data
 
 from dpsdata.contracts import UsageError
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from models.editing.photo_frame import NoFaceError, PhotoFrame, box_frame, eyes_frame, find_frame, whole_frame
 
 

@@ -18,7 +18,7 @@ import models
 from dpsdata.contracts import UsageError
 from dpsdata.images.codec import read_photo
 from dpsdata.runtime.device import has_fast_bf16
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from models.editing.compositing import find_target
 from models.editing.editor import Editor
 from models.editing.photo_frame import NoFaceError, whole_frame

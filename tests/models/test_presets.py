@@ -9,8 +9,8 @@ from torch import nn
 from dpsdata.contracts import UsageError
 from models.networks.config import ModelConfig, find_config
 from models.networks.discriminator import DiscriminatorConfig, stride_layers_for
+from models.networks.editing_net import Refiner, RefinerConfig
 from models.networks.inpainter import Inpainter, InpainterConfig
-from models.networks.refiner import Refiner, RefinerConfig
 
 
 def build(config: ModelConfig) -> tuple[Refiner, Inpainter]:

@@ -12,11 +12,10 @@ from dpsdata.contracts import UsageError
 from models.editing.loading import collect_checkpoints, load_editing_net
 from models.networks.config import published_config, stem_config
 from models.networks.discriminator import HighPassConfig, HighPassDiscriminator, blur
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner, RefinerConfig
 from models.networks.inference import fold_batch_norm, merge_up_convolutions
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter, InpainterConfig
-from models.networks.refiner import Refiner, RefinerConfig
 from models.weights.checkpoints import write_checkpoint
 
 

@@ -9,10 +9,9 @@ from torch import nn
 
 from models.editing.loading import collect_checkpoints
 from models.networks.config import Task, tiny_config
-from models.networks.editing_net import EditingNet
+from models.networks.editing_net import EditingNet, Refiner
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 from models.weights.checkpoints import write_checkpoint
 
 

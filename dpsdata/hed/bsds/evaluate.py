@@ -16,8 +16,7 @@ from dpsdata.contracts import UsageError
 from dpsdata.engines import Job, open_engine
 from dpsdata.hed.bsds.matching import BoundaryMatcher
 from dpsdata.runtime.device import use_one_thread
-from dpsdata.sketch.simplify import SimplifyConfig, fade_weights, find_ridges
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import SimplifyConfig, fade_weights, find_ridges, thin_lines
 
 EdgeMap = NDArray[np.float32]
 Boundaries = NDArray[np.bool_]

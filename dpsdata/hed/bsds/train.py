@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dpsdata.contracts import UsageError
-from dpsdata.hed.bsds.crops import CropSampler, LabelledPhoto
+from dpsdata.hed.bsds.data import CropSampler, LabelledPhoto
 from dpsdata.hed.network import HED, HEDLogits, fold_batch_norm
 from dpsdata.runtime.device import keyed_generator, keyed_seed
 from dpsdata.weights.store import write_safetensors

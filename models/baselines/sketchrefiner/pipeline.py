@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from dpsdata.contracts import UsageError, check_edges
 from models.baselines.edit_inputs import check_edit, check_plane, match_plane, swap_colors
+from models.baselines.loading import WeightSource, open_weights
 from models.baselines.sketchrefiner.painting import SketchEncoder, TextureModule
 from models.baselines.sketchrefiner.refinement import EnhancementModule, RegistrationModule
-from models.baselines.weight_sources import WeightSource, open_weights
 
 SIZE_MULTIPLE_PX = 8
 LEAST_PX = 24

@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import google_crc32c
 
 from dpsdata.contracts import EnvironmentFailure, MissingError
-from models.baselines.tensorflow.messages import DTYPE_NAMES, BundleEntry, parse_entry, parse_header
-from models.baselines.tensorflow.table import INDEX_BYTES_LIMIT, BundleError, mask_crc32c, table_entries
+from models.baselines.tensorflow.messages import (
+    DTYPE_NAMES,
+    INDEX_BYTES_LIMIT,
+    BundleEntry,
+    BundleError,
+    mask_crc32c,
+    parse_entry,
+    parse_header,
+    table_entries,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,8 +19,7 @@ from models.baselines.scfegan import ScFegan
 from models.baselines.tensorflow.operators import initialise_glorot
 from models.methods.registry import find_method
 from models.methods.weights import find_method_weights
-from models.training.baselines.batch import draw_baseline_sheet, prepare_baseline_batch, validate_baseline
-from models.training.baselines.color_map import ColorStrokes
+from models.training.baselines.batch import ColorStrokes, draw_baseline_sheet, prepare_baseline_batch, validate_baseline
 from models.training.baselines.config import (
     BaselineStage,
     BaselineTrainConfig,
@@ -31,8 +30,7 @@ from models.training.baselines.steps import draw_blends, train_deepfill, train_s
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
 from models.training.engine.initial_weights import InitialNetworks, describe_training
-from models.training.engine.losses import PerceptualName, load_perceptual
-from models.training.engine.stage_parts import StageParts
+from models.training.engine.losses import PerceptualName, StageParts, load_perceptual
 from models.training.engine.validation import ValidationSet
 
 if TYPE_CHECKING:

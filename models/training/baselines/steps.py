@@ -14,8 +14,14 @@ from dpsdata.contracts import UsageError
 from dpsdata.runtime.device import keyed_generator
 from models.training.baselines.batch import BaselineBatch
 from models.training.baselines.config import BaselineStage, DeepFillLosses, ScFeganLosses
-from models.training.engine.losses import PerceptualLoss, adversarial_loss, hinge_losses, reconstruction_loss
-from models.training.engine.stage_parts import StageParts, update_weights
+from models.training.engine.losses import (
+    PerceptualLoss,
+    StageParts,
+    adversarial_loss,
+    hinge_losses,
+    reconstruction_loss,
+    update_weights,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -15,18 +15,16 @@ from torch import Tensor, nn
 
 from dpsdata.contracts import UsageError
 from models.networks.discriminator import HighPassConfig, HighPassDiscriminator, PatchDiscriminator
+from models.networks.editing_net import Refiner, RefinerConfig
 from models.networks.initialisation import initialise_weights
 from models.networks.inpainter import Inpainter, InpainterConfig
-from models.networks.refiner import Refiner, RefinerConfig
 from models.training.editing.config import Stage, TrainConfig, list_differences, plan_stages
-from models.training.editing.rough_batch import prepare_batch
-from models.training.editing.steps import FrozenNets, train_on_composite, train_step
+from models.training.editing.steps import FrozenNets, prepare_batch, train_on_composite, train_step
 from models.training.editing.validation import draw_sheet, validate
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchPixels
 from models.training.engine.initial_weights import InitialNetworks, read_editing_weights
-from models.training.engine.losses import PerceptualName, load_perceptual
-from models.training.engine.stage_parts import StageParts
+from models.training.engine.losses import PerceptualName, StageParts, load_perceptual
 from models.training.engine.state import export_weights, fits
 from models.training.engine.validation import ValidationSet
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.training.editing.config import Stage, TrainConfig
-from models.training.editing.rough_batch import TrainBatch, prepare_batch
-from models.training.editing.steps import FrozenNets, Painted, paint_batch
+from models.training.editing.steps import FrozenNets, Painted, TrainBatch, paint_batch, prepare_batch
 from models.training.engine.batches import BatchPixels
 from models.training.engine.validation import SHEET_ROWS, ValidationSet, frame_row, hole_psnr
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from models.training.engine.batches import BatchPixels
 from models.training.engine.initial_weights import InitialNetworks
-from models.training.engine.losses import PerceptualLoss, PerceptualName
-from models.training.engine.stage_parts import StageParts, StageT
+from models.training.engine.losses import PerceptualLoss, PerceptualName, StageParts, StageT
 from models.training.engine.validation import ValidationSet
 
 if TYPE_CHECKING:

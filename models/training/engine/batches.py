@@ -20,7 +20,7 @@ from dpsdata.masks import make_mask
 from dpsdata.runtime.device import keyed_generator
 from dpsdata.sources.remote import local_copy
 from models.training.engine.config import AS_PUBLISHED, LoopConfig, SamplingConfig, repeat_photos
-from models.training.engine.stage_parts import StagePlan
+from models.training.engine.losses import StagePlan
 
 MEMORY_LIMIT_BYTES = 8 * 1024**3
 MIRRORED = ":mirrored"  # behind the ID of such a photo

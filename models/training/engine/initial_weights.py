@@ -14,7 +14,7 @@ from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from dpsdata.weights.store import sha256_file
 from models.editing.loading import find_sources
 from models.networks.config import Task
-from models.networks.refiner import RefinerConfig
+from models.networks.editing_net import RefinerConfig
 from models.training.engine.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read_light
 from models.weights.checkpoints import as_synthesis, read_checkpoint
 from models.weights.official import peek_card

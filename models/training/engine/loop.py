@@ -20,17 +20,21 @@ from tqdm import tqdm
 from dpsdata.contracts import SCHEMA_VERSION, UsageError
 from dpsdata.dataset.manifest import read_dataset
 from dpsdata.runtime.device import check_precision, choose_device
-from dpsdata.runtime.files import check_is_local
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import check_is_local, lock_folder
 from models.training.engine import state as run_state
 from models.training.engine.algorithm import Algorithm
 from models.training.engine.batches import BatchSource, check_share, open_training_photos
 from models.training.engine.config import LoopConfig, learning_rate_at
-from models.training.engine.losses import PerceptualName, choose_perceptual
-from models.training.engine.reporting import RunReport
+from models.training.engine.losses import (
+    DivergedError,
+    PerceptualName,
+    StageParts,
+    StagePlan,
+    choose_perceptual,
+    images_at,
+)
 from models.training.engine.restoring import restore_run
-from models.training.engine.stage_parts import DivergedError, StageParts, StagePlan, images_at
-from models.training.engine.state import Position
+from models.training.engine.state import Position, RunReport
 from models.training.engine.validation import ValidationSet
 
 if TYPE_CHECKING:

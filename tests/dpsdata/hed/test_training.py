@@ -13,7 +13,7 @@ import torch
 
 from dpsdata.contracts import UsageError
 from dpsdata.hed import HED, fold_batch_norm, load_hed
-from dpsdata.hed.bsds.crops import CropSampler, LabelledPhoto
+from dpsdata.hed.bsds.data import CropSampler, LabelledPhoto
 from dpsdata.hed.bsds.train import (
     PRESETS,
     HEDTrainConfig,

@@ -19,7 +19,7 @@ from dpsdata.images.codec import read_sketch, write_sketch
 from dpsdata.runtime.command_line import run_app
 from dpsdata.sketch.perturb import FAULTS, Perturbation, perturb_sketch
 from dpsdata.sketch.rough import deform_grid, simulate_sketch
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 
 SIZE = 96
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.morphology import thin
 
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 
 
 @pytest.mark.parametrize("fill", [0.1, 0.3, 0.5, 0.7, 0.9, 1.0])

@@ -9,8 +9,7 @@ from dpsdata.contracts import UsageError
 from dpsdata.runtime.device import keyed_generator
 from dpseval.metrics.frechet import frechet_at_infinity
 from dpseval.metrics.kid import cmmd, kid, kid_with_error
-from dpseval.metrics.manifolds import measure_manifolds
-from dpseval.metrics.separability import fit_machine, measure_separability
+from dpseval.metrics.manifolds import fit_machine, measure_manifolds, measure_separability
 
 
 def draw_sets(count: int, dimension: int, gap: float = 0.1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

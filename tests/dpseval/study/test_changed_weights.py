@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import lock_folder
 from dpseval.scoring.config import ScoreConfig
 from dpseval.study.config import StudyConfig, parse_conditions
 from dpseval.study.running import run_study

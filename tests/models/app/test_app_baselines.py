@@ -13,9 +13,8 @@ import pytest
 
 from dpsdata.contracts import MissingError, UsageError
 from dpsdata.images.codec import encode_png, read_photo
-from models.app import baselines as baselines
-from models.app.baselines import BaselineEngine, find_baselines, name_baseline, name_editors, say_limits
-from models.app.engine import Engine
+from models.app import engine as app_engine
+from models.app.engine import BaselineEngine, Engine, find_baselines, name_baseline, name_editors, say_limits
 from models.app.session import EditSession
 from models.editing.photo_frame import box_frame, whole_frame
 from models.methods.one_photo import fill_photo
@@ -56,7 +55,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return load_method(name, options)
 
-    monkeypatch.setattr(baselines, "load_method", load)
+    monkeypatch.setattr(app_engine, "load_method", load)
     return names
 
 
@@ -88,7 +87,7 @@ def test_only_methods_with_weights_are_offered(
     assert loads == []
 
 
-@pytest.mark.parametrize("name", baselines.BASELINES)
+@pytest.mark.parametrize("name", app_engine.BASELINES)
 def test_one_result_in_the_placed_square_and_every_known_pixel_kept(
     name: str, session: EditSession, found: dict[str, BaselineEngine], weights: Path
 ) -> None:

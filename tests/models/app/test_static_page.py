@@ -29,7 +29,7 @@ from dpsdata.images.codec import encode_png, read_grey, read_photo
 from dpsdata.runtime.command_line import run_app
 from dpsdata.samples import read_sample_face
 from dpsdata.sketch import dilate_sketch, simplify_edges, smooth_sketch
-from dpsdata.sketch.thin import thin_lines
+from dpsdata.sketch.simplify import thin_lines
 from models.app.edit_folder import open_edit
 from models.app.static_page import build_page
 from models.cli import app

@@ -23,7 +23,7 @@ from models.baselines import (
     ScFeganConfig,
     load_deepfillv2,
     load_scfegan,
-    weight_sources,
+    loading,
 )
 from models.baselines.loading import network_card, write_network
 from models.baselines.patch_discriminator import SNPatchDiscriminator, SNPatchDiscriminatorConfig
@@ -127,7 +127,7 @@ def test_a_bundle_is_read_by_the_names_that_count(
         asked.extend(names)
         return dict(read_bundle(prefix, names))
 
-    monkeypatch.setattr(weight_sources, "read_bundle", read)
+    monkeypatch.setattr(loading, "read_bundle", read)
     for source in (tmp_path / "snap-7", str(tmp_path / "snap-7.index"), tmp_path):
         asked.clear()
         back = parity.to_tensorflow(load_deepfillv2(source))

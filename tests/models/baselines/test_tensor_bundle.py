@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from dpsdata.contracts import MissingError
 from dpsdata.weights.reading import read_varint
 from models.baselines.tensorflow.bundle import find_bundle_prefix, index_path, list_bundle, read_bundle, shard_path
-from models.baselines.tensorflow.messages import DTYPE_NAMES, item_bytes
-from models.baselines.tensorflow.table import mask_crc32c
+from models.baselines.tensorflow.messages import DTYPE_NAMES, item_bytes, mask_crc32c
 
 TESTS = Path(__file__).resolve().parents[2]
 TINY = TESTS.parent.parent / "shared" / "parity" / "baselines" / "tiny.ckpt"

@@ -17,13 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from dpsdata.contracts import EnvironmentFailure, UsageError
-from dpsdata.runtime.lock_file import lock_folder
+from dpsdata.runtime.files import lock_folder
 from models.editing.editor import load_editor
 from models.networks.config import ModelConfig, tiny_config
 from models.training.catalogue import make_trainer, read_training
 from models.training.editing.config import LossConfig, StageConfig, TrainConfig, plan_stages
-from models.training.editing.rough_batch import place_windows, prepare_batch
-from models.training.editing.steps import FrozenNets, crop, paint_batch
+from models.training.editing.steps import FrozenNets, crop, paint_batch, place_windows, prepare_batch
 from models.training.engine.batches import BatchPixels
 from models.training.engine.state import BEST_FILE, read_light
 from models.training.engine.validation import grid_power

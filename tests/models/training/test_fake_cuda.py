@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from dpsdata.hed import HED
 from models.training.catalogue import make_algorithm, read_training
 from models.training.engine.batches import BatchPixels
-from models.training.engine.stage_parts import StageParts
+from models.training.engine.losses import StageParts
 
 CUDA = torch.device("cuda", 0)
 

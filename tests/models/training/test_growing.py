@@ -9,8 +9,8 @@ from torch import nn
 
 from dpsdata.contracts import MissingError
 from models.networks.config import lite_config
+from models.networks.editing_net import Refiner
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm
 from models.training.editing.algorithm import grow_tensors
 from models.training.editing.config import StageConfig, TrainConfig

@@ -15,8 +15,8 @@ from dpsdata.runtime.command_line import run_app
 from dpsdata.weights.reading import read_state
 from models.editing.loading import load_editing_net
 from models.networks.config import Task, lite_config
+from models.networks.editing_net import Refiner
 from models.networks.inpainter import Inpainter
-from models.networks.refiner import Refiner
 from models.training.catalogue import make_algorithm, make_trainer, read_training
 from models.training.editing.algorithm import grow_tensors
 from models.training.editing.config import StageConfig, TrainConfig

@@ -11,7 +11,7 @@ from dpsdata.contracts import UsageError
 from dpsdata.sketch import dilate_sketch, draw_rough, make_rough_sketch, smooth_sketch, truth_sketches
 from models.networks.published_signs import shrink_mask
 from models.training.editing.config import TrainConfig, plan_stages
-from models.training.editing.rough_batch import TrainBatch, prepare_batch
+from models.training.editing.steps import TrainBatch, prepare_batch
 from models.training.engine.batches import BatchPixels, BatchSource, PhotoStore
 
 CPU = torch.device("cpu")

@@ -11,8 +11,7 @@ import torch
 from dpsdata.contracts import UsageError
 from dpsdata.runtime.command_line import run_app
 from models.cli import app
-from models.training.baselines.batch import prepare_baseline_batch
-from models.training.baselines.color_map import ColorStrokes, paint_color_map
+from models.training.baselines.batch import ColorStrokes, paint_color_map, prepare_baseline_batch
 from models.training.baselines.config import BaselineTrainConfig, list_baseline_differences
 from models.training.catalogue import make_trainer, read_training
 from models.training.editing.config import TrainConfig, list_differences, plan_stages

@@ -12,11 +12,10 @@ from models.networks.initialisation import initialise_weights
 from models.training.catalogue import make_trainer
 from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import Stage, TrainConfig
-from models.training.editing.rough_batch import TrainBatch, prepare_batch
-from models.training.editing.steps import discriminate, paint_batch, train_step
+from models.training.editing.steps import TrainBatch, discriminate, paint_batch, prepare_batch, train_step
 from models.training.engine.batches import BatchSource
 from models.training.engine.loop import Trainer
-from models.training.engine.stage_parts import DivergedError, StageParts
+from models.training.engine.losses import DivergedError, StageParts
 
 
 def editing_of(trainer: Trainer) -> EditingAlgorithm:

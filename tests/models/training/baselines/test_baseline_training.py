@@ -17,7 +17,7 @@ from models.training.baselines.algorithm import BaselineAlgorithm
 from models.training.baselines.config import METHODS, BaselineStage, BaselineTrainConfig
 from models.training.catalogue import make_trainer, read_training
 from models.training.engine.batches import BatchPixels, BatchSource
-from models.training.engine.stage_parts import DivergedError, StageParts
+from models.training.engine.losses import DivergedError, StageParts
 from models.training.engine.state import LIGHT_FILE, read_light
 from models.training.export import export_run
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpsdata.contracts import UsageError
-from models.training.baselines.color_map import ColorStrokes, fill_with_medians, paint_color_map
+from models.training.baselines.batch import ColorStrokes, fill_with_medians, paint_color_map
 from models.training.engine.batches import PhotoStore
 
 
