@@ -6,22 +6,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dpsdata.contracts import FindingsError, MissingError, UsageError
 from dpsdata.dataset.manifest import read_dataset
-from dpsdata.dataset.torch_dataset import EditDataset
 from dpsdata.weights.store import home_folder
 from dpseval.scoring.config import ScoreConfig
-from dpseval.scoring.score import NOTHING_FILLED, Scores, add_methods, score
-from models.editing.run import hash_weights
-from models.methods.predictor import MethodPredictor, name_method
 from models.methods.registry import TIME_LIMIT_S, default_weights, find_method
 from models.methods.weights import check_method_weights, find_method_weights
-from models.prediction.cost import measure_cost
-from models.prediction.folder import FolderPrediction, PredictCounts, open_predictor
-from models.prediction.settings import ABOUT, PredictConfig, read_run
 from models.weights.typed import typed_weights
+
+if TYPE_CHECKING:  # torch takes seconds: a mistyped name shows before it is loaded
+    from dpseval.scoring.score import Scores
+    from models.methods.predictor import MethodPredictor
+    from models.prediction.folder import PredictCounts
+    from models.prediction.settings import PredictConfig
 
 Say = Callable[[str], None]
 
@@ -74,7 +73,7 @@ class SweepConfig:
             raise UsageError(f"methods: expected each name once, got {', '.join(names)}")
         unused = [name for name in self.weights if name not in self.makers]
         if unused:
-            raise UsageError(f"weights: {unused[0]} is none of the methods that run here: {', '.join(self.makers)}")
+            raise UsageError(f"weights: {unused[0]} is not one of the methods that run here: {', '.join(self.makers)}")
         weightless = [name for name in self.weights if not find_method(name).needs_weights]
         if weightless:
             raise UsageError(f"weights: {weightless[0]} needs none; leave {weightless[0]}=PATH out")
@@ -123,6 +122,9 @@ def run_sweep(config: SweepConfig, announce: Say | None = None, detail: Say | No
         PairingError: findings of the pairing that are not allowed.
         UsageError: an option does not fit, or the folder of outputs holds a run of other settings.
     """
+    from dpseval.scoring.score import NOTHING_FILLED, add_methods, score
+    from models.prediction.folder import open_predictor
+
     say = announce or (lambda line: None)
     read_dataset(config.built)
     missing = _find_missing(config)
@@ -178,12 +180,17 @@ def _find_cost(config: PredictConfig, predictor: MethodPredictor, seconds: float
     """The cost of a photo; of a foreign method the seconds alone, as the folder took them at all its levels."""
     if predictor.method.is_external:
         return {"seconds": seconds}
+    from dpsdata.dataset.torch_dataset import EditDataset
+    from models.prediction.cost import measure_cost
+
     sample = EditDataset(config.built, config.split, config.masks)[0]
     return measure_cost(predictor, sample)
 
 
 def weights_digests(config: SweepConfig) -> dict[str, dict[str, str] | None]:
     """SHA-256 of the weight files that each method would run with now; None for one without weights."""
+    from models.editing.run import hash_weights
+
     found: dict[str, dict[str, str] | None] = {}
     for name in config.makers:
         method, weights = find_method(name), _weights(config, name)
@@ -229,6 +236,8 @@ def _weights(config: SweepConfig, name: str) -> str:
 
 
 def _job_config(config: SweepConfig, name: str) -> PredictConfig:
+    from models.prediction.settings import PredictConfig
+
     return PredictConfig(
         config.built,
         config.outputs_folder,
@@ -246,6 +255,9 @@ def _job_config(config: SweepConfig, name: str) -> PredictConfig:
 
 
 def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say, detail: Say) -> PredictCounts:
+    from models.methods.predictor import name_method
+    from models.prediction.folder import FolderPrediction
+
     job = FolderPrediction(config, predictor)
     say(name_method(predictor))
     counts = job.run()
@@ -258,6 +270,8 @@ def _predict(config: PredictConfig, predictor: MethodPredictor, say: Say, detail
 
 def _about(config: SweepConfig, made: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What `run.json` of the outputs states of each method that is scored."""
+    from models.prediction.settings import ABOUT, read_run
+
     stored = read_run(config.outputs_folder) or {"methods": {}}
     for name in made:
         entry = stored["methods"].get(name)

@@ -53,7 +53,7 @@ ORDER = {
         "baselines",
         "methods",
         "prediction",
-        "training.engine",
+        "training.engine training.config_files",
         "training.editing training.baselines",
         "training.catalogue training.export",
         "recipes app doctor",

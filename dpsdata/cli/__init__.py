@@ -83,9 +83,7 @@ def build(
 
     Photos, HED edge maps, thin sketches, levels, masks, splits and a manifest.
     """
-    from dpsdata.dataset import BuildConfig, describe_plan, estimate_build, plan_build, run_plan, worker_count
-    from dpsdata.dataset.build import name_left_out
-    from dpsdata.sources.remote import show_place
+    from dpsdata.dataset import BuildConfig
 
     config = BuildConfig(
         source=source,
@@ -111,6 +109,10 @@ def build(
         engine=engine,
         address=address,
     )
+    from dpsdata.dataset import describe_plan, estimate_build, plan_build, run_plan, worker_count
+    from dpsdata.dataset.build import name_left_out
+    from dpsdata.sources.remote import show_place
+
     plan = plan_build(config)
     for line in describe_plan(plan):
         typer.echo(line)

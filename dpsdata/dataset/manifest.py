@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dpsdata.contracts import IMAGE_SUFFIXES, SCHEMA_VERSION, MissingError, UsageError
+from dpsdata.masks import check_family, is_from_files, mask_source_key
 from dpsdata.runtime.files import ADDRESS, atomic_path, write_text_atomic
 
 COLUMNS = (
@@ -212,3 +213,44 @@ def _row(cells: Mapping[str, str]) -> ManifestRow:
         levels=_unpack(cells["levels_sha256"]),
         status=cells["status"],
     )
+
+
+def find_stored_masks(description: Mapping[str, Any], family: str) -> tuple[str | None, str]:
+    """Where a built dataset keeps the masks of a family.
+
+    Masks that were read from a folder are known by the content of its files, as another folder may have the same name
+    and files may have been changed in place since. Where the folder is not on this machine, those that were built from
+    it are meant.
+
+    Args:
+        description: `dataset.json`.
+        family: any, or the name of a folder below `masks/`.
+
+    Returns:
+        The name below `masks/`, None where the build did not make these masks; and the hash of the files they are from.
+
+    Raises:
+        UsageError: unknown family, or no such folder here and none of this name in the build.
+    """
+    stages = description.get("stages")
+    options = [
+        stage.get("options") for stage in stages or () if isinstance(stage, dict) and stage.get("name") == "masks"
+    ]
+    sources = options[0].get("sources") if options and isinstance(options[0], dict) else None
+    stored = {
+        str(folder): (source.get("family"), str(source.get("key")))
+        for folder, source in (sources if isinstance(sources, dict) else {}).items()
+        if isinstance(source, dict)
+    }
+    if family in stored:
+        return family, stored[family][1]
+    if not is_from_files(check_family(family)):
+        return family, ""
+    word, _, place = family.partition(":")
+    if not Path(place).is_dir():
+        for folder, (name, key) in stored.items():
+            if name == family:
+                return folder, key
+    key = mask_source_key(family)
+    found = [folder for folder, (name, known) in stored.items() if known == key and str(name).startswith(f"{word}:")]
+    return (found[0] if found else None), key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from dpsdata.contracts import EnvironmentFailure, MissingError, UsageError
-from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
+from dpsdata.dataset.manifest import ManifestRow, find_stored_masks, read_dataset, read_manifest
 from dpsdata.dataset.shards import ShardFiles, open_files, unescape_id
 from dpsdata.images.codec import photo_to_tensor, read_mask, read_photo, read_sketch
-from dpsdata.masks import check_family, check_mask_files, is_from_files, mask_source_key, read_or_draw_mask
+from dpsdata.masks import check_mask_files, read_or_draw_mask
 from dpsdata.runtime.device import keyed_generator, keyed_seed
 from dpsdata.sources.remote import local_copy
 
@@ -117,47 +117,6 @@ def choose_family(rows: Sequence[ManifestRow]) -> str:
     """The family of masks where none is named: `dps`, or the first that is stored where `dps` is not."""
     stored = list(rows[0].masks)
     return "dps" if "dps" in stored or not stored else stored[0]
-
-
-def find_stored_masks(description: Mapping[str, Any], family: str) -> tuple[str | None, str]:
-    """Where a built dataset keeps the masks of a family.
-
-    Masks that were read from a folder are known by the content of its files, as another folder may have the same name
-    and files may have been changed in place since. Where the folder is not on this machine, those that were built from
-    it are meant.
-
-    Args:
-        description: `dataset.json`.
-        family: any, or the name of a folder below `masks/`.
-
-    Returns:
-        The name below `masks/`, None where the build did not make these masks; and the hash of the files they are from.
-
-    Raises:
-        UsageError: unknown family, or no such folder here and none of this name in the build.
-    """
-    stages = description.get("stages")
-    options = [
-        stage.get("options") for stage in stages or () if isinstance(stage, dict) and stage.get("name") == "masks"
-    ]
-    sources = options[0].get("sources") if options and isinstance(options[0], dict) else None
-    stored = {
-        str(folder): (source.get("family"), str(source.get("key")))
-        for folder, source in (sources if isinstance(sources, dict) else {}).items()
-        if isinstance(source, dict)
-    }
-    if family in stored:
-        return family, stored[family][1]
-    if not is_from_files(check_family(family)):
-        return family, ""
-    word, _, place = family.partition(":")
-    if not Path(place).is_dir():
-        for folder, (name, key) in stored.items():
-            if name == family:
-                return folder, key
-    key = mask_source_key(family)
-    found = [folder for folder, (name, known) in stored.items() if known == key and str(name).startswith(f"{word}:")]
-    return (found[0] if found else None), key
 
 
 def make_sample(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsdata.contracts import UsageError
+from dpsdata.runtime.arguments import did_you_mean
 from dpsdata.runtime.device import keyed_generator
 
 MASK_FAMILIES = (
@@ -42,7 +43,8 @@ def check_family(family: str) -> str:
     """Return `family`; raise UsageError unless it is in MASK_FAMILIES or reads `files:DIR` or `pool:DIR`."""
     if family in MASK_FAMILIES or (is_from_files(family) and family not in _FILE_WORDS):
         return family
-    raise UsageError(f"masks: expected one of {', '.join(MASK_FAMILIES)}, files:DIR or pool:DIR, got {family!r}")
+    hint = did_you_mean(family, MASK_FAMILIES)
+    raise UsageError(f"masks: {hint}expected one of {', '.join(MASK_FAMILIES)}, files:DIR or pool:DIR, got {family!r}")
 
 
 def mask_source_key(family: str) -> str:

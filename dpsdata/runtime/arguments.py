@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from dpsdata.contracts import DEFAULT_LEVELS, UsageError, check_levels
@@ -13,6 +15,13 @@ LEVELS_TEXT = ",".join(f"{level:g}" for level in DEFAULT_LEVELS)
 def split_words(text: str) -> tuple[str, ...]:
     """The words between commas, each once, in their order."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known name that is nearest to a mistyped one, as the beginning of a sentence; "" where none is near."""
+    known = list(known)
+    near = get_close_matches(word, known, 1) or [name for name in known if word and name.startswith(word)]
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def parse_numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:

@@ -97,6 +97,12 @@ def score_command(
 
 
 def _score(outputs: Path, data: Path, config: ScoreConfig, dry_run: bool) -> None:
+    from dpseval.pairing.pairs import find_sets
+
+    if outputs.is_dir():  # a mistyped name shows before torch is loaded, which takes seconds
+        find_sets(outputs, config.methods, config.levels)
+    if not dry_run:
+        typer.echo(f"scoring {outputs} by {data}")
     from dpseval.scoring.score import plan_score, score
 
     if dry_run:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +20,11 @@ from dpsdata.contracts import (
     level_folder,
     parse_level_folder,
 )
-from dpsdata.dataset.manifest import ManifestRow, read_dataset, read_manifest
+from dpsdata.dataset.manifest import ManifestRow, find_stored_masks, read_dataset, read_manifest
 from dpsdata.dataset.shards import StoredFiles, open_files
-from dpsdata.dataset.torch_dataset import find_stored_masks
 from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpsdata.masks.files import FILES, open_mask_folder
+from dpsdata.runtime.arguments import did_you_mean
 from dpseval.pairing.files import MaskSource, OutputFile, PairingIssue, PhotoFiles, SetKey, is_text
 
 
@@ -116,6 +118,10 @@ def find_sets(
         raise MissingError(
             f"{outputs}: no such folder; make outputs with `dps predict`, or put pictures into METHOD/none/ID.png"
         )
+    if _level_folders(outputs) and not any(map(_level_folders, _subfolders(outputs))):
+        raise UsageError(
+            f"{outputs} holds the levels of one method; pass the folder around it: {outputs.absolute().parent}"
+        )
     findings: list[PairingIssue] = []
     found: list[OutputSet] = []
     wanted = {unicodedata.normalize("NFC", name) for name in methods}
@@ -127,8 +133,10 @@ def find_sets(
             found += _sets_of_method(method, findings)
     absent = sorted(wanted - {item.key.method for item in found})
     if absent:
-        known = ", ".join(sorted({item.name for item in _subfolders(outputs)})) or "none"
-        raise UsageError(f"{outputs}: method {absent[0]!r} has no outputs here; there are: {known}")
+        known = sorted({item.name for item in _subfolders(outputs)})
+        hint = did_you_mean(absent[0], known)
+        listed = ", ".join(known) or "none"
+        raise UsageError(f"{outputs}: method {absent[0]!r} has no outputs here; {hint}there are: {listed}")
     there = {item.key.level for item in found}
     lost = [level for level in levels if level not in there]
     if lost:
@@ -143,15 +151,27 @@ def find_sets(
         else:
             findings.append(PairingIssue("missing", str(item.folder), "an empty set, with no picture in it"))
     if not filled:
-        raise MissingError(
-            f"{outputs}: no outputs here; expected METHOD/l0.25/ID.png, or METHOD/none/ID.png for a method "
-            "without a level"
-        )
+        raise MissingError(f"{outputs}: {_explain_layout(outputs)}")
     return sorted(filled, key=lambda item: item.key.rank), findings
 
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _level_folders(method: Path) -> list[Path]:
+    return [path for path in _subfolders(method) if re.fullmatch(rf"{NO_LEVEL}|l[\d.]+", path.name)]
+
+
+def _explain_layout(outputs: Path) -> str:
+    """Why a folder has no set in it, with the command that helps where pictures lie a folder too high."""
+    for folder, place in ((outputs, outputs / "NAME"), *((item, item) for item in _subfolders(outputs))):
+        loose = next((path for path in sorted(folder.iterdir()) if path.is_file() and _is_picture(path)), None)
+        if loose is not None:
+            target = shlex.quote(str(place / NO_LEVEL))
+            files = f"{shlex.quote(str(folder))}/*{loose.suffix}"
+            return f"{loose} is in no set; run: mkdir -p {target} && mv {files} {target}"
+    return "no outputs here; expected METHOD/l0.25/ID.png, or METHOD/none/ID.png for a method without a level"
 
 
 def _sets_of_method(method: Path, findings: list[PairingIssue]) -> list[OutputSet]:
@@ -413,8 +433,8 @@ def _choose_masks(
     if len(stored) == 1 and stored[0] in MASK_FAMILIES:
         return stored[0], stored[0]
     raise UsageError(
-        f"masks: the outputs have no {RUN_FILE} that names their masks; pass --masks FAMILY or --masks FOLDER "
-        f"({dataset} holds {', '.join(stored) or 'none'})"
+        f"masks: the outputs have no {RUN_FILE} that names their masks; run it again with --masks "
+        f"{' or --masks '.join(stored) or 'FAMILY'}, or with --masks FOLDER for masks of your own"
     )
 
 

@@ -77,9 +77,9 @@ SHORT = {
     "lineart_ssim": "Line-art SSIM",
     "id_similarity": "ID similarity",
     "landmark_nme": "Landmark NME",
-    "id_p5": "ID, 5th pct.",
+    "id_p5": "ID 5th pct.",
     "id_share": "ID recognised",
-    "id_impostor": "ID, others",
+    "id_impostor": "ID of others",
     "edge_density": "Edge density",
     "known_drift": "Known drift",
 }
@@ -127,6 +127,11 @@ class Row:
     def method(self) -> str:
         """Name of the method."""
         return self.key.method
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the method could not run."""
+        return bool(self.cells) and all(cell.missing for cell in self.cells)
 
     @property
     def level(self) -> str:
@@ -238,15 +243,31 @@ def _keep_columns(table: HeadTable, places: Sequence[int]) -> HeadTable:
 
 
 def missing_notes(tables: Sequence[HeadTable]) -> list[tuple[str, list[str]]]:
-    """Why values are missing: each reason once, with the labels of the metrics that it concerns."""
+    """Why values are missing: each reason once, with the method or the labels of the metrics that it concerns."""
     found: dict[str, list[str]] = {}
     for table in tables:
         for row in table.rows:
+            if row.is_missing:
+                found[row.cells[0].note.removeprefix(f"{row.method}: ")] = [row.method]
+                continue
             for column, cell in zip(table.columns, row.cells, strict=True):
                 name = SHORT.get(column.metric.name, column.metric.title)
                 if cell.missing and name not in found.setdefault(cell.note, []):
                     found[cell.note].append(name)
     return sorted(found.items())
+
+
+# What a reader cannot know from the name.
+_ABOUT = {
+    "dps-g": "dps-g: the photo that G makes beside the refined sketch; dps is F's photo, made from that sketch.",
+    "scfegan-refined": "scfegan-refined: SC-FEGAN with the sketch that G refined.",
+}
+
+
+def explain_methods(tables: Sequence[HeadTable]) -> str:
+    """A sentence for each method whose name does not explain itself; "" where there is none."""
+    names = {row.method for table in tables for row in table.rows}
+    return " ".join(sentence for name, sentence in _ABOUT.items() if name in names)
 
 
 def _cell(line: object, column: Column, mark: Mark) -> Cell:

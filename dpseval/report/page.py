@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,7 +17,7 @@ from dpsdata.runtime.files import write_text_atomic
 from dpseval.report.answer import answer_question, draw_forests
 from dpseval.report.charts import draw_bins, draw_curves, draw_trade_offs, method_styles
 from dpseval.report.gallery import ERROR_TOP, StoredItem, StoredPanel, read_gallery
-from dpseval.report.head_table import SHORT, known_metric, missing_notes, split_columns
+from dpseval.report.head_table import SHORT, explain_methods, known_metric, missing_notes, split_columns
 from dpseval.report.sections import (
     SHOWN_ELSEWHERE,
     bin_tables,
@@ -34,7 +33,7 @@ from dpseval.report.sections import (
 )
 from dpseval.report.stored import StoredReport, read_report
 from dpseval.report.svg_axes import draw_key
-from dpseval.report.tables import MARK_NOTE, REGION_TITLES, region_tables, write_tables
+from dpseval.report.tables import MARK_NOTE, REGION_TITLES, region_tables, split_commands, write_tables
 from dpseval.report.verdicts import gather_verdicts, read_comparisons
 
 PAGE_LIMIT_BYTES = 5_000_000
@@ -89,9 +88,11 @@ def _gather(folder: Path, stored: StoredReport) -> dict[str, Any]:
     others = [(REGION_TITLES[table.region], split_columns(table, len(table.columns))[0]) for table in tables[1:]]
     return {
         "name": stored.name,
+        "title": _title(list(styles), len(ids)),
         "head": head,
         "tables": [(title, table) for title, table in [("More of the whole image", more), *others] if table.columns],
         "mark_note": MARK_NOTE,
+        "about_methods": explain_methods(tables),
         "missing": [(names, _with_commands(note)) for note, names in missing_notes(tables)],
         "legend": [(name, Markup(draw_key(style)), bool(levelled[name])) for name, style in styles.items()],  # noqa: S704
         "levelled": bool(levelled.any()),
@@ -122,6 +123,13 @@ def _gather(folder: Path, stored: StoredReport) -> dict[str, Any]:
         "hole": (ids["hole_ratio"].min(), ids["hole_ratio"].median(), ids["hole_ratio"].max()),
         "error_top": ERROR_TOP,
     }
+
+
+def _title(methods: Sequence[str], count: int) -> str:
+    """What was compared, for the head of the page."""
+    named = [*methods[:3], f"{len(methods) - 3} more"] if len(methods) > 4 else list(methods)
+    listed = f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else "".join(named)
+    return f"{listed} on {count:,} photo{'s' if count != 1 else ''}"
 
 
 def _read_part(name: str) -> str:
@@ -200,15 +208,9 @@ def _picture_row(item: StoredItem) -> dict[str, Any]:
 
 
 def _with_commands(note: str) -> Markup:
-    """The note with commands in a code face: between backticks, or of the form `dps weights ...`."""
-    parts = re.split(r"`([^`]+)`|(dps weights (?:get|import)(?: [^\s;,`]+)*)", note)
-    pieces = []
-    for index, part in enumerate(parts):
-        if part:
-            pieces.append(
-                Markup("<code>{}</code>").format(_printable(part)) if index % 3 else Markup.escape(_printable(part))
-            )
-    return Markup("").join(pieces)
+    """The note with its commands in a code face."""
+    pieces = ((Markup.escape(_printable(text)), is_code) for text, is_code in split_commands(note))
+    return Markup("").join(Markup("<code>{}</code>").format(text) if is_code else text for text, is_code in pieces)
 
 
 def _printable(value: Any) -> Any:

@@ -18,6 +18,7 @@ from dpseval.report.head_table import (
     HeadTable,
     Row,
     build_head_table,
+    explain_methods,
     missing_notes,
     split_columns,
 )
@@ -91,10 +92,21 @@ def write_tables(folder: Path, scores: pd.DataFrame, comparisons: pd.DataFrame) 
 
 def format_markdown(tables: Sequence[HeadTable]) -> str:
     """The tables in GitHub's Markdown; names are escaped."""
-    lines = head_table_lines(tables, "##")
-    lines += [MARK_NOTE, ""]
-    lines += [f"* {', '.join(names)}: {escape_markdown(note)}" for note, names in missing_notes(tables)]
+    filled = [split_columns(table, len(table.columns))[0] for table in tables]
+    lines = head_table_lines([table for table in filled if table.columns], "##")
+    lines += [f"{MARK_NOTE} {escape_markdown(explain_methods(tables))}".rstrip(), ""]
+    missing = missing_notes(tables)
+    lines += ["Not measured, and why:", ""] if missing else []
+    for note, names in missing:
+        parts = (f"`{text}`" if is_code else escape_markdown(text) for text, is_code in split_commands(_one_line(note)))
+        lines.append(f"* {', '.join(map(escape_markdown, names))}: {''.join(parts)}")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def split_commands(note: str) -> list[tuple[str, bool]]:
+    """A note in pieces, and whether each is a command: between backticks, or of the form `dps weights ...`."""
+    parts = re.split(r"`([^`]+)`|(dps weights (?:get|import)(?: [^\s;,`]+)*)", note)
+    return [(part, index % 3 > 0) for index, part in enumerate(parts) if part]
 
 
 def head_table_lines(tables: Sequence[HeadTable], heading: str) -> list[str]:
@@ -178,7 +190,7 @@ def format_head(scores: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[str]:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, also inside a table."""
-    safe = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", _one_line(text))
+    safe = re.sub(r"([\\`*_{}\[\]#+!|~])", r"\\\1", _one_line(text))
     return safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

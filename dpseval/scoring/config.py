@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dpsdata.contracts import UsageError, check_level
 from dpsdata.engines import check_engine
+from dpsdata.runtime.arguments import did_you_mean
 from dpseval.metrics.names import FACE_METRICS, IDENTITY_NETWORKS, PROTOCOLS, SPACES, check_prep
 from dpseval.pairing.files import check_kinds
 from dpseval.pairing.pairs import check_masks
@@ -112,7 +113,8 @@ class ScoreConfig:
             names += [f"lpips_{net}" for net in self.lpips_nets or LPIPS_NETS[:1]] if name == "lpips" else [name]
         for name in names:
             if name not in (*WEIGHTED_METRICS, *EMBEDDED_METRICS):
-                raise UsageError(f"require: expected fid, kid, fd_efflite, lpips or lpips_NET, got {name!r}")
+                hint = did_you_mean(name, (*WEIGHTED_METRICS, *EMBEDDED_METRICS))
+                raise UsageError(f"require: {hint}expected fid, kid, fd_efflite, lpips or lpips_NET, got {name!r}")
             if name.startswith("lpips_") and name.removeprefix("lpips_") not in self.lpips_nets:
                 raise UsageError(f"require: {name} is not measured; add --lpips {name.removeprefix('lpips_')}")
         return tuple(dict.fromkeys(names))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpsdata.images.arrays import hash_look
+from dpsdata.runtime.progress import track
 from dpsdata.sketch.simplify import thin_lines
 from dpseval.metrics.faithfulness import EdgeScores, score_edges
 from dpseval.metrics.pixels import plane_map, ssim_over
@@ -62,7 +64,13 @@ class PassResult:
         return total.hexdigest()
 
 
-def run_pass(pairing: Pairing, config: ScoreConfig, readers: Readers, picker: GalleryPicker) -> PassResult:
+def run_pass(
+    pairing: Pairing,
+    config: ScoreConfig,
+    readers: Readers,
+    picker: GalleryPicker,
+    announce: Callable[[str], None] | None = None,
+) -> PassResult:
     """Measure everything.
 
     A finding that is not allowed ends the work of the networks, but every file is still looked at, so that the list
@@ -73,11 +81,13 @@ def run_pass(pairing: Pairing, config: ScoreConfig, readers: Readers, picker: Ga
         config: workers, allowed findings.
         readers: the networks.
         picker: takes the pictures of the gallery.
+        announce: called with a line a minute.
     """
     result = PassResult(hashes={key: [] for key in pairing.keys})
     is_refused = False
     own_ids = "unequal-ids" in config.allow
-    for photo in measure_photos(pairing.photos, config.workers, config.engine, config.address, config.protocols):
+    measured = measure_photos(pairing.photos, config.workers, config.engine, config.address, config.protocols)
+    for photo in track(measured, len(pairing.photos), "photo", announce):
         result.findings += photo.findings
         result.decode_count += photo.decode_count
         if photo.findings:

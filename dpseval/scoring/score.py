@@ -142,7 +142,7 @@ def score(
     say(f"{len(pairing.photos):,} photos, {len(pairing.keys)} sets, {output_count:,} outputs")
     readers = load_readers(config, plan.missing)
     picker = GalleryPicker([photo.id for photo in pairing.photos], config.seed)
-    found = run_pass(pairing, config, readers, picker)
+    found = run_pass(pairing, config, readers, picker, announce)
     refused = refused_findings(pairing, found.findings, config.allow)
     if refused:
         raise PairingError(str(outputs), refused)

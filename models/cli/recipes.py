@@ -47,15 +47,18 @@ def recipes_command(
         raise UsageError(f"{out} is a file; name a folder")
 
     from models.recipes.catalogue import find_recipes
-    from models.recipes.making import SHEET_FILE, make_recipes, plan_recipe
 
     recipes = find_recipes(names)
+    if not dry_run:
+        typer.echo(f"making {len(recipes)} recipe{'s' if len(recipes) > 1 else ''} in {out}")
+    from models.recipes.making import SHEET_FILE, make_recipes, plan_recipe
+
     if dry_run:
         for recipe in recipes:
             typer.echo(plan_recipe(recipe, wanted, choose_weights(weights, recipe.task)))
         typer.echo(f"{len(recipes)} recipes; nothing was written")
         return
-    made = make_recipes(recipes, out, wanted, lambda task: choose_weights(weights, task))
+    made = make_recipes(recipes, out, wanted, lambda task: choose_weights(weights, task), typer.echo)
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
     for name, reason in made.left_out.items():

@@ -66,6 +66,9 @@ def train_command(
     """
     from dataclasses import replace
 
+    from models.training.config_files import find_config
+
+    find_config(config)  # a wrong name shows before torch is loaded, which takes seconds
     from models.training.catalogue import make_trainer, read_training
 
     training = replace(read_training(config, settings or ()).scaled(images_scale), seed=seed)

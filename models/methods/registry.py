@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from dpsdata.contracts import UsageError
+from dpsdata.runtime.arguments import did_you_mean
 from models.baselines.official import DEEPFILLV2_NAMES, LICENCE, SCFEGAN
 from models.baselines.sketchrefiner import official as sketchrefiner
 
@@ -105,7 +106,7 @@ _SCFEGAN = Method(
     resolution=512,
     paper=_SCFEGAN_PAPER,
     licence=LICENCE,
-    missing=f"{_IMPORT.format(what='SC-FEGAN.ckpt')}, or train with {_TRAIN.format(preset='scfegan')}",
+    missing=f"{_IMPORT.format(what='SC-FEGAN.ckpt')}, or train with {_TRAIN.format(preset='lite-scfegan-256')}",
 )
 _OPENCV = "Apache 2.0 (OpenCV); no weights"
 
@@ -135,7 +136,7 @@ METHODS: Final[dict[str, Method]] = {
             licence=LICENCE,
             missing=(
                 f"{_IMPORT.format(what='release_celeba_hq_256_deepfill_v2')}, or train with "
-                f"{_TRAIN.format(preset='deepfillv2')}"
+                f"{_TRAIN.format(preset='lite-deepfillv2-256')}"
             ),
         ),
         Method(
@@ -146,7 +147,7 @@ METHODS: Final[dict[str, Method]] = {
             stem="deepfillv2-guided",
             paper=_DEEPFILLV2_PAPER,
             licence="no official weights exist",
-            missing=f"its official weights were never released; train with {_TRAIN.format(preset='deepfillv2-guided')}",
+            missing=f"its official weights were never released; train with {_TRAIN.format(preset='lite-deepfillv2-guided-256')}",
         ),
         _SCFEGAN,
         Method(
@@ -225,8 +226,9 @@ def find_method(name: str) -> Method:
         return _read_command(found["name"].strip(), found["command"])
     names = sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)} - set(METHODS))
     if name not in names or not _NAME.fullmatch(name):
+        hint = did_you_mean(name, (*METHODS, *names))
         raise UsageError(
-            f"method: expected one of {', '.join((*METHODS, *names))}, got {name!r}; NAME=exec:CMD runs a command"
+            f"method: {hint}expected one of {', '.join((*METHODS, *names))}, got {name!r}; NAME=exec:CMD runs a command"
         )
     return Method(
         name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dpsdata.contracts import UsageError
+from dpsdata.runtime.arguments import did_you_mean
 from models.recipes.shapes import Curve, area, both, ellipse, line
 
 
@@ -160,5 +161,6 @@ def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:
     known = [recipe.name for recipe in RECIPES]
     for name in names:
         if name not in known:
-            raise UsageError(f"there is no recipe {name!r}; pass one or more of {', '.join(known)} to --only")
+            hint = did_you_mean(name, known)
+            raise UsageError(f"--only: {hint}expected one or more of {', '.join(known)}, got {name!r}")
     return tuple(recipe for recipe in RECIPES if not names or recipe.name in names)

@@ -22,6 +22,7 @@ from dpsdata.contracts import RUN_FILE, MissingError, level_folder
 from dpsdata.hed import load_hed
 from dpsdata.images.codec import encode_jpeg, encode_png, read_grey, read_mask, read_photo, resize_photo
 from dpsdata.runtime.files import make_folder, write_bytes_atomic, write_text_atomic
+from dpsdata.runtime.progress import track
 from dpsdata.samples import crop_astronaut, read_sample_face
 from dpsdata.sketch import simplify_edge_map
 from models.editing.request import INPUTS_FOLDER, EditRequest, InputFile
@@ -188,6 +189,7 @@ def make_recipes(
     out: Path,
     levels: tuple[float, ...],
     choose_weights: Callable[[str], str],
+    announce: Callable[[str], None] | None = None,
 ) -> MadeRecipes:
     """Write the folder of each recipe and their sheet.
 
@@ -198,6 +200,7 @@ def make_recipes(
         out: folder; made where it is missing.
         levels: refinement levels in [0, 1].
         choose_weights: from `edit` or `synthesis` to the weights to load.
+        announce: called with a line a minute.
 
     Raises:
         EnvironmentFailure: the disk is full, or the folder cannot be written to.
@@ -206,7 +209,7 @@ def make_recipes(
     left_out: dict[str, str] = {}
     notes: dict[str, None] = {}
     rows: list[Photo] = []
-    for recipe in recipes:
+    for recipe in track(recipes, len(recipes), "recipe", announce):
         inputs = draw_inputs(recipe)
         request = make_request(recipe, levels, choose_weights(recipe.task))
         folder = out / recipe.name

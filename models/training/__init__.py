@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dpsdata.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from models.training.catalogue import read_training
@@ -17,9 +18,4 @@ _HOMES = {
 }
 
 __all__ = ["TrainConfig", "Trainer", "read_training"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

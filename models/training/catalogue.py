@@ -15,6 +15,7 @@ import torch
 from dpsdata.contracts import MissingError, UsageError
 from models.training.baselines.algorithm import BaselineAlgorithm
 from models.training.baselines.config import BaselineTrainConfig
+from models.training.config_files import find_config
 from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import TrainConfig
 from models.training.engine.algorithm import Algorithm
@@ -22,13 +23,7 @@ from models.training.engine.loop import Trainer
 
 AnyTrainConfig: TypeAlias = TrainConfig | BaselineTrainConfig
 
-CONFIGS = Path(__file__).parent / "configs"
 _MAX_BYTES = 1 << 20
-
-
-def config_names() -> tuple[str, ...]:
-    """Names of the configs of the package."""
-    return tuple(sorted(path.stem for path in CONFIGS.glob("*.toml")))
 
 
 def read_training(config: str, settings: Sequence[str] = ()) -> AnyTrainConfig:
@@ -45,13 +40,7 @@ def read_training(config: str, settings: Sequence[str] = ()) -> AnyTrainConfig:
         UsageError: no such config, a key that it does not have, or a value that makes no sense.
         MissingError: the file cannot be read.
     """
-    path = Path(config) if config.endswith(".toml") else CONFIGS / f"{config}.toml"
-    if not path.is_file():
-        if config.endswith(".toml"):
-            raise MissingError(f"{path}: no such file; expected a training config in TOML")
-        near = get_close_matches(config, config_names(), 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"config: {hint}expected one of {', '.join(config_names())}, or a .toml file, got {config!r}")
+    path = find_config(config)
     if path.stat().st_size > _MAX_BYTES:
         raise UsageError(f"{path}: larger than a training config can be")
     try:

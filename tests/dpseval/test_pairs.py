@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,8 +71,10 @@ def test_a_method_without_level_and_a_refined_sketch(built: Path, tmp_path: Path
 def test_filters_take_methods_and_levels(built: Path, outputs: Path) -> None:
     config = ScoreConfig(masks="dps", methods=("theirs",), levels=(0.5,))
     assert pair(outputs, built, config).keys == (SetKey("theirs", 0.5),)
-    with pytest.raises(UsageError, match="method 'other' has no outputs here; there are: ours, theirs"):
-        find_sets(outputs, ("other",))
+    with pytest.raises(UsageError, match="method 'nobody' has no outputs here; there are: ours, theirs"):
+        find_sets(outputs, ("nobody",))
+    with pytest.raises(UsageError, match="method 'theri' has no outputs here; did you mean theirs\\? there are: ours"):
+        find_sets(outputs, ("theri",))
     with pytest.raises(UsageError, match=r"level 0\.25 has no outputs here; there are: 0, 0\.5"):
         find_sets(outputs, levels=(0.25,))
 
@@ -82,6 +85,26 @@ def test_no_outputs_and_no_folder(built: Path, tmp_path: Path) -> None:
     (tmp_path / "empty/ours/l0").mkdir(parents=True)
     with pytest.raises(MissingError, match="no outputs here"):
         pair(tmp_path / "empty", built, CONFIG)
+
+
+def test_a_folder_too_low_or_too_high_is_told(outputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"holds the levels of one method; pass the folder around it: {outputs}$"):
+        find_sets(outputs / "ours")
+    loose = tmp_path / "foreign pictures"
+    loose.mkdir()
+    picture = next((outputs / "ours").rglob("*.png")).read_bytes()
+    for name in ("a", "b"):
+        (loose / f"{name}.png").write_bytes(picture)
+    with pytest.raises(MissingError, match=r"a\.png is in no set; run: mkdir -p") as told:
+        find_sets(loose)
+    subprocess.run(["bash", "-ec", str(told.value).partition("run: ")[2]], check=True)
+    assert find_sets(loose)[0][0].key == SetKey("NAME", None)
+    for path in (loose / "NAME/none").iterdir():
+        path.rename(loose / "NAME" / path.name)
+    with pytest.raises(MissingError, match=r"a\.png is in no set; run: mkdir -p") as told:
+        find_sets(loose)
+    subprocess.run(["bash", "-ec", str(told.value).partition("run: ")[2]], check=True)
+    assert set(find_sets(loose)[0][0].files) == {"a", "b"}
 
 
 @pytest.mark.parametrize("where", ["all", "one"])

@@ -96,7 +96,7 @@ def test_a_missing_method_is_a_row_with_its_reason(done: SweepResult, config: Sw
     assert results["missing_methods"] == done.missing
     page = (config.report / "index.html").read_text()
     markdown = (config.report / "table.md").read_text()
-    assert "deepfillv2: weights missing: " in page
+    assert page.count("<b>deepfillv2</b>: weights missing: ") == 1
     assert "| deepfillv2 | – | 0 | weights missing |" in markdown
     assert not (config.report.parent / "outputs/deepfillv2").exists()
 
@@ -152,7 +152,7 @@ def test_damaged_weights_are_a_missing_row_too(config: SweepConfig, tmp_path: Pa
 
 
 def test_sources_of_refined_sketches_run_first(config: SweepConfig, place: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="none of the methods that run here: dps, scfegan-refined"):
+    with pytest.raises(UsageError, match="not one of the methods that run here: dps, scfegan-refined"):
         replace(config, methods=("scfegan-refined",))
     weights = {"dps": str(place / "dps"), "scfegan-refined": str(place / "run")}
     wanted = replace(config, methods=("scfegan-refined", "dps-g"), report=tmp_path / "report", weights=weights)
@@ -173,13 +173,13 @@ def test_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert f"open {tmp_path / 'report/index.html'}" in said.out
     assert (tmp_path / "made/telea/none/a.png").is_file()
     for more, code, reason in (
-        (["--methods", "telea,scfegan", "--require-methods"], 5, "dps train scfegan"),
-        (["--methods", "scfegan"], 5, "dps train scfegan"),
+        (["--methods", "telea,scfegan", "--require-methods"], 5, "dps train lite-scfegan-256"),
+        (["--methods", "scfegan"], 5, "dps train lite-scfegan-256"),
         (["--methods", "lama"], 2, "expected one of dps"),
         (["--methods", ""], 2, "expected names"),
         (["--methods", "telea", "--levels", "2"], 2, "[0, 1]"),
         (["--methods", "telea", "--weights", "scfegan"], 2, "METHOD=PATH"),
-        (["--methods", "telea", "--weights", "scfegan=x"], 2, "none of the methods"),
+        (["--methods", "telea", "--weights", "scfegan=x"], 2, "not one of the methods"),
         (["--methods", "telea", "--weights", "telea=x"], 2, "telea needs none"),
         (["--methods", "telea", "--require", "fid"], 5, "fid"),
         (["--methods", "telea", "--split", "nope"], 2, "expected all or one of"),

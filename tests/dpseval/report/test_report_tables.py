@@ -91,7 +91,29 @@ def test_markdown() -> None:
     )
     assert "**29.50 ★** (29.00 to 30.00)" in lines[5]
     assert lines[6].startswith(r"| a\_b&amp;c\|d | – | 40 | 12.50 | 27.00 (26.00 to 28.00, N=39) | – | – |")
-    assert lines[-1] == "* FID: weights missing: dps weights get inception-fid"
+    assert lines[-1] == "* FID: weights missing: `dps weights get inception-fid`"
+
+
+def test_a_method_that_could_not_run_is_said_once() -> None:
+    gone = "sketchrefiner: weights missing: get `a_b.pth` (see *there*)"
+    scores = small_scores()
+    row = scores[(scores["method"] == "dps") & (scores["level"] == 0)]
+    scores = pd.concat([scores, row.assign(method="sketchrefiner", level=math.nan, value=math.nan, n=0, note=gone)])
+    tables = [build_head_table(scores, [])]
+    assert missing_notes(tables) == [
+        (NOTE, ["FID"]),
+        ("weights missing: get `a_b.pth` (see *there*)", ["sketchrefiner"]),
+    ]
+    assert format_markdown(tables).splitlines()[-1] == (
+        r"* sketchrefiner: weights missing: get `a_b.pth` (see \*there\*)"
+    )
+
+
+def test_names_that_do_not_explain_themselves_are_explained() -> None:
+    scores = small_scores()
+    assert "G makes" not in format_markdown([build_head_table(scores, [])])
+    scores["method"] = scores["method"].replace("dps", "dps-g")
+    assert "dps-g: the photo that G makes" in format_markdown([build_head_table(scores, [])])
 
 
 def test_latex() -> None:

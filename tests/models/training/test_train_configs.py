@@ -9,7 +9,8 @@ import pytest
 from dpsdata.contracts import MissingError, UsageError
 from models.cli.train import _CONFIGS as HELP
 from models.training.baselines.config import METHODS, BaselineTrainConfig
-from models.training.catalogue import config_names, read_training
+from models.training.catalogue import read_training
+from models.training.config_files import config_names
 from models.training.editing.config import LossConfig, StageConfig, TrainConfig, list_differences, plan_stages
 
 
