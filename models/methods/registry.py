@@ -23,7 +23,7 @@ _DEEPFILLV2_PAPER = "Yu et al., Free-Form Image Inpainting with Gated Convolutio
 _SCFEGAN_PAPER = "Jo and Park, SC-FEGAN, ICCV 2019"
 _DPS_LICENCE = "educational and research use, says the authors' page; trained on CelebA-HQ (non-commercial)"
 _IMPORT = "get the official {what} (`dps weights list` says where) and run `dps weights import PATH`"
-_TRAIN = "`dps train {preset} --data BUILT --out RUN` and pass RUN/weights as its weights"
+_TRAIN = "`dps train lite-{preset}-256 --data BUILT --out RUN` and pass RUN/weights as its weights"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ _DPS = Method(
     resolution=256,
     paper=_DPS_PAPER,
     licence=_DPS_LICENCE,
-    missing=f"{_IMPORT.format(what='files')}, or train with {_TRAIN.format(preset='tiny')}",
+    missing=f"{_IMPORT.format(what='files')}, or train with {_TRAIN.format(preset='edit')}",
 )
 _SCFEGAN = Method(
     "scfegan",
@@ -106,7 +106,7 @@ _SCFEGAN = Method(
     resolution=512,
     paper=_SCFEGAN_PAPER,
     licence=LICENCE,
-    missing=f"{_IMPORT.format(what='SC-FEGAN.ckpt')}, or train with {_TRAIN.format(preset='lite-scfegan-256')}",
+    missing=f"{_IMPORT.format(what='SC-FEGAN.ckpt')}, or train with {_TRAIN.format(preset='scfegan')}",
 )
 _OPENCV = "Apache 2.0 (OpenCV); no weights"
 
@@ -136,7 +136,7 @@ METHODS: Final[dict[str, Method]] = {
             licence=LICENCE,
             missing=(
                 f"{_IMPORT.format(what='release_celeba_hq_256_deepfill_v2')}, or train with "
-                f"{_TRAIN.format(preset='lite-deepfillv2-256')}"
+                f"{_TRAIN.format(preset='deepfillv2')}"
             ),
         ),
         Method(
@@ -147,7 +147,7 @@ METHODS: Final[dict[str, Method]] = {
             stem="deepfillv2-guided",
             paper=_DEEPFILLV2_PAPER,
             licence="no official weights exist",
-            missing=f"its official weights were never released; train with {_TRAIN.format(preset='lite-deepfillv2-guided-256')}",
+            missing=f"its official weights were never released; train with {_TRAIN.format(preset='deepfillv2-guided')}",
         ),
         _SCFEGAN,
         Method(

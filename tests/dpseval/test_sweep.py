@@ -130,9 +130,9 @@ def test_a_second_run_predicts_nothing_and_gives_the_same_scores(done: SweepResu
 
 def test_nothing_but_missing_methods_ends_with_the_commands(config: SweepConfig, tmp_path: Path) -> None:
     alone = replace(config, report=tmp_path / "report", methods=("deepfillv2",), weights={})
-    with pytest.raises(MissingError, match="dps train deepfillv2"):
+    with pytest.raises(MissingError, match="dps train lite-deepfillv2-256"):
         run_sweep(alone)
-    with pytest.raises(MissingError, match="dps train deepfillv2"):
+    with pytest.raises(MissingError, match="dps train lite-deepfillv2-256"):
         run_sweep(replace(alone, methods=("telea", "deepfillv2"), require_methods=True))
     assert list(tmp_path.iterdir()) == []
 

@@ -283,11 +283,11 @@ def test_missing_weights_name_the_commands_that_help(
 ) -> None:
     monkeypatch.setattr("models.methods.weights.has_bundled_baseline", lambda stem: False)
     for name, weights, reason in (
-        ("deepfillv2", "bundled", "dps train deepfillv2 "),
+        ("deepfillv2", "bundled", "dps train lite-deepfillv2-256 "),
         ("deepfillv2", "official", "dps weights import"),
         ("deepfillv2-guided", "bundled", "never released"),
-        ("deepfillv2-guided", "official", "dps train deepfillv2-guided"),
-        ("scfegan", "bundled", "dps train scfegan"),
+        ("deepfillv2-guided", "official", "dps train lite-deepfillv2-guided-256"),
+        ("scfegan", "bundled", "dps train lite-scfegan-256"),
         ("scfegan", str(tmp_path), "no scfegan.safetensors in this folder"),
         ("scfegan", str(tmp_path / "none"), "there are no weights of scfegan here"),
         ("deepfillv2-guided", str(run / "weights/deepfillv2.safetensors"), "these weights are not guided"),

@@ -153,7 +153,7 @@ def test_command_says_the_method_its_weights_and_what_is_missing(
     assert "1 photos of test x no level: 1 photos predicted" in said
     assert f"open {out / 'scfegan'}" in said
     for method, more, code, reason in (
-        ("deepfillv2", [], 5, "dps train deepfillv2 "),
+        ("deepfillv2", [], 5, "dps train lite-deepfillv2-256 "),
         ("deepfillv2-guided", [], 5, "never released"),
         ("telea", ["--weights", "official"], 2, "needs no weights"),
         ("dps-g", [], 2, "run --method dps"),
