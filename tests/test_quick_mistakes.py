@@ -63,8 +63,8 @@ def test_a_slip_is_told_before_torch_is_loaded(slip: str, tmp_path: Path) -> Non
 
 def test_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0.0, 25.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(progress.sys, "stderr", io.StringIO())
+    monkeypatch.setattr("dpsdata.runtime.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dpsdata.runtime.progress.sys.stderr", io.StringIO())
     lines: list[str] = []
     assert list(progress.track("abcdefgh", 8, "photo", lines.append)) == list("abcdefgh")
     assert 1 <= len(lines) <= 4

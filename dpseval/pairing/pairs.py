@@ -133,9 +133,9 @@ def find_sets(
             found += _sets_of_method(method, findings)
     absent = sorted(wanted - {item.key.method for item in found})
     if absent:
-        known = sorted({item.name for item in _subfolders(outputs)})
-        hint = did_you_mean(absent[0], known)
-        listed = ", ".join(known) or "none"
+        names = sorted({item.name for item in _subfolders(outputs)})
+        hint = did_you_mean(absent[0], names)
+        listed = ", ".join(names) or "none"
         raise UsageError(f"{outputs}: method {absent[0]!r} has no outputs here; {hint}there are: {listed}")
     there = {item.key.level for item in found}
     lost = [level for level in levels if level not in there]

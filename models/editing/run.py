@@ -46,6 +46,7 @@ from models.networks.config import check_task
 
 _STRIP_PX = 512
 _STRIP_GAP_PX = 4
+_CAPTION_PX = 20
 _HOLE_GREY = 128
 
 # The resolution of the published networks.
@@ -238,7 +239,8 @@ def _pictures(
         contents[name] = encode_photo(result.photo)
         contents[f"refined/{name}"] = encode_png(result.refined_sketch)
         contents[f"refiner/{name}"] = encode_photo(result.refiner_photo)
-    contents["strip.png"] = encode_strip(_strip([first, *(result.photo for result in results)]))
+    captions = ["sketch" if file is None else "hole and lines", *(f"level {result.level:g}" for result in results)]
+    contents["strip.png"] = encode_strip(_strip([first, *(result.photo for result in results)], captions))
     return contents
 
 
@@ -250,14 +252,18 @@ def _marked_photo(edit: EditInputs) -> NDArray[np.uint8]:
     return photo
 
 
-def _strip(photos: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _strip(photos: list[NDArray[np.uint8]], captions: list[str]) -> NDArray[np.uint8]:
+    """Pictures beside each other, each under its caption; none is larger than `_STRIP_PX` px."""
     height, width = photos[0].shape[:2]
     shrink = min(1.0, _STRIP_PX / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    gap = np.full((size[1], _STRIP_GAP_PX, 3), 255, np.uint8)
+    gap = np.full((_CAPTION_PX + size[1], _STRIP_GAP_PX, 3), 255, np.uint8)
     parts: list[NDArray[Any]] = []
-    for photo in photos:
-        parts += [gap, photo if shrink == 1 else cv2.resize(photo, size, interpolation=cv2.INTER_AREA)]
+    for photo, caption in zip(photos, captions, strict=True):
+        small = photo if shrink == 1 else cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+        head = np.full((_CAPTION_PX, size[0], 3), 255, np.uint8)
+        cv2.putText(head, caption, (2, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
+        parts += [gap, np.concatenate([head, small])]
     return np.concatenate(parts[1:], axis=1)
 
 

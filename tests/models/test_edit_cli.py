@@ -117,7 +117,12 @@ def test_what_a_run_leaves(files: Path, weights: Path, tmp_path: Path) -> None:
     levels = {f"{folder}{level}.png" for folder in ("", "refined/", "refiner/") for level in ("l0.5", "l1")}
     assert set(tree(out)) == names | levels
     assert (out / "inputs/photo.png").read_bytes() == (files / "photo.png").read_bytes()
-    assert read_photo(out / "strip.png").shape == (HEIGHT, 3 * WIDTH + 8, 3)
+    strip = read_photo(out / "strip.png")
+    assert strip.shape == (20 + HEIGHT, 3 * WIDTH + 8, 3)
+    for column in range(3):  # a caption over each
+        left = column * (WIDTH + 4)
+        assert strip[:20, left : left + WIDTH].min() < 100
+    assert np.array_equal(strip[20:, WIDTH + 4 : 2 * WIDTH + 4], read_photo(out / "l1.png"))
     run = json.loads((out / "run.json").read_text())
     assert run["config"]["levels"] == [1.0, 0.5]
     assert run["config"]["feather_px"] == 2

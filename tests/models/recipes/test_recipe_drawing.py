@@ -93,7 +93,9 @@ def test_the_face_from_a_sketch_fills_the_frame(drawn: dict[str, dict[str, Input
 def test_names_are_found_in_the_order_of_the_catalogue() -> None:
     assert find_recipes(()) == RECIPES
     assert [item.name for item in find_recipes(("nose-surgery", "rejuvenation"))] == ["rejuvenation", "nose-surgery"]
-    with pytest.raises(UsageError, match=r"no recipe 'nose'.*rejuvenation, hair-implant, .*face-from-a-sketch"):
+    with pytest.raises(
+        UsageError, match=r"did you mean nose-surgery.*rejuvenation, hair-implant, .*face-from-a-sketch, got 'nose'"
+    ):
         find_recipes(("nose",))
 
 
