@@ -66,7 +66,7 @@ def remove_temporaries(out: Path) -> None:
 class Records:
     """The newest record of every sample of a journal. They stay in its file, and only their places are in memory.
 
-    A last line that a kill cut short, or a damaged one, is skipped.
+    Every line is checked once, at the start. A last line that a kill cut short, or a damaged one, is skipped.
 
     Args:
         out: a built folder; one without a journal has no records.
@@ -90,7 +90,12 @@ class Records:
     def get(self, name: str) -> SampleRecord | None:
         """The record of a sample; None where there is none."""
         place = self._places.get(name)
-        return None if place is None else _read_line(self._line_at(place))
+        if place is None:
+            return None
+        try:
+            return _make_record(_read_row(self._line_at(place)))
+        except (ValueError, TypeError, AttributeError, LookupError):  # somebody wrote into the file since
+            return None
 
     def __iter__(self) -> Iterator[SampleRecord]:
         return (record for name in self._places if (record := self.get(name)) is not None)
@@ -116,18 +121,27 @@ def read_journal(out: Path) -> Records:
     return Records(out)
 
 
+def _read_row(line: bytes) -> Any:
+    # Bytes that a damaged disk changed make their own line unreadable and no other.
+    row: Any = json.loads(line.decode("utf-8", "replace"))
+    if isinstance(row, dict) and "facts" in row:  # as 0.1 to 0.3 wrote it
+        row["sample_stats"] = row.pop("facts")
+    return row
+
+
+def _make_record(row: dict[str, Any]) -> SampleRecord:
+    row["notes"] = {path: [str(note) for note in notes] for path, notes in row.get("notes", {}).items()}
+    row["files"] = {path: (str(digest), int(size)) for path, (digest, size) in row["files"].items()}
+    return SampleRecord(**row)
+
+
 def _read_line(line: bytes) -> SampleRecord | None:
     """The record of one line; None where it is damaged, so that the sample is made again."""
     try:
-        # Bytes that a damaged disk changed make their own line unreadable and no other.
-        row: Any = json.loads(line.decode("utf-8", "replace"))
-        if isinstance(row, dict) and "facts" in row:  # as 0.1 to 0.3 wrote it
-            row["sample_stats"] = row.pop("facts")
+        row = _read_row(line)
         if not isinstance(row, dict) or row.keys() | _LATER_FIELDS != _FIELDS:
             return None
-        row["notes"] = {path: [str(note) for note in notes] for path, notes in row.get("notes", {}).items()}
-        row["files"] = {path: (str(digest), int(size)) for path, (digest, size) in row["files"].items()}
-        record = SampleRecord(**row)
+        record = _make_record(row)
         texts = [record.id, record.source, record.stamp, record.source_sha256, record.error, record.look]
         texts.append(record.options_key)
         texts += record.keys.values()

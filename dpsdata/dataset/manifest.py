@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,10 +182,10 @@ def read_manifest(folder: Path) -> list[ManifestRow]:
     path = folder / "manifest.csv"
     try:
         with path.open(encoding="utf-8", newline="") as lines:
-            reader = csv.DictReader(lines)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            reader = csv.reader(lines)
+            if tuple(next(reader, ())) != COLUMNS:
                 raise MissingError(f"{path}: expected the columns {','.join(COLUMNS)}; run `dpsdata build` again")
-            return [_row(cells) for cells in reader]
+            return [_row(cells) for cells in reader if cells]
     except FileNotFoundError:
         raise _no_dataset(folder, path.name) from None
     except (OSError, ValueError, csv.Error) as error:
@@ -201,18 +201,12 @@ def _no_dataset(folder: Path, file: str) -> MissingError:
     return MissingError(f"{folder}: no built dataset here (no {file}); run `dpsdata build SRC {folder}`")
 
 
-def _row(cells: Mapping[str, str]) -> ManifestRow:
-    if any(cells.get(column) is None for column in COLUMNS):
-        raise ValueError(f"a line has too few cells: {list(cells.values())[:3]}")
-    return ManifestRow(
-        **{key: cells[key] for key in ("id", "split", "source", "source_sha256", "image_sha256", "edges_sha256")},
-        sketch_sha256=cells["sketch_sha256"],
-        width=int(cells["width"]),
-        height=int(cells["height"]),
-        masks=_unpack(cells["masks_sha256"]),
-        levels=_unpack(cells["levels_sha256"]),
-        status=cells["status"],
-    )
+def _row(cells: Sequence[str]) -> ManifestRow:
+    if len(cells) < len(COLUMNS):
+        raise ValueError(f"a line has too few cells: {cells[:3]}")
+    name, split, source, digest, width, height, image, edges, sketch, masks, status, levels = cells[: len(COLUMNS)]
+    hashes = (image, edges, sketch, _unpack(masks), _unpack(levels))
+    return ManifestRow(name, split, source, digest, int(width), int(height), *hashes, status)
 
 
 def find_stored_masks(description: Mapping[str, Any], family: str) -> tuple[str | None, str]:

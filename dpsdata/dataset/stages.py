@@ -381,12 +381,12 @@ class FolderFiles:
     """Files of a sample under their own names below a built folder, each written in one step."""
 
     def __init__(self, out: Path) -> None:
-        self._out = out
+        self._out, self._prefix = out, f"{out}/"
 
     def is_intact(self, path: str, sha256: str, size: int) -> bool:
         """Told from its size; `dpsdata verify` reads the bytes."""
         try:
-            return os.stat(f"{self._out}/{path}").st_size == size  # noqa: PTH116 (asked for every file)
+            return os.stat(self._prefix + path).st_size == size  # noqa: PTH116 (asked for every file)
         except OSError:
             return False
 

@@ -65,8 +65,8 @@ def check_precision(precision: str, device: torch.device) -> str:
     """Return `precision`; raise UsageError where it is not made for `device`, or would be emulated and slow.
 
     Args:
-        precision: `fp32` (the reference), `fp32-winograd` (CPU; fewer products, maps within 1e-4) or `bf16` (CUDA,
-            or a CPU with bf16 in hardware).
+        precision: `fp32` (the reference), `fp32-winograd` (CPU; fewer products, maps within 1e-4) or `bf16` (a GPU or
+            CPU with bf16 in hardware).
         device: where the network will run.
     """
     if precision not in PRECISIONS:
@@ -75,6 +75,14 @@ def check_precision(precision: str, device: torch.device) -> str:
         raise UsageError(f"precision: fp32-winograd is for the CPU, not for {device}; use --precision fp32 or bf16")
     if precision == "bf16" and device.type == "cpu" and not has_fast_bf16():
         raise UsageError("precision: bf16 needs CUDA or a CPU with avx512_bf16 or amx_bf16; use --precision fp32")
+    if precision == "bf16" and device.type == "cuda":
+        import torch
+
+        with torch.cuda.device(device):
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise UsageError(
+                    f"precision: {torch.cuda.get_device_name()} has no bf16; use --precision fp32, or fp16 to train"
+                )
     return precision
 
 

@@ -163,7 +163,7 @@ def _zips_beside_photos(source: Path, scan: Scan) -> list[Notice]:
     Raises:
         UsageError: the zips hold more photos than lie loose: these are hardly what is to be built.
     """
-    loose = {PurePosixPath(entry.relative_path).name for entry in scan.entries}
+    loose = {entry.relative_path.rpartition("/")[2] for entry in scan.entries}
     unread: list[str] = []
     count = 0
     for entry in scan.zips:
@@ -189,24 +189,25 @@ def _zips_beside_photos(source: Path, scan: Scan) -> list[Notice]:
 
 def _detect(root: Path, scan: Scan) -> tuple[str, list[Entry]]:
     """The layout's name and the entries that belong to it."""
-    paths = {entry: PurePosixPath(entry.relative_path) for entry in scan.entries}
-    images = [entry for entry, path in paths.items() if path.parent.name == "CelebA-HQ-img"]
+    # Lists of names, since a path object for each photo costs more than all else here.
+    paths = {entry: entry.relative_path.split("/") for entry in scan.entries}
+    images = [entry for entry, names in paths.items() if names[-2:-1] == ["CelebA-HQ-img"]]
     if images and scan.marks:
         return "celebamask-hq", images
     beside = root.parent / MAPPING_NAME
     if root.name == "CelebA-HQ-img" and beside.is_file():
-        return "celebamask-hq", [entry for entry, path in paths.items() if len(path.parts) == 1]
+        return "celebamask-hq", [entry for entry, names in paths.items() if len(names) == 1]
     everything = list(scan.entries)
     stargan = [entry for entry in everything if _STARGAN.search(entry.relative_path)]
-    if len({entry.relative_path.split("/")[-3] for entry in stargan}) > 1 or len(stargan) == len(everything):
+    if len({paths[entry][-3] for entry in stargan}) > 1 or len(stargan) == len(everything):
         return "stargan-v2", everything
-    folders = {path.parent for path in paths.values()}
+    folders = {tuple(names[:-1]) for names in paths.values()}
     if len(folders) == 1:
-        folder = folders.pop()
-        stems = [path.stem for path in paths.values()]
+        (folder,) = folders
+        stems = [PurePosixPath(names[-1]).stem for names in paths.values()]
         if all(re.fullmatch("[0-9]{5}", stem) and 1 <= int(stem) <= 30000 for stem in stems):
             return "data-pack", everything
-        if "celeba_hq_256" in (folder.name or root.stem, root.stem):
+        if "celeba_hq_256" in (folder[-1] if folder else root.stem, root.stem):
             return "flat-256", everything
     return "folder", everything
 
@@ -217,7 +218,7 @@ _STARGAN = re.compile(r"(^|/)(train|val)/(female|male)/[^/]+$")
 def _split_hints(layout: str, entries: list[Entry]) -> tuple[dict[Entry, str], list[Notice]]:
     """Splits that the folders name, and what is outside such folders."""
     hints: dict[Entry, str] = {}
-    parents = [PurePosixPath(entry.relative_path).parts[:-1] for entry in entries]
+    parents = [tuple(entry.relative_path.split("/")[:-1]) for entry in entries]
     # A folder `test` around all of them is where somebody tried something, if others inside it name splits.
     levels = takewhile(lambda names: len(set(names)) == 1, zip(*parents, strict=False))
     shared = tuple(names[0] for names in levels)
@@ -242,15 +243,16 @@ def _name_splits(folders: tuple[str, ...]) -> list[str]:
 def _assign_ids(entries: list[Entry], skipped: list[tuple[str, str]]) -> dict[Entry, str]:
     """IDs of all entries; files whose ID cannot be told apart go to `skipped`."""
     groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[sample_id(entry.relative_path).casefold()].append(entry)
-    ids = {group[0]: sample_id(group[0].relative_path) for group in groups.values() if len(group) == 1}
+    names = {entry: sample_id(entry.relative_path) for entry in entries}
+    for entry, name in names.items():
+        groups[name.casefold()].append(entry)
+    ids = {group[0]: names[group[0]] for group in groups.values() if len(group) == 1}
     taken = {name.casefold(): entry.relative_path for entry, name in ids.items()}
     for group in groups.values():
         if len(group) == 1:
             continue
         for entry in group:
-            name = sample_id(entry.relative_path)
+            name = names[entry]
             try:
                 digest = hashlib.sha256(read_place(entry.file, entry.member)).hexdigest()[:8]
             except BrokenImageError as error:

@@ -190,7 +190,7 @@ def _check_folder_names(samples: Sequence[SourceSample]) -> None:
     """Raise UsageError where folders are named nearly as splits are: those are not to be dealt anew in silence."""
     found: dict[str, str] = {}
     for sample in samples:
-        for part in PurePosixPath(sample.relative_path).parent.parts:
+        for part in sample.relative_path.split("/")[:-1]:
             match = _NEAR_SPLIT.match(part)
             if match:
                 found.setdefault(match[1].lower(), part)

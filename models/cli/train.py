@@ -28,7 +28,7 @@ def train_command(
     data: Annotated[Path, typer.Option(help="Folder that `dpsdata build` made, at the config's resolution.")],
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there is resumed.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or fp16 on a GPU without bf16.")] = "fp32",
     images_scale: Annotated[float, typer.Option(help="Multiply all image counts, for trials.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     settings: Annotated[

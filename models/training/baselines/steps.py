@@ -19,6 +19,7 @@ from models.training.engine.losses import (
     StageParts,
     adversarial_loss,
     hinge_losses,
+    judging,
     reconstruction_loss,
     update_weights,
 )
@@ -217,7 +218,7 @@ def train_scfegan(
 
     parts.unwrapped_discriminator.requires_grad_(False)
     try:
-        with accelerator.autocast():
+        with judging(accelerator):
             perceptual_term, style = feature_losses(perceptual.features, [raw, composite], batch.photo)
         terms = {
             "reconstruction": weighted_difference(raw, batch.photo, batch.mask, losses.hole_factor),

@@ -43,6 +43,7 @@ from models.training.engine.losses import (
     StageParts,
     adversarial_loss,
     hinge_losses,
+    judging,
     reconstruction_loss,
     update_weights,
 )
@@ -285,7 +286,7 @@ def train_step(
     parts.unwrapped_discriminator.requires_grad_(False)
     try:
         scores = discriminate(parts.unwrapped_discriminator, parts.unwrapped_discriminator, fake, accelerator)
-        with accelerator.autocast():
+        with judging(accelerator):
             terms = {"adversarial": adversarial_loss(scores), "perceptual": perceptual(photo, batch.photo)}
         # F's sketch and mask are the same in both, and would only dilute the mean over its photo.
         whole = parts.stage.part == "G"
@@ -296,7 +297,7 @@ def train_step(
             result = painted.result.float()
             if losses.composite and batch.mask is not None:
                 result = torch.where(batch.mask > 0, result, batch.photo)
-            with accelerator.autocast():
+            with judging(accelerator):
                 terms["result_perceptual"] = perceptual(result, batch.photo)
             terms["result_reconstruction"] = reconstruction_loss(result, batch.photo)
         total = losses.adversarial * terms["adversarial"]
@@ -320,7 +321,7 @@ def discriminate(
         for module in unwrapped_discriminator.modules():
             if isinstance(module, nn.Conv2d):
                 _ = module.weight
-        with accelerator.autocast():
+        with judging(accelerator):
             scores: Tensor = discriminator(images)
     return scores.float()
 
@@ -386,7 +387,7 @@ def train_on_composite(
 
     discriminator.requires_grad_(False)
     try:
-        with accelerator.autocast():
+        with judging(accelerator):
             with torch.no_grad():
                 wanted = discriminator(real).features
             verdict = discriminator(fake)
@@ -441,7 +442,7 @@ def _update_discriminator(
 ) -> dict[str, float]:
     is_penalised = losses.r1 > 0 and step % _R1_EVERY == 0
     both = [torch.cat(pair).requires_grad_(is_penalised) for pair in zip(real, fake, strict=True)]
-    with accelerator.autocast():
+    with judging(accelerator):
         # One pass for both, since a wrapped network wants one forward pass for each backward pass.
         verdict: PatchScores = parts.discriminator(both)
     count = real[0].shape[0]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-_PRECISIONS = {"fp32": "no", "bf16": "bf16"}
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
@@ -49,7 +49,7 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
 
     Args:
         device: `auto`, `cpu` or `cuda`.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16`, or `fp16` with a loss scale, for a GPU without bf16.
 
     Raises:
         UsageError: the device or precision is unknown or not there.
@@ -59,9 +59,14 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device: expected auto, cpu or cuda, got {device!r}; choose a GPU by CUDA_VISIBLE_DEVICES")
     where = choose_device(device)
-    mode = _PRECISIONS[check_precision(precision, where)]
+    if precision not in _PRECISIONS:
+        raise UsageError(f"precision: expected one of {', '.join(_PRECISIONS)}, got {precision!r}")
+    if precision != "fp16":
+        check_precision(precision, where)
+    elif where.type != "cuda":
+        raise UsageError(f"precision: fp16 is for CUDA, not for {where}; use --precision fp32 or bf16")
     try:
-        return Accelerator(cpu=where.type == "cpu", mixed_precision=mode)
+        return Accelerator(cpu=where.type == "cpu", mixed_precision=_PRECISIONS[precision])
     except ValueError as error:
         raise UsageError(
             f"this Python process began a training with another device or precision ({str(error).splitlines()[0]}); "
@@ -112,7 +117,7 @@ class Trainer:
             `best.safetensors`, `weights/`.
         make_algorithm: what is trained, from the config and the device.
         device: `auto`, `cpu` or `cuda`; with several processes Accelerate gives each its own.
-        precision: `fp32` or `bf16`.
+        precision: see `make_accelerator`.
         perceptual: features of the perceptual loss; None for VGG19 where installed, else the bundled compact HED.
         init_from: networks to begin with, of the same sizes or for half the side: a run of another config (its folder
             or its `light.safetensors`), a folder of exported weights, `bundled` or `official`. A run's discriminator is
@@ -277,6 +282,8 @@ class Trainer:
             if self.begun_with is None or run_state.fits(discriminator, restored["discriminator"]):
                 run_state.restore(discriminator, restored["discriminator"], source)
             run_state.restore(average, restored["average"], source)
+        if self.accelerator.scaler is not None and "loss_scale" in restored:
+            self.accelerator.scaler.load_state_dict(restored["loss_scale"])
         if "optimiser" in restored:
             optimisers[0].load_state_dict(restored["optimiser"])
             optimisers[1].load_state_dict(restored["discriminator_optimiser"])
@@ -396,6 +403,8 @@ class Trainer:
                 "optimiser": parts.optimiser.state_dict(),
                 "discriminator_optimiser": parts.discriminator_optimiser.state_dict(),
             }
+            if self.accelerator.scaler is not None:
+                optimisers["loss_scale"] = self.accelerator.scaler.state_dict()
         card = self._describe_state(average)
         rest = {"results": self.results, "sums": dict(self._sums), "sum_count": self._sum_count}
         tensors = {name: net.state_dict() for name, net in nets.items()}

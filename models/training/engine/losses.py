@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -182,6 +183,10 @@ def load_perceptual(
     return PerceptualLoss(features, name, factors)
 
 
+# Of a loss in fp16; gradients that overflow even so are not a matter of precision.
+_LOWEST_SCALE = 1.0
+
+
 class DivergedError(ToleranceError):
     """A loss or a gradient is not finite any more."""
 
@@ -245,7 +250,7 @@ def update_weights(
     owner: str,
     accelerator: Accelerator,
 ) -> dict[str, float]:
-    """Take one step down a loss.
+    """Take one step down a loss; in fp16, where a gradient overflows, only lower the scale of the loss.
 
     Args:
         optimiser: of the weights.
@@ -260,19 +265,36 @@ def update_weights(
     Raises:
         DivergedError: one of them is not finite; the weights are as they were.
     """
+    scaler = accelerator.scaler  # None but in fp16
     optimiser.zero_grad(set_to_none=True)
     accelerator.backward(total)
+    if scaler is not None:
+        scaler.unscale_(optimiser)
     norm = get_total_norm(_gradients(optimiser))
     names = [*terms, f"{owner}_gradient"]
     # One transfer from the device for all numbers.
     numbers = torch.stack([*(term.detach().float() for term in terms.values()), norm.float()]).tolist()
     values = dict(zip(names, numbers, strict=True))
     broken = [name for name, value in values.items() if not abs(value) < float("inf")]
+    if scaler is not None:
+        if broken == names[-1:] and scaler.get_scale() > _LOWEST_SCALE:
+            broken, values[names[-1]] = [], 0.0
+        scaler.step(optimiser)  # which leaves the weights alone where a gradient is not finite
+        scaler.update()
     if broken:
         optimiser.zero_grad(set_to_none=True)
         raise DivergedError(f"{', '.join(broken)} of the {owner} is not finite")
-    optimiser.step()
+    if scaler is None:
+        optimiser.step()
     return values
+
+
+def judging(accelerator: Accelerator) -> AbstractContextManager[None]:
+    """The precision of discriminators and features: that of the training, but float32 where it is fp16.
+
+    Their gradients at pixels, which are taken outside of `update_weights`, are too small for fp16 without a scale.
+    """
+    return nullcontext() if accelerator.mixed_precision == "fp16" else accelerator.autocast()
 
 
 def _gradients(optimiser: torch.optim.Optimizer) -> Iterable[Tensor]:

@@ -26,7 +26,7 @@ from models.training.engine.initial_weights import (
 from models.training.engine.losses import PerceptualName
 from models.training.engine.state import Position
 
-_OPTIMISERS = ("optimiser", "discriminator_optimiser")
+_OPTIMISERS = ("optimiser", "discriminator_optimiser", "loss_scale")
 
 
 @dataclass(frozen=True)

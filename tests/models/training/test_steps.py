@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
+from dpsdata.contracts import UsageError
+from dpsdata.runtime.device import check_precision
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.initialisation import initialise_weights
 from models.training.catalogue import make_trainer
@@ -14,8 +17,8 @@ from models.training.editing.algorithm import EditingAlgorithm
 from models.training.editing.config import Stage, TrainConfig
 from models.training.editing.steps import TrainBatch, discriminate, paint_batch, prepare_batch, train_step
 from models.training.engine.batches import BatchSource
-from models.training.engine.loop import Trainer
-from models.training.engine.losses import DivergedError, StageParts
+from models.training.engine.loop import Trainer, make_accelerator
+from models.training.engine.losses import DivergedError, StageParts, update_weights
 
 
 def editing_of(trainer: Trainer) -> EditingAlgorithm:
@@ -162,10 +165,14 @@ def test_a_broken_loss_stops_before_it_reaches_the_weights(built: Path, quick: T
 
 def test_the_discriminator_works_in_bf16() -> None:
     class Half:
+        mixed_precision = "bf16"
+
         def autocast(self) -> torch.autocast:
             return torch.autocast("cpu", dtype=torch.bfloat16)
 
     class Full:
+        mixed_precision = "no"
+
         def autocast(self) -> nullcontext[None]:
             return nullcontext()
 
@@ -179,3 +186,64 @@ def test_the_discriminator_works_in_bf16() -> None:
     wanted = discriminate(discriminator, discriminator, images, Full())  # type: ignore[arg-type]
     assert torch.equal(wanted, discriminator(images)), "nothing is changed in fp32"
     assert torch.allclose(scores, wanted, atol=0.02 * float(wanted.detach().abs().max()))
+
+
+def scaled(scale: float) -> Accelerator:
+    """As in fp16 on a GPU: losses are multiplied by a scale that falls where gradients overflow."""
+    accelerator = Accelerator(cpu=True)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    return accelerator
+
+
+def test_a_scaled_loss_takes_the_same_step() -> None:
+    found = []
+    for accelerator in (Accelerator(cpu=True), scaled(1024.0)):
+        weight = torch.nn.Parameter(torch.tensor([3.0]))
+        optimiser = torch.optim.SGD([weight], 0.1)
+        values = update_weights(optimiser, (weight**2).sum(), {"term": weight.sum()}, "net", accelerator)
+        found.append((float(weight.detach()), values))
+    assert found[0] == found[1]
+    assert found[0][1] == {"term": 3.0, "net_gradient": 6.0}
+
+
+def test_a_gradient_that_overflows_lowers_the_scale_and_leaves_the_weights_alone() -> None:
+    accelerator, weight = scaled(2.0**127), torch.nn.Parameter(torch.tensor([3.0]))
+    assert accelerator.scaler is not None
+    optimiser = torch.optim.SGD([weight], 0.1)
+    values = update_weights(optimiser, (weight**2).sum(), {"term": weight.sum()}, "net", accelerator)
+    assert float(weight.detach()) == 3.0
+    assert values == {"term": 3.0, "net_gradient": 0.0}
+    assert accelerator.scaler.get_scale() == 2.0**126
+    for low, loss in ((scaled(1024.0), (weight * float("nan")).sum()), (scaled(1.0), (weight - 3).abs().sqrt().sum())):
+        with pytest.raises(DivergedError):
+            update_weights(optimiser, loss, {"term": loss}, "net", low)
+        assert float(weight.detach()) == 3.0
+
+
+def test_the_scale_of_the_loss_is_saved_and_restored(built: Path, quick: TrainConfig, tmp_path: Path) -> None:
+    def trainer() -> Trainer:
+        made = make_trainer(quick, built, tmp_path / "run", device="cpu")
+        made.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        return made
+
+    first = trainer()
+    parts, average = first._begin_stage(first.stages[0])
+    assert first.accelerator.scaler is not None
+    first.accelerator.scaler.scale(torch.ones(()))
+    first.accelerator.scaler.update(64.0)
+    first._save(parts, average)
+    second = trainer()
+    second._begin_stage(second.stages[0])
+    assert second.accelerator.scaler is not None
+    assert second.accelerator.scaler.get_scale() == 64.0
+
+
+def test_a_precision_that_the_device_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision in ("fp16", "fp32-winograd", "fp8"):
+        with pytest.raises(UsageError, match="precision"):
+            make_accelerator("cpu", precision)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(UsageError, match="Tesla T4 has no bf16; use --precision fp32, or fp16 to train"):
+        check_precision("bf16", torch.device("cuda", 0))
