@@ -78,11 +78,9 @@ def check_precision(precision: str, device: torch.device) -> str:
     if precision == "bf16" and device.type == "cuda":
         import torch
 
-        with torch.cuda.device(device):
-            if not torch.cuda.is_bf16_supported(including_emulation=False):
-                raise UsageError(
-                    f"precision: {torch.cuda.get_device_name()} has no bf16; use --precision fp32, or fp16 to train"
-                )
+        if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):
+            name = torch.cuda.get_device_name(device)
+            raise UsageError(f"precision: {name} has no bf16; use --precision fp32, or fp16 to train")
     return precision
 
 

@@ -242,8 +242,8 @@ def test_a_precision_that_the_device_has_not_is_refused(monkeypatch: pytest.Monk
     for precision in ("fp16", "fp32-winograd", "fp8"):
         with pytest.raises(UsageError, match="precision"):
             make_accelerator("cpu", precision)
-    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     with pytest.raises(UsageError, match="Tesla T4 has no bf16; use --precision fp32, or fp16 to train"):
         check_precision("bf16", torch.device("cuda", 0))
