@@ -78,14 +78,9 @@ def unpack_gzip(path: Path, target: Path) -> None:
     Raises:
         MissingError: it is damaged, or unpacks to more than any known weights.
     """
-    size = 0
     try:
-        with gzip.open(path) as source, target.open("xb") as copy:
-            while chunk := source.read(1 << 20):
-                size += len(chunk)
-                if size > ARCHIVE_BYTES_LIMIT:
-                    raise MissingError(f"{path}: unpacks to more than any known weights; check where it came from")
-                copy.write(chunk)
+        with gzip.open(path) as source:
+            _pour(source, target, ARCHIVE_BYTES_LIMIT, f"{path}: unpacks to more than any known weights")
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise MissingError(f"{path}: a gzip file that is damaged ({error}); get it again") from None
     except OSError as error:
@@ -121,22 +116,27 @@ def _reason_to_skip(member: _Member, relative: PurePosixPath, folder: Path) -> s
 
 
 def _copy(path: Path, member: _Member, target: Path, limit: int) -> int:
-    """Copy one member; the sizes in an archive's headers are claims, so the bytes are counted as they come."""
-    size = 0
     try:
         source = member.open()
         if source is None:  # tarfile's answer for what is no plain file
             return 0
         target.parent.mkdir(parents=True, exist_ok=True)
-        with closing(source), target.open("xb") as copy:
-            while chunk := source.read(1 << 20):
-                size += len(chunk)
-                if size > limit:
-                    raise MissingError(
-                        f"{path}: {member.name} unpacks to more than any known weights, nothing was taken in; "
-                        "check where it came from, or unpack it and run `dps weights import FILE`"
-                    )
-                copy.write(chunk)
+        reason = f"{path}: {member.name} unpacks to more than any known weights, nothing was taken in"
+        with closing(source):
+            return _pour(source, target, limit, reason)
     except OSError as error:
         raise write_failure(target, error) from error
+
+
+def _pour(source: IO[bytes] | gzip.GzipFile, target: Path, limit: int, too_large: str) -> int:
+    """Copy into a new file; the sizes in an archive's headers are claims, so the bytes are counted as they come."""
+    size = 0
+    with target.open("xb") as copy:
+        while chunk := source.read(1 << 20):
+            size += len(chunk)
+            if size > limit:
+                raise MissingError(
+                    f"{too_large}; check where it came from, or unpack it and run `dps weights import FILE`"
+                )
+            copy.write(chunk)
     return size

@@ -8,9 +8,12 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dpsdata.contracts import EnvironmentFailure, MissingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILE_BYTES_LIMIT = 2 * 1024**3
 Kind = Literal["torch", "safetensors", "pickle", "zip", "tar", "gzip", "web page", "git-lfs pointer", "empty", "other"]
@@ -194,6 +197,38 @@ def check_listed_hash(path: Path) -> None:
             f"{path}: SHA-256 {sha256}, but {listed.name} beside it says {expected[path.name]}; it is damaged or from "
             "another export: run `dps export` again, or copy the folder again"
         )
+
+
+def take_tensors(
+    state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str, network: str, name: str
+) -> dict[str, Tensor]:
+    """The tensors of these keys and shapes out of a state dict, as float32 on the CPU; what else it holds is left out.
+
+    Args:
+        state: what a file holds.
+        shapes: of the wanted tensors, by key.
+        source: what to call the file in messages.
+        network: whose tensors they are.
+        name: registered name of the file, for the command that gets it again.
+
+    Raises:
+        MissingError: a tensor is missing, has another shape, or holds values that are not finite.
+    """
+    import torch
+
+    tensors = {}
+    for key, shape in shapes.items():
+        value = state.get(key)
+        if not isinstance(value, torch.Tensor) or tuple(value.shape) != shape or not value.is_floating_point():
+            found = tuple(value.shape) if isinstance(value, torch.Tensor) else "nothing"
+            raise MissingError(
+                f"{source}: not {network}: {key} should be a float tensor of shape {shape}, found {found}; "
+                f"run `dps weights get {name}`"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise MissingError(f"{source}: {key} holds values that are not finite; run `dps weights get {name}`")
+        tensors[key] = value.detach().cpu().float()
+    return tensors
 
 
 def _damaged(path: Path, kind: str, reason: str) -> MissingError:

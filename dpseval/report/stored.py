@@ -14,7 +14,6 @@ import pandas as pd
 from dpsdata.contracts import MissingError
 
 PER_IMAGE_TEXTS = ("id", "method", "region")
-PER_IMAGE_NEEDED = ("id", "method", "level", "region", "hole_ratio")
 SCORES_TEXTS = ("method", "region", "metric", "bin", "note")
 SCORES_NEEDED = (
     "method",
@@ -61,7 +60,7 @@ def read_report(folder: Path) -> StoredReport:
     """
     if not folder.is_dir():
         raise MissingError(f"{folder}: no such folder; make a report with dpseval score OUTPUTS --data BUILT -o REPORT")
-    per_image = _read_csv(folder / "per_image.csv", PER_IMAGE_NEEDED, PER_IMAGE_TEXTS)
+    per_image = read_image_table(folder)
     scores = _read_csv(folder / "scores.csv", SCORES_NEEDED, SCORES_TEXTS)
     return StoredReport(
         folder.resolve().name,
@@ -70,6 +69,11 @@ def read_report(folder: Path) -> StoredReport:
         _read_object(folder / "scores.json"),
         _read_object(folder / "run.json"),
     )
+
+
+def read_image_table(folder: Path) -> pd.DataFrame:
+    """Read `per_image.csv` of a report; MissingError where it is missing or damaged."""
+    return _read_csv(folder / "per_image.csv", ("id", "method", "level", "region", "hole_ratio"), PER_IMAGE_TEXTS)
 
 
 def load_json(path: Path) -> Any:

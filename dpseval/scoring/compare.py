@@ -14,7 +14,7 @@ import pandas as pd
 from dpsdata.contracts import MissingError, UsageError
 from dpseval.metrics.names import METRICS
 from dpseval.pairing.files import SetKey
-from dpseval.report.stored import load_json
+from dpseval.report.stored import load_json, read_image_table
 from dpseval.statistics.intervals import SIGNIFICANCE, holm, paired_difference
 from dpseval.statistics.summary import prepare_image_table
 
@@ -60,7 +60,7 @@ def read_side(path: str | Path) -> Side:
     absent = [name for name in needed if not isinstance(results, dict) or name not in results]
     if absent:
         raise MissingError(f"{file}: expected a scores.json of `dpseval score`, but it has no {absent[0]!r}")
-    table = _read_image_table(file.parent / "per_image.csv")
+    table = prepare_image_table(read_image_table(file.parent))
     try:
         keys = tuple(
             SetKey(str(item["method"]), None if item["level"] is None else float(item["level"]))
@@ -69,19 +69,6 @@ def read_side(path: str | Path) -> Side:
     except (TypeError, KeyError, ValueError):
         raise MissingError(f"{file}: its list of sets is damaged; run `dpseval score` again") from None
     return Side(file, results, table, keys)
-
-
-def _read_image_table(path: Path) -> pd.DataFrame:
-    try:
-        # As text first: an id such as `NA` is a name, and Python's own float() reads back what was written.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        for name in table.columns.difference(["id", "method", "region"]):
-            table[name] = [float(text) if text else math.nan for text in table[name]]
-    except FileNotFoundError:
-        raise MissingError(f"{path}: this file is missing; it belongs beside scores.json") from None
-    except (OSError, ValueError) as error:
-        raise MissingError(f"{path}: cannot be read ({error}); run `dpseval score` again") from None
-    return prepare_image_table(table)
 
 
 def refuse_different(a: Side, b: Side) -> None:

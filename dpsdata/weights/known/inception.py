@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dpsdata.contracts import MissingError
 from dpsdata.weights import Imported, WeightFile, register, register_importer
-from dpsdata.weights.reading import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError, read_state, take_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,22 +196,7 @@ def check_inception_state(state: Mapping[str, Any], label: str) -> dict[str, Ten
             f"{label}: an Inception with {tuple(state['fc.weight'].shape)[:1]} outputs; FID is defined by the one of "
             f"December 2015 with {OUTPUT_COUNT}; run `dps weights get {INCEPTION}`"
         )
-    tensors: dict[str, Tensor] = {}
-    for key, shape in state_shapes().items():
-        value = state.get(key)
-        if not isinstance(value, torch.Tensor) or tuple(value.shape) != shape or not value.is_floating_point():
-            found = tuple(value.shape) if isinstance(value, torch.Tensor) else "nothing"
-            raise MissingError(
-                f"{label}: {key} should be a float tensor of shape {shape}, found {found}; "
-                f"get the file again with `dps weights get {INCEPTION}`"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise MissingError(
-                f"{label}: {key} holds values that are not finite; get the file again with "
-                f"`dps weights get {INCEPTION}`"
-            )
-        tensors[key] = value.detach().cpu().float()
-    return tensors
+    return take_tensors(state, state_shapes(), label, "the Inception network of FID", INCEPTION)
 
 
 def hash_state(state: Mapping[str, Tensor]) -> str:
@@ -227,8 +211,6 @@ def hash_state(state: Mapping[str, Tensor]) -> str:
 
 def import_inception(path: Path) -> Imported | None:
     """The importer of the FID network, as pytorch-fid and torch-fidelity publish it; None for another network."""
-    from dpsdata.weights.reading import read_state
-
     try:
         tensors = check_inception_state(read_state(path)[0], str(path))
     except UnrecognisedError:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dpsdata.contracts import MissingError
 from dpsdata.weights import Imported, WeightFile, register, register_importer
-from dpsdata.weights.reading import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError, find_form, read_state, take_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,21 +65,8 @@ def take_trunk(net: str, state: Mapping[str, Any], source: str) -> dict[str, Ten
     Raises:
         MissingError: a tensor is missing, has another shape, or holds values that are not finite.
     """
-    import torch
-
-    name = BACKBONES[net].architecture
-    tensors = {}
-    for key, shape in trunk_shapes(net).items():
-        value = state.get(key)
-        if not isinstance(value, torch.Tensor) or tuple(value.shape) != shape or not value.is_floating_point():
-            raise MissingError(
-                f"{source}: not torchvision's {name}: {key} should be a tensor of shape {shape}; "
-                f"run `dps weights get {BACKBONES[net].weights}`"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise MissingError(f"{source}: {key} holds values that are not finite; get the file again")
-        tensors[key] = value.detach().float()
-    return tensors
+    backbone = BACKBONES[net]
+    return take_tensors(state, trunk_shapes(net), source, f"torchvision's {backbone.architecture}", backbone.weights)
 
 
 def import_backbone(path: Path) -> Imported | None:
@@ -88,8 +74,6 @@ def import_backbone(path: Path) -> Imported | None:
 
     The layers that LPIPS does not look through are left out.
     """
-    from dpsdata.weights.reading import find_form, read_state
-
     try:
         state = find_form(read_state(path)[0], lambda keys: "features.0.weight" in keys)
     except UnrecognisedError:

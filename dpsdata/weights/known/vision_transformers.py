@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dpsdata.contracts import MissingError
 from dpsdata.weights import Imported, WeightFile, register, register_importer
-from dpsdata.weights.reading import UnrecognisedError
+from dpsdata.weights.reading import UnrecognisedError, read_state, take_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,21 +78,8 @@ def take_transformer(kind: Transformer, state: Mapping[str, Any], source: str) -
     Raises:
         MissingError: a tensor is missing, has another shape, or holds values that are not finite.
     """
-    import torch
-
     found = _from_clip(state, kind) if kind.weights == CLIP.weights and "cls_token" not in state else state
-    tensors = {}
-    for key, shape in transformer_shapes(kind).items():
-        value = found.get(key)
-        if not isinstance(value, torch.Tensor) or tuple(value.shape) != shape or not value.is_floating_point():
-            raise MissingError(
-                f"{source}: not {kind.weights}: {key} should be a tensor of shape {shape}; "
-                f"run `dps weights get {kind.weights}`"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise MissingError(f"{source}: {key} holds values that are not finite; get the file again")
-        tensors[key] = value.detach().float()
-    return tensors
+    return take_tensors(found, transformer_shapes(kind), source, kind.weights, kind.weights)
 
 
 def _from_clip(state: Mapping[str, Any], kind: Transformer) -> dict[str, Any]:
@@ -129,8 +115,6 @@ def _from_clip(state: Mapping[str, Any], kind: Transformer) -> dict[str, Any]:
 
 def import_transformer(path: Path) -> Imported | None:
     """The importer of both transformers; None for another network."""
-    from dpsdata.weights.reading import read_state
-
     try:
         state, _ = read_state(path)
     except UnrecognisedError:

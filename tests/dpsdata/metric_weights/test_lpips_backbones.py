@@ -52,7 +52,7 @@ def test_an_imported_file_gives_the_same_distances_as_its_state(net: str, tmp_pa
 @pytest.mark.parametrize("net", BACKBONES)
 def test_each_network_is_recognised_by_its_content(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     state = blank_state(net)
-    monkeypatch.setattr("dpsdata.weights.reading.read_state", lambda path: (state, {}))
+    monkeypatch.setattr("dpsdata.weights.known.lpips_backbones.read_state", lambda path: (state, {}))
     found = import_backbone(Path("any.bin"))
     assert found is not None
     assert found.name == BACKBONES[net].weights
@@ -63,13 +63,13 @@ def test_other_networks_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> N
     vgg19 = {**blank_state("vgg"), "features.34.weight": torch.zeros(1)}
     squeeze_1_0 = {**blank_state("squeeze"), "features.12.squeeze.weight": torch.zeros(64, 512)}
     for state in (vgg19, squeeze_1_0, {"stages.0.0.weight": torch.zeros(1)}, {}):
-        monkeypatch.setattr("dpsdata.weights.reading.read_state", lambda path, state=state: (state, {}))
+        monkeypatch.setattr("dpsdata.weights.known.lpips_backbones.read_state", lambda path, state=state: (state, {}))
         assert import_backbone(Path("any.bin")) is None
 
     def refuse(path: Path) -> None:
         raise UnrecognisedError("no weights")
 
-    monkeypatch.setattr("dpsdata.weights.reading.read_state", refuse)
+    monkeypatch.setattr("dpsdata.weights.known.lpips_backbones.read_state", refuse)
     assert import_backbone(Path("any.bin")) is None
 
 
@@ -77,8 +77,8 @@ def test_damaged_files_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> N
     short = blank_state("alex")
     del short["features.8.bias"]
     broken = {**blank_state("alex"), "features.3.bias": torch.full((192,), float("nan"))}
-    for state, words in ((short, "features.8.bias should be a tensor"), (broken, "features.3.bias holds values")):
-        monkeypatch.setattr("dpsdata.weights.reading.read_state", lambda path, state=state: (state, {}))
+    for state, words in ((short, "features.8.bias should be a float tensor"), (broken, "features.3.bias holds values")):
+        monkeypatch.setattr("dpsdata.weights.known.lpips_backbones.read_state", lambda path, state=state: (state, {}))
         with pytest.raises(MissingError, match=words):
             import_backbone(Path("any.bin"))
 
