@@ -14,7 +14,7 @@ from dpsdata.weights.store import home_folder
 from dpseval.scoring.config import ScoreConfig
 from models.methods.registry import TIME_LIMIT_S, default_weights, find_method
 from models.methods.weights import check_method_weights, find_method_weights
-from models.weights.typed import typed_weights
+from models.weights.bundled import typed_weights
 
 if TYPE_CHECKING:  # torch takes seconds: a mistyped name shows before it is loaded
     from dpseval.scoring.score import Scores

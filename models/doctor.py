@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dpsdata import __version__
-from dpsdata.contracts import BrokenImageError, DpsError, MissingError
-from dpsdata.runtime.arguments import typed_path
+from dpsdata.contracts import BrokenImageError, DpsError, MissingError, typed_path
 from dpsdata.runtime.processes import core_count
 from dpsdata.weights import REINSTALL, WeightStatus, find_weights, verify_weights
 from dpsdata.weights.known.inception import INCEPTION

@@ -11,8 +11,7 @@ import typer
 from dpsdata import __version__
 from dpsdata.cli.hed import eval_command, train_command
 from dpsdata.cli.weights import weights_app
-from dpsdata.contracts import FindingsError
-from dpsdata.runtime.arguments import parse_levels
+from dpsdata.contracts import FindingsError, parse_levels
 from dpsdata.runtime.command_line import describe_room, run_and_exit
 
 # Plain help: the coloured one loads half a second of libraries.

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dpsdata.contracts import UsageError
-from dpsdata.runtime.arguments import did_you_mean
+from dpsdata.contracts import UsageError, did_you_mean
 from dpsdata.runtime.device import keyed_generator
 
 MASK_FAMILIES = (

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpsdata.contracts import MissingError
-from dpsdata.runtime.arguments import typed_path
+from dpsdata.contracts import MissingError, typed_path
 from dpsdata.runtime.files import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, write_failure
 from dpsdata.weights.importing import (
     Imported,

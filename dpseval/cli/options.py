@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpsdata.runtime.arguments import split_words
+from dpsdata.contracts import split_words
 from dpsdata.runtime.command_line import is_verbose
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import UsageError
-from dpsdata.runtime.arguments import parse_levels, split_words
+from dpsdata.contracts import UsageError, parse_levels, split_words
 
 
 def report_command(

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import FindingsError, UsageError
-from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, split_words
+from dpsdata.contracts import LEVELS_TEXT, FindingsError, UsageError, parse_levels, split_words
 from dpsdata.runtime.command_line import echo_detail
 from dpseval.cli import options as options
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpsdata.contracts import MissingError, ToleranceError, UsageError
-from dpsdata.runtime.arguments import parse_levels, split_words
+from dpsdata.contracts import MissingError, ToleranceError, UsageError, parse_levels, split_words
 from dpsdata.runtime.command_line import echo_detail
 from dpseval.cli import options as options
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.runtime.arguments import split_words
+from dpsdata.contracts import split_words
 from dpseval.cli import options as options
 from dpseval.cli.run import parse_weights
 

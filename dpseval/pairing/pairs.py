@@ -17,6 +17,7 @@ from dpsdata.contracts import (
     RUN_FILE,
     MissingError,
     UsageError,
+    did_you_mean,
     level_folder,
     parse_level_folder,
 )
@@ -24,7 +25,6 @@ from dpsdata.dataset.manifest import ManifestRow, find_stored_masks, read_datase
 from dpsdata.dataset.shards import StoredFiles, open_files
 from dpsdata.masks import MASK_FAMILIES, check_family, is_from_files
 from dpsdata.masks.files import FILES, open_mask_folder
-from dpsdata.runtime.arguments import did_you_mean
 from dpseval.pairing.files import MaskSource, OutputFile, PairingIssue, PhotoFiles, SetKey, is_text
 
 

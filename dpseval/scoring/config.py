@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpsdata.contracts import UsageError, check_level
+from dpsdata.contracts import UsageError, check_level, did_you_mean
 from dpsdata.engines import check_engine
-from dpsdata.runtime.arguments import did_you_mean
 from dpseval.metrics.names import FACE_METRICS, IDENTITY_NETWORKS, PROTOCOLS, SPACES, check_prep
 from dpseval.pairing.files import check_kinds
 from dpseval.pairing.pairs import check_masks

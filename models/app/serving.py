@@ -71,7 +71,7 @@ def load_engines(weights: str | None) -> dict[str, AnyEngine]:
         UsageError: the files that were named do not make a whole model.
     """
     from models.app.engine import Engine, find_baselines, name_baseline, name_editors
-    from models.weights.typed import choose_weights
+    from models.weights.bundled import choose_weights
 
     first = choose_weights(weights, "edit")
     editors, errors = {}, []

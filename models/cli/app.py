@@ -41,7 +41,7 @@ def page_command(
     Needs npm, and the extra `onnx`.
     """
     from models.app.static_page import build_page
-    from models.weights.typed import choose_weights
+    from models.weights.bundled import choose_weights
 
     size = build_page(out, choose_weights(weights, "edit"))
     typer.echo(f"{out}: {size / 1e6:.1f} MB; try it: python -m http.server --directory {out} 8000")

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import RUN_FILE, FindingsError, UsageError
-from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels, parse_numbers
+from dpsdata.contracts import LEVELS_TEXT, RUN_FILE, FindingsError, UsageError, parse_levels, parse_numbers
 from models.editing.request import (
     FEATHER_PX,
     EditRequest,
@@ -18,7 +17,7 @@ from models.editing.request import (
     read_input,
     read_stored_run,
 )
-from models.weights.typed import choose_weights
+from models.weights.bundled import choose_weights
 
 _Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="OUT", help="Folder for the results; with --from its own folder.")

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpsdata.contracts import FindingsError, UsageError
-from dpsdata.runtime.arguments import LEVELS_TEXT, parse_levels
+from dpsdata.contracts import LEVELS_TEXT, FindingsError, UsageError, parse_levels
 from models.methods.registry import METHODS, TIME_LIMIT_S, default_weights, find_method
-from models.weights.typed import typed_weights
+from models.weights.bundled import typed_weights
 
 if TYPE_CHECKING:
     from models.prediction.settings import PredictConfig

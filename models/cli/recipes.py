@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dpsdata.contracts import MissingError, UsageError
-from dpsdata.runtime.arguments import parse_levels, split_words
-from models.weights.typed import choose_weights
+from dpsdata.contracts import MissingError, UsageError, parse_levels, split_words
+from models.weights.bundled import choose_weights
 
 
 def recipes_command(

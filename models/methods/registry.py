@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from dpsdata.contracts import UsageError
-from dpsdata.runtime.arguments import did_you_mean
+from dpsdata.contracts import UsageError, did_you_mean
 from models.baselines.official import DEEPFILLV2_NAMES, LICENCE, SCFEGAN
 from models.baselines.sketchrefiner import official as sketchrefiner
 

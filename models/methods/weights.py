@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dpsdata.contracts import MissingError, UsageError
-from dpsdata.runtime.arguments import typed_path
+from dpsdata.contracts import MissingError, UsageError, typed_path
 from dpsdata.weights import find_weights, installed, weights_path
 from dpsdata.weights.store import read_card, sha256_file
 from models.methods.registry import Method

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dpsdata.contracts import UsageError
-from dpsdata.runtime.arguments import did_you_mean
+from dpsdata.contracts import UsageError, did_you_mean
 from models.recipes.shapes import Curve, area, both, ellipse, line
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dpsdata.contracts import MissingError, UsageError
-from dpsdata.runtime.arguments import did_you_mean
+from dpsdata.contracts import MissingError, UsageError, did_you_mean
 
 CONFIGS = Path(__file__).parent / "configs"
 

@@ -1,4 +1,4 @@
-"""Networks of Deep Plastic Surgery that come inside the package, registered by name; each is hash-checked at load."""
+"""Networks that come inside the package, registered by name, each hash-checked at load; and weights as people name them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import MissingError, typed_path
 from dpsdata.weights import REINSTALL, WeightFile, register, weights_path
 from dpsdata.weights.reading import HASHES_FILE
 
 if TYPE_CHECKING:
     from models.networks.config import Task
+
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 _TASKS: tuple[Task, ...] = ("edit", "synthesis")
@@ -87,3 +88,23 @@ def _entries(folder: str) -> dict[str, Any]:
 
 
 register_bundled()
+
+
+SOURCES = ("bundled", "official")
+
+
+def typed_weights(text: str) -> str:
+    """`bundled`, `official`, or an absolute path, so that what a run has noted is found from anywhere."""
+    return text if text in SOURCES else str(typed_path(text))
+
+
+def choose_weights(weights: str | None, task: str) -> str:
+    """The name to load by; a folder becomes absolute, so that `--from` finds it from anywhere."""
+    if weights is None:
+        from dpsdata.weights import installed
+        from models.networks.config import check_task
+        from models.weights.official import weight_name
+
+        names = [weight_name(check_task(task), network) for network in ("G64", "G128", "G256", "F256")]
+        return "official" if all(map(installed, names)) else "bundled"
+    return typed_weights(weights)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dpsdata.contracts import UsageError
-from dpsdata.runtime.arguments import parse_levels, split_words, typed_path
+from dpsdata.contracts import UsageError, parse_levels, split_words, typed_path
 
 
 def test_words_are_taken_once_in_their_order() -> None:

@@ -18,10 +18,9 @@ import pytest
 from PIL import Image
 
 import models
-from dpsdata.contracts import UsageError
+from dpsdata.contracts import UsageError, parse_levels, parse_numbers
 from dpsdata.images import codec
 from dpsdata.images.codec import encode_png, read_grey, read_photo
-from dpsdata.runtime.arguments import parse_levels, parse_numbers
 from dpsdata.runtime.command_line import run_app
 from dpsdata.weights import store
 from models.cli import app

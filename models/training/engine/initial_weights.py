@@ -16,9 +16,9 @@ from models.editing.loading import find_sources
 from models.networks.config import Task
 from models.networks.editing_net import RefinerConfig
 from models.training.engine.state import LIGHT_FILE, WEIGHTS_FOLDER, count_images, read_light
+from models.weights.bundled import SOURCES, typed_weights
 from models.weights.checkpoints import as_synthesis, read_checkpoint
 from models.weights.official import peek_card
-from models.weights.typed import SOURCES, typed_weights
 
 LIGHT_EXTRAS: Final = ("discriminator", "average")
 # What people call the groups of tensors.
