@@ -1,4 +1,4 @@
-"""The contracts that all rooms share: tensors, file names, levels and how people type them, error types, exit codes.
+"""The contracts that all rooms share: tensors, file names, levels and how they are typed, error types, exit codes.
 
 Nothing here imports torch or OpenCV, so that command lines start fast; tensors are checked through
 the attributes they share with arrays (`shape`, `dtype`, `min`, `max`).

@@ -1,4 +1,4 @@
-"""Networks that come inside the package, registered by name, each hash-checked at load; and weights as people name them."""
+"""Networks inside the package, registered by name, each hash-checked at load; and weights as people name them."""
 
 from __future__ import annotations
 
