@@ -27,6 +27,11 @@ _SLIPS = {
     ),
     "masks": ("dpseval", ["score", "{here}", "--data", "{here}", "--masks", "centre", "-o", "r"], "center"),
     "method of dps predict": ("dps", ["predict", "{here}", "o", "--masks", "dps", "--method", "dsp"], "dps"),
+    "weights of dps edit": (
+        "dps",
+        ["edit", "p.png", "--mask", "m.png", "--sketch", "s.png", "--weights", "bundeld", "-o", "o"],
+        "bundled",
+    ),
     "config": ("dps", ["train", "lite-edit", "--data", "{here}", "--out", "r"], "lite-edit-256"),
     "recipe": ("dps", ["recipes", "r", "--only", "nose"], "nose-surgery"),
     "masks of a build": ("dpsdata", ["build", "{here}", "b", "--masks", "lama-mediun"], "lama-medium"),

@@ -27,6 +27,20 @@ RULES = {
     r"; say --": "pass --",
     r"\bpaints? is soft\b": "the result is soft",
     r"takes what lies on disk|a training goes in runs|cost with good": "the plain sentence",
+    r"\bas said (above|below)\b": "as described",
+    r"\b(is|are) none of (this|the|its)\b": "is not one of, is not in",
+    r"\b(is|so) no (file|name|plain|part|line drawing|checkpoint)\b": "is not a",
+    r"\bof then\b": "original",
+    r"\b(one|process|processes) an? (core|GPU|actor)\b": "one per core",
+    r"\b(knows|tells?) (no|which|of)\b|\bnothing tells\b": "does not know, says, reports",
+    r"\bby (that|the same) command\b": "with the command",
+    r"\bgo(es)? on from\b": "continues from, starts from",
+    r"\bdeal (them|all)\b": "assign at random",
+    r"\b(is|are) of (another|no) (program|report|export|run)\b": "belongs to",
+    r"\bby chance with\b|\bin dots of one colour is\b|\bas a photo is none\b": "the plain sentence",
+    r"\bwhat is to (be|change)\b": "what should",
+    r"\bthe hours did not suffice\b|\bthe floor of every\b|\bthe photos and what is\b": "the plain sentence",
+    r"\b(rivals?|critics|disturbed|disturbs)\b": "baseline, discriminator, perturb",
 }
 
 
@@ -45,7 +59,12 @@ def _read() -> Iterator[tuple[str, str]]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
-    for path in (*pages, ROOT / "reports/README.md"):
+    for path in (
+        *pages,
+        ROOT / "reports/README.md",
+        ROOT / "reports/benchmarks/README.md",
+        ROOT / "reports/journeys.md",
+    ):
         yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 

@@ -45,7 +45,10 @@ def sample(
 def build(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or address (s3://...) of aligned faces.")],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder, or address for shards, to build into; a build is resumed.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Folder, or address for shards, to build into; an interrupted build there is resumed."
+        ),
     ],
     size: Annotated[int, typer.Option(help="Side of the photos, 64 to 1024 px.")] = 256,
     resampler: Annotated[str, typer.Option(help="area, lanczos, bicubic or nearest.")] = "area",
@@ -116,7 +119,7 @@ def build(
     for line in describe_plan(plan):
         typer.echo(line)
     for left in name_left_out(plan):
-        typer.echo(f"warning: {left} will be no part of the dataset in {out} any more; the files stay there", err=True)
+        typer.echo(f"warning: {left} will no longer be part of the dataset in {out}; the files stay there", err=True)
     if dry_run:
         estimate = estimate_build(plan, worker_count(config))
         typer.echo(
@@ -142,7 +145,9 @@ def build(
             f"All reasons are in {show_place(out / 'errors.csv')}"
         )
     if strict and result.warnings:
-        raise FindingsError(f"{shown}: {len(result.warnings)} warnings, which --strict does not let pass; all is built")
+        raise FindingsError(
+            f"{shown}: {len(result.warnings)} warnings, which --strict does not allow; everything is built"
+        )
 
 
 @app.command()
@@ -253,8 +258,8 @@ def perturb_command(
         float,
         typer.Option(
             metavar="NUMBER",
-            help="px of these sketches that they are moved by (deformed: root mean square; sketchrefiner: its "
-            "max_move), or the share of the ink that is dropped.",
+            help="How far lines move, in px of these sketches (deformed: root mean square; sketchrefiner: its "
+            "max_move), or the share of the ink to drop.",
         ),
     ],
     split: Annotated[str, typer.Option(help="Name of a split, or all.")] = "all",

@@ -19,7 +19,7 @@ def train_command(
 ) -> None:
     """Train a compact HED on BSDS500, and export it.
 
-    On its train and val; exported as fp16 safetensors.
+    On its train and val splits; exported as fp16 safetensors.
     """
     import torch
 

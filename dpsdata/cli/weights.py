@@ -19,7 +19,10 @@ _Name = Annotated[str, typer.Argument(help="A name of `weights list`.")]
 
 @weights_app.command("list")
 def list_command(as_json: _Json = False) -> None:
-    """Show every weight file that is known, its licence, and whether it is installed."""
+    """List all known weight files.
+
+    With licences, and whether each is installed.
+    """
     from dpsdata import weights
 
     files = weights.list_weights()
@@ -57,7 +60,10 @@ def get_command(
     names: Annotated[list[str], typer.Argument(help="Names of `weights list`.")],
     offline: Annotated[bool, typer.Option("--offline", help="Open no socket; as DPS_OFFLINE=1.")] = False,
 ) -> None:
-    """Download, check and convert weight files; prints the path of each."""
+    """Download, check and convert weight files.
+
+    Prints the path of each.
+    """
     from dpsdata import weights
 
     for name in names:
@@ -71,7 +77,10 @@ def import_command(
     name: Annotated[str | None, typer.Option(help="A name of `weights list`, where the content fits several.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Import weight files that you have: recognised by content, checked, converted to safetensors."""
+    """Import weight files that you have.
+
+    They are recognised by their content, checked, and converted to safetensors.
+    """
     from dpsdata import weights
 
     rows: list[dict[str, object]] = []
@@ -92,7 +101,10 @@ def import_command(
 
 @weights_app.command("verify")
 def verify_command(as_json: _Json = False) -> None:
-    """Hash every installed weight file; exit 5 where one is wrong, or a bundled one is missing."""
+    """Hash every installed weight file.
+
+    Exit 5 if one is wrong, or a bundled one is missing.
+    """
     from dpsdata import weights
 
     found = weights.verify_weights()
@@ -131,7 +143,7 @@ def verify_command(as_json: _Json = False) -> None:
 
 @weights_app.command("path")
 def path_command(name: _Name) -> None:
-    """Print the path of a weight file, after checking its SHA-256."""
+    """Check a weight file, and print its path."""
     from dpsdata import weights
 
     typer.echo(str(weights.weights_path(name)))

@@ -89,7 +89,7 @@ class BuildConfig:
         check_engine(self.engine, self.address)
         self._check_addresses()
         if self.workers < 0:
-            raise UsageError(f"workers: expected 0 (one a core) or more, got {self.workers}")
+            raise UsageError(f"workers: expected 0 (one per core) or more, got {self.workers}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit: expected at least 1 photo, got {self.limit}")
         if self.max_errors is not None and self.max_errors < 0:
@@ -102,10 +102,10 @@ class BuildConfig:
             raise UsageError(f"{out}: an address holds shards, not single files; add --format webdataset")
         if any(is_remote) and self.address is not None:
             raise UsageError(
-                "address: the machines of a cluster share folders; copy what lies elsewhere into one first"
+                "address: the machines of a cluster share folders; copy photos from elsewhere into one of them first"
             )
         if all(is_remote) and (source.startswith(out) or out.startswith(source)):
-            raise UsageError(f"{out}: the photos and what is built from them need addresses outside of each other")
+            raise UsageError(f"{out}: the addresses of the photos and of the dataset must not contain each other")
 
     def _check_kinds(self) -> None:
         for name in ("size", "seed", "workers", "limit", "max_errors", "shard_size"):
@@ -127,4 +127,4 @@ def _check_folders(name: str, folders: list[tuple[str, str]]) -> None:
     seen: dict[str, str] = {}
     for folder, value in folders:
         if seen.setdefault(folder, value) != value:
-            raise UsageError(f"{name}: {seen[folder]} and {value} both belong into the folder {folder}; keep one")
+            raise UsageError(f"{name}: {seen[folder]} and {value} both belong in the folder {folder}; keep one")

@@ -89,7 +89,7 @@ def _check_record(out: Path, record: dict[str, object]) -> None:
     if not path.is_file():
         if any(out.iterdir()):
             raise UsageError(
-                f"{out}: it holds files but no {RECORD_FILE}, so they are none of `dpsdata perturb`; {advice}"
+                f"{out}: it holds files but no {RECORD_FILE}, so `dpsdata perturb` did not make them; {advice}"
             )
         return
     try:

@@ -185,9 +185,11 @@ def list_members(path: Path) -> Iterator[FilePart]:
 def _check_member(path: Path, entry: tarfile.TarInfo, total: int) -> FilePart:
     name = entry.name
     if not entry.isfile() or entry.issparse():
-        raise MissingError(f"{path}: the member {name!r} is no plain file, so this is no shard of dpsdata; refused")
+        raise MissingError(
+            f"{path}: the member {name!r} is not a plain file, so dpsdata did not write this shard; refused"
+        )
     if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
-        raise MissingError(f"{path}: the member {name!r} leads elsewhere, so this is no shard of dpsdata; refused")
+        raise MissingError(f"{path}: the member {name!r} points outside, so dpsdata did not write this shard; refused")
     if entry.size > MAX_FILE_BYTES or entry.offset_data + entry.size > total:
         raise MissingError(f"{path}: the member {name!r} is cut off or too large; run the same `dpsdata build` again")
     return FilePart(path, entry.offset_data, entry.size, name)
@@ -217,7 +219,7 @@ def read_shard_list(folder: Path, sha256: str) -> list[ShardRow]:
     try:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise MissingError(f"{path}: not the list that dataset.json tells of; run the same `dpsdata build` again")
+            raise MissingError(f"{path}: not the list that dataset.json names; run the same `dpsdata build` again")
         rows = list(csv.reader(io.StringIO(data.decode())))
         if tuple(rows[0]) != _COLUMNS:
             raise ValueError("other columns")
@@ -227,7 +229,7 @@ def read_shard_list(folder: Path, sha256: str) -> list[ShardRow]:
     except (OSError, ValueError, IndexError) as error:
         raise MissingError(f"{path}: cannot be read ({error}); run the same `dpsdata build` again") from error
     if any(not re.fullmatch(r"[A-Za-z0-9_-]+-[0-9]{6,}\.tar", row.shard) for row in found):
-        raise MissingError(f"{path}: a name that no shard has; run the same `dpsdata build` again")
+        raise MissingError(f"{path}: not the name of a shard; run the same `dpsdata build` again")
     return found
 
 

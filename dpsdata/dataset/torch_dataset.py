@@ -223,7 +223,7 @@ class EditIterableDataset(IterableDataset[EditSample]):
         name = unescape_id(members["__key__"])
         row = self._rows.get(name)
         if row is None:
-            raise MissingError(f"{members['__url__']}: {name} is none of this dataset; run `dpsdata verify`")
+            raise MissingError(f"{members['__url__']}: {name} is not in this dataset; run `dpsdata verify`")
         stored = members.get(f"mask.{self._dataset.mask_folder}.png".lower())
         mask = self._dataset.draw_mask(row) if stored is None else read_mask(stored)
         return make_sample(name, read_photo(members["photo.png"]), read_sketch(members["sketch.png"]), mask)

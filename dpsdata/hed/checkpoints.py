@@ -183,7 +183,7 @@ def recognise(
     layout = find_layout(flat)
     if layout is None:
         seen = ", ".join(list(flat)[:3]) or "no key at all"
-        raise UnrecognisedError(f"{source}: no HED network, it has {len(flat)} entries such as {seen}; {_NEXT}")
+        raise UnrecognisedError(f"{source}: not a HED network: it has {len(flat)} entries such as {seen}; {_NEXT}")
     names = layer_names(layout, flat)
     width = _width(source, f"{names['stages.0.0']}.weight", flat)
     tensors: dict[str, Tensor] = {}
@@ -229,8 +229,8 @@ def read_checkpoint(path: str | Path) -> HEDCheckpoint:
     kind = sniff(path)
     if kind == "pickle":
         raise UnrecognisedError(
-            f"{path}: a plain Python pickle could run code when opened, so it is not read; take hed_checkpoint.pt or "
-            "hed_pretrained_bsds.caffemodel in its place and run `dps weights import FILE`"
+            f"{path}: a plain Python pickle could run code when opened, so it is not read; use hed_checkpoint.pt or "
+            "hed_pretrained_bsds.caffemodel instead and run `dps weights import FILE`"
         )
     if kind != "other":
         state, card = read_state(path, kind)

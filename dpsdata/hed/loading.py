@@ -50,7 +50,7 @@ def load_hed(
     """
     checkpoint, origin = _find(source)
     if checkpoint.role == "judge":
-        raise UsageError(f"{origin.name}: {SCORER} is kept for scoring alone; building and training refuse it")
+        raise UsageError(f"{origin.name}: {SCORER} is reserved for scoring; building and training refuse it")
     return _detector(checkpoint, origin, variant, precision, border, device)
 
 

@@ -66,7 +66,7 @@ class FilePart:
             if len(data) != self.size:
                 raise OSError(errno.EIO, "cut off", str(self.file))
         if self.sha256 and hashlib.sha256(data).hexdigest() != self.sha256:
-            raise BrokenImageError(f"{self.name} is not as it was built; run `dpsdata verify`")
+            raise BrokenImageError(f"{self.name} has changed since it was built; run `dpsdata verify`")
         return data
 
 
@@ -159,7 +159,7 @@ def _open_known(stream: BinaryIO) -> Image.Image:
     if kind == "HEIC":
         return _open_heic(stream)
     if kind == "AVIF" and not features.check("avif"):
-        raise BrokenImageError("an AVIF image, and this Pillow reads none; run `pip install -U 'pillow>=11.3'`")
+        raise BrokenImageError("an AVIF image, which this Pillow cannot read; run `pip install -U 'pillow>=11.3'`")
     if kind in ("JPEG 2000", "JPEG XL"):
         raise BrokenImageError(f"a {kind} image, which is not read; convert it to PNG or JPEG")
     # The twin of the little-endian form that Pillow knows; both are decoded by `dpsdata.images.tiff`.

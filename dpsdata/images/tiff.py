@@ -49,8 +49,8 @@ def sample_bits(tags: Any) -> int:
     if kind in (2, 3, 5, 6) or depth > 16:
         word = "floating-point" if kind == 3 else "complex" if kind > 4 else "signed" if kind == 2 else "whole"
         raise BrokenImageError(
-            f"its samples are {word} numbers of {depth} bits, whose black and white nothing tells; save it with 8 or "
-            "16 bits a sample"
+            f"its samples are {word} numbers of {depth} bits, and nothing says which are black and white; save it "
+            "with 8 or 16 bits a sample"
         )
     return int(depth)
 

@@ -58,8 +58,8 @@ class MaskFolder:
         if len(found) == 1:
             return found[0]
         raise UsageError(
-            f"masks: files:{self.root}: {self._describe_gap(identifier)}; name each mask as its photo, or deal them "
-            f"out by chance with pool:{self.root}"
+            f"masks: files:{self.root}: {self._describe_gap(identifier)}; name each mask as its photo, or assign "
+            f"them at random with pool:{self.root}"
         )
 
     def check(self, wanted: Sequence[str], known: Iterable[str]) -> None:
@@ -90,7 +90,7 @@ class MaskFolder:
         else:
             return
         raise UsageError(
-            f"masks: files:{self.root}: {reason}; name each mask as its photo, or deal them out by chance with "
+            f"masks: files:{self.root}: {reason}; name each mask as its photo, or assign them at random with "
             f"pool:{self.root}"
         )
 
@@ -125,7 +125,7 @@ def open_mask_folder(family: str) -> MaskFolder:
     word, _, folder = family.partition(":")
     root = Path(folder)
     if not root.is_dir():
-        raise UsageError(f"masks: {family}: expected a folder of mask images, and there is none")
+        raise UsageError(f"masks: {family}: expected a folder of mask images, but there is none")
     listed = _list_masks(root, _folder_times(root))
     if not listed.paths:
         raise UsageError(f"masks: {word}:{folder}: no image file there; expected PNG or another kind of image")
@@ -179,7 +179,7 @@ def load_mask_file(
     if looks_inverted(read.pixels):
         notes.append("the mask looks inverted: white all around a black island; white is the hole")
     if not mask.any():
-        raise BrokenImageError(f"{MASK_ERROR}{path.name}: it has no hole; white is what is to be painted")
+        raise BrokenImageError(f"{MASK_ERROR}{path.name}: it has no hole; paint white what should change")
     if height == width and rows != columns:
         mask = crop_square(mask)
     if mask.shape != (height, width):

@@ -81,7 +81,9 @@ def read_mask_pixels(
         hole, notes = _read_layer(pixels, alpha)
     pieces = count_pieces(hole)
     if pieces > max(_MANY_PIECES, MAX_SPECKS * hole.size):
-        raise BrokenImageError(f"no mask but {pieces} specks, as a photo in dots of one colour is; {_EXPECTED}")
+        raise BrokenImageError(
+            f"not a mask but {pieces} specks, like a photo printed in dots of one colour; {_EXPECTED}"
+        )
     if pieces > _MANY_PIECES:
         many = f"the mask has over {_MANY_PIECES} separate pieces, more than a painted one has; look at the result"
         notes = (*notes, many)
@@ -89,8 +91,8 @@ def read_mask_pixels(
         hole, notes = ~hole, (*notes, "the mask is inverted, as --invert-mask asks")
     elif hole.mean() > 0.5 and _is_drawn_on(hole):
         raise BrokenImageError(
-            "no mask but a line drawing, as all of it is white but thin lines; pass it as the sketch, and as the mask "
-            "a filled white shape on black; or turn black and white where the lines themselves are the hole"
+            "not a mask but a line drawing, as all of it is white but thin lines; pass it as the sketch, and as the "
+            "mask a filled white shape on black; or swap black and white where the lines themselves are the hole"
         )
     return ReadMask(np.where(hole, np.uint8(255), np.uint8(0)), notes)
 
@@ -148,12 +150,12 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
     if low == high:
         if low > _WHITE or low == 0:
             return grey > 127, ()
-        raise BrokenImageError(f"{low} all over, which tells no hole; {_EXPECTED}")
+        raise BrokenImageError(f"{low} all over, so it shows no hole; {_EXPECTED}")
     if len(levels) == 2:
         if low < _BLACK and high > _WHITE:
             return grey == high, ()
         if high - low < 8 and low:
-            raise BrokenImageError(f"{low} and {high} alone, which tell no hole; {_EXPECTED}")
+            raise BrokenImageError(f"{low} and {high} alone, which do not show a hole; {_EXPECTED}")
         return grey == high, (f"the mask holds {low} and {high} only; {high} is taken as the hole",)
     two = _find_two_levels(counts)
     if two is not None and (two[0] >= _BLACK or two[1] <= _WHITE):
@@ -162,8 +164,8 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
     if high <= 127:
         if len(big) > 2 or high < 32:
             raise BrokenImageError(
-                f"{len(levels)} levels from {low} to {high}, as a label map has; make one of 0 and 255 of the labels "
-                "that you mean"
+                f"{len(levels)} levels from {low} to {high}, like a label map; make a mask of 0 and 255 from the "
+                "labels that you mean"
             )
         return grey > (low + high) // 2, (f"the brightest level of the mask is {high}; what is over half of it is the "
                                           "hole",)  # fmt: skip
@@ -174,11 +176,11 @@ def _read_tones(grey: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
     is_rough = share > 0.2 and float(cv2.absdiff(grey, smooth)[middle].mean()) > 2.5  # a feather is not
     if share > 0.5 or is_rough:
         raise BrokenImageError(
-            f"no mask, as a photo is none: {100 * share:.0f} % of it are neither black nor white; {_EXPECTED}"
+            f"not a mask but a photo: {100 * share:.0f} % of it is neither black nor white; {_EXPECTED}"
         )
     if flat_count and share > 0.1:
         raise BrokenImageError(
-            f"{100 * share:.0f} % of it are one grey or several between black and white, as in a label map; {_EXPECTED}"
+            f"{100 * share:.0f} % of it is one grey or several between black and white, as in a label map; {_EXPECTED}"
         )
     said = f"{100 * share:.0f} % of the mask are grey; what is over 127 is taken as the hole"
     return grey > 127, (said,) if share > 0.1 else ()
@@ -206,16 +208,18 @@ def _read_colors(rgb: NDArray[np.uint8]) -> tuple[_Bits, tuple[str, ...]]:
     dark_share = float(shares[~light].sum())
     paints = np.sort(shares[light])[::-1]
     if dark_share + paints[:6].sum() < 0.9:
-        raise BrokenImageError(f"no mask: it has the colours of a photo; {_EXPECTED}")
+        raise BrokenImageError(f"not a mask: it has the colours of a photo; {_EXPECTED}")
     if dark_share < 0.02:
-        raise BrokenImageError(f"colours without a black ground do not tell which of them is the hole; {_EXPECTED}")
+        raise BrokenImageError(f"without a black ground, it is unclear which of the colours is the hole; {_EXPECTED}")
     if (paints >= _BIG).sum() > 3:
         raise BrokenImageError(
-            f"{int((paints >= _BIG).sum())} colours, as a label map has; make one of 0 and 255 of the labels that you "
-            "mean"
+            f"{int((paints >= _BIG).sum())} colours, like a label map; make a mask of 0 and 255 from the labels "
+            "that you mean"
         )
     if not _is_flat_paint(rgb):
-        raise BrokenImageError(f"no mask: what is painted on it, or its ground, has the tones of a photo; {_EXPECTED}")
+        raise BrokenImageError(
+            f"not a mask: what is painted on it, or its ground, has the tones of a photo; {_EXPECTED}"
+        )
     big = [rgb.reshape(-1, 3)[_codes(rgb) == code].max(axis=1) for code, share in zip(codes, shares, strict=True)
            if share >= min(_BIG, paints[0]) and max(code >> 6, code >> 3 & 7, code & 7) >= 2]  # fmt: skip
     faintest = min(float(np.median(values)) for values in big) if big else 255.0

@@ -128,7 +128,7 @@ def lock_folder(folder: Path, path: Path, work: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise write_failure(folder, error) from error
         warnings.warn(
-            f"{folder}: this disk knows no locks, so nothing keeps a second {work} out; do not start one", stacklevel=3
+            f"{folder}: this disk has no file locks, so nothing stops a second {work}; do not start one", stacklevel=3
         )
         yield
         return

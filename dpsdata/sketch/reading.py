@@ -78,7 +78,7 @@ def read_sketch_pixels(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | Non
         lines = _threshold(contrast, _PALE_LAYER)
         notes: tuple[str, ...] = ("every painted pixel of the sketch is read as a line",)
         if lines.mean() > 0.5:
-            raise BrokenImageError("more than half of it is painted, so it is no line drawing")
+            raise BrokenImageError("more than half of it is painted, so it is not a line drawing")
         return _pack(lines, notes)
     if alpha is not None and lowest < highest:
         weight = alpha.astype(np.float32) / 255
@@ -87,7 +87,7 @@ def read_sketch_pixels(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | Non
     lines, notes, is_photo = find_ink(pixels)
     if is_photo:
         raise BrokenImageError(
-            "no line drawing: it has tones all over, as a photo has; draw on white paper or on a transparent layer, "
+            "not a line drawing: it has tones all over, like a photo; draw on white paper or on a transparent layer, "
             "and pass that alone"
         )
     return _pack(lines, notes)
@@ -322,7 +322,7 @@ def _flat_notes(is_light: bool, has_rules: bool) -> tuple[str, ...]:
 def _pack(lines: _Bits, notes: tuple[str, ...]) -> ReadSketch:
     pieces = count_pieces(lines)
     if pieces > max(50, MAX_SPECKS * lines.size):
-        raise BrokenImageError("no line drawing: it is specks all over, as a photo in dots of one colour is")
+        raise BrokenImageError("not a line drawing: it is specks all over, like a photo printed in dots of one colour")
     if pieces > _MANY_PIECES:
         notes = (*notes, f"the sketch has over {_MANY_PIECES} separate pieces, as on dotted paper; look at the result")
     share = float(lines.mean())

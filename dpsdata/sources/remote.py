@@ -114,9 +114,9 @@ class _Mirror:
         shown = show_place(place)
         scheme, rest = ADDRESS.fullmatch(str(place)).groups()  # type: ignore[union-attr]
         if "@" in rest.partition("/")[0]:
-            raise UsageError(f"{shown}: an address with credentials; give them by the environment, and it without")
+            raise UsageError(f"{shown}: an address with credentials; pass them through the environment instead")
         if scheme.lower() in ("file", "local"):
-            raise UsageError(f"{shown}: a folder of this machine; give it without {scheme}://")
+            raise UsageError(f"{shown}: a folder on this machine; write it without {scheme}://")
         try:
             import fsspec
 
@@ -130,7 +130,7 @@ class _Mirror:
                 "run `pip install 'deep-plastic-surgery[remote]'` (s3), or `pip install gcsfs` (gs)"
             ) from None
         except ValueError:
-            raise UsageError(f"{shown}: fsspec knows no {scheme}://; give a folder, or s3://BUCKET/...") from None
+            raise UsageError(f"{shown}: fsspec does not know {scheme}://; give a folder, or s3://BUCKET/...") from None
         except Exception as error:
             raise _failure(shown, error) from None
         key = hashlib.sha256(f"{use} {scheme}://{rest}".encode()).hexdigest()[:24]
@@ -170,7 +170,7 @@ class _Mirror:
                 name = unquote(name)
                 info = self._ask(partial(self.fs.info, path)) if info.get("size") is None else info
             if not isinstance(info.get("size"), int):
-                raise UsageError(f"{self.shown}: the server does not tell the size of {name}; download it yourself")
+                raise UsageError(f"{self.shown}: the server does not report the size of {name}; download it yourself")
             listing[name] = _Object(path, info["size"], _tag(info))
         self._check_names(listing)
         if not listing and not may_be_empty:

@@ -202,12 +202,12 @@ def _read_names(path: Path, notes: list[str]) -> list[str]:
     """Names of a list without splits; a header and a column of running numbers are left out."""
     text = _read_text(path, notes)
     if _read_json(path, text) is not None:
-        raise UsageError(f"{path}: this list says the splits itself; write file:{path.name}")
+        raise UsageError(f"{path}: this list already names the splits; write file:{path.name}")
     lines = _read_lines(text, path)
     for table in _tables(lines):
         found = _columns(table)
         if found is not None and {row[found[2]].lower() for row in found[0]} <= _SPLITS.keys():
-            raise UsageError(f"{path}: this list says the splits itself; write file:{path.name}")
+            raise UsageError(f"{path}: this list already names the splits; write file:{path.name}")
         name = next((place for place in range(len(table[0])) if all(is_image_name(row[place]) for row in table[1:])), 0)
         body = table if is_image_name(table[0][name]) else table[1:]
         counted = [{row[place] for row in body} for place in range(name)]
@@ -247,7 +247,7 @@ def read_split_list(text: str) -> SplitList:
         else:
             names += [(line, split) for line in _read_names(Path(value.strip()), notes)]
     if not names:
-        raise UsageError(f"split: file:{text} names no list; expected one such as file:test=LIST,train=rest")
+        raise UsageError(f"split: file:{text} does not name a list; expected one such as file:test=LIST,train=rest")
     return SplitList(",".join(labels), tuple(names), rest, tuple(notes))
 
 

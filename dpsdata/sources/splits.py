@@ -179,7 +179,7 @@ def _has_own_split(samples: Sequence[SourceSample]) -> bool:
         raise UsageError(
             f"split: {len(inside):,} photos are in a folder named {inside[0].split_hint}, such as "
             f"{inside[0].relative_path}, and {len(others):,} outside of it, such as {others[0].relative_path}; pass "
-            "--split layout to leave these in no split, --split ratio to deal all photos again, or --split file:LIST"
+            "--split layout to leave these in no split, --split ratio to split all at random, or --split file:LIST"
         )
     if named == {None}:
         _check_folder_names(samples)

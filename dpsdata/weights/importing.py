@@ -85,10 +85,12 @@ def import_file(path: Path, source: str | None = None, name: str | None = None) 
     found, failure = _ask_importers(path)
     if found is None:
         raise failure or UnrecognisedError(
-            f"{path}: no weight file that is known here ({_describe(path)}); `dps weights list` names those that are"
+            f"{path}: not a known weight file ({_describe(path)}); `dps weights list` names those that are"
         )
     if name not in (None, found.name, *found.also):
-        raise MissingError(f"{path}: by its content {found.name}, not {name}; leave --name out to import it as that")
+        raise MissingError(
+            f"{path}: by its content {found.name}, not {name}; leave --name out to import it under that name"
+        )
     sha256 = sha256_file(path)
     file = next((known for known in list_weights() if known.sha256 == sha256), None) or find_weights(name or found.name)
     verified = file.sha256 == sha256
@@ -124,7 +126,7 @@ def _refuse_downgrade(path: Path, name: str, sha256: str, verified: bool) -> Non
     if card is not None and card.get("verified") and not verified:
         raise MissingError(
             f"{path}: SHA-256 {sha256} is not the published {card.get('published_sha256')}, and the published {name} "
-            f"is installed; delete {tensors_path(name)} first, or pass the path of your file in place of a name"
+            f"is installed; delete {tensors_path(name)} first, or pass the path of your file instead of a name"
         )
 
 

@@ -34,7 +34,7 @@ def vote_command(
     levels: Annotated[str, typer.Option(help="Only these, besides methods without a level. [default: all]")] = "",
     seed: Annotated[int, typer.Option(help="Seed of photos, pairs and intervals.")] = 0,
 ) -> None:
-    """Blind pairs of pictures for people to vote on.
+    """Make blind pairs of pictures for people to vote on.
 
     The ballot is one page that works offline: send DIR/index.html, keep DIR/key.json. Put the files that voters send
     back beside key.json, then: dpseval vote --count DIR.

@@ -162,7 +162,7 @@ def compare_command(
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     if found.outside:
-        raise ToleranceError(f"{len(found.outside)} deltas are outside of their tolerance: {'; '.join(found.outside)}")
+        raise ToleranceError(f"{len(found.outside)} deltas are outside their tolerance: {'; '.join(found.outside)}")
 
 
 def _limit(text: str) -> tuple[str, float]:

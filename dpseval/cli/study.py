@@ -16,7 +16,9 @@ def study_command(
     built: Annotated[Path, typer.Argument(metavar="BUILT", help="Folder that `dpsdata build` made.")],
     study: Annotated[
         Path,
-        typer.Argument(metavar="STUDY.toml", help="Methods, conditions, questions, as reports/comparison/study.toml."),
+        typer.Argument(
+            metavar="STUDY.toml", help="Methods, conditions and questions; see reports/comparison/study.toml."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
     work: Annotated[

@@ -218,7 +218,7 @@ def _by_id(folder: Path, key: SetKey, findings: list[PairingIssue], keep: tuple[
         if path.name.startswith(".") or (path.is_dir() and path.name in keep):
             continue
         if path.is_dir() or not _is_picture(path):
-            findings.append(PairingIssue("extra", str(path), "no picture; it is not scored"))
+            findings.append(PairingIssue("extra", str(path), "not a picture; it is not scored"))
             continue
         name = unicodedata.normalize("NFC", path.stem)
         if name in files:
@@ -425,7 +425,7 @@ def _choose_masks(
         if made_with and made_from.startswith("sha256:") and key != made_from:
             raise UsageError(
                 f"masks: the outputs were made with other files than {family} holds now; pass --masks FOLDER with the "
-                "masks of then, or predict again into another folder"
+                "original masks, or predict again into another folder"
             )
         is_stored = folder is not None and all(folder in row.masks for row in rows)
         return (family, folder) if is_stored else (check_masks(family), None)

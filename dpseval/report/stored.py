@@ -80,7 +80,7 @@ def load_json(path: Path) -> Any:
     """Parse a JSON file of a report; MissingError in one sentence where that fails."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise MissingError(f"{path}: larger than {_MAX_JSON_BYTES:,} bytes, so no file of a report; {_AGAIN}")
+            raise MissingError(f"{path}: larger than {_MAX_JSON_BYTES:,} bytes, so not part of a report; {_AGAIN}")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path}: this file is missing; {_AGAIN}") from None
@@ -100,7 +100,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _read_csv(path: Path, needed: Sequence[str], texts: Sequence[str]) -> pd.DataFrame:
     try:
         if path.stat().st_size > _MAX_CSV_BYTES:
-            raise MissingError(f"{path}: larger than {_MAX_CSV_BYTES:,} bytes, so no file of a report; {_AGAIN}")
+            raise MissingError(f"{path}: larger than {_MAX_CSV_BYTES:,} bytes, so not part of a report; {_AGAIN}")
         # As text first: an id such as `NA` or `007` is a name and no number.
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:

@@ -117,7 +117,7 @@ def choose_pairs(a: Side, b: Side, pairs: Sequence[tuple[str, str]]) -> list[tup
         return [(a.keys[0], b.keys[0])]
     names = [", ".join(map(str, side.keys)) for side in (a, b)]
     raise UsageError(
-        f"sets: A holds {names[0]}, and B holds {names[1]}; say which to compare, as --pair '{a.keys[0]}={b.keys[0]}'"
+        f"sets: A holds {names[0]}, and B holds {names[1]}; choose two, such as --pair '{a.keys[0]}={b.keys[0]}'"
     )
 
 

@@ -103,7 +103,7 @@ class ScoreConfig:
         for name in ("workers", "batch_size", "seed"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise UsageError(f"{name.replace('_', '-')}: expected a whole number from 0, got {value!r}")
+                raise UsageError(f"{name.replace('_', '-')}: expected a whole number of at least 0, got {value!r}")
         object.__setattr__(self, "require", self._required())
 
     def _required(self) -> tuple[str, ...]:

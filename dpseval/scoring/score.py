@@ -174,7 +174,7 @@ def _check_places(outputs: Path, dataset: Path, config: ScoreConfig) -> None:
         for name in ("index.html", RUN_FILE):
             if (config.out / name).exists():
                 raise UsageError(
-                    f"{config.out / name} is of no report and would be overwritten; choose another folder for -o"
+                    f"{config.out / name} is not part of a report and would be overwritten; choose another -o"
                 )
     gallery = None if config.out is None else config.out / FOLDER  # the one folder that a report makes in itself
     for name, place in (("REPORT", config.out), ("REPORT", gallery), ("the cache", config.cache)):

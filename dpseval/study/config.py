@@ -125,7 +125,7 @@ class StudyConfig:
         if "dps" not in self.methods:
             raise UsageError("methods: a study is about dps, which must be among them")
         if self.jobs < 0:
-            raise UsageError(f"--jobs: expected a whole number from 0, got {self.jobs}")
+            raise UsageError(f"--jobs: expected a whole number of at least 0, got {self.jobs}")
         if not self.conditions or len(set(self.conditions)) < len(self.conditions):
             raise UsageError("conditions: expected at least one MASKS:SKETCH, each once")
         if self.split == self.choose_split or "all" in (self.split, self.choose_split):
@@ -213,9 +213,9 @@ def read_study(path: Path) -> dict[str, Any]:
             for item in found.get("questions", ())
         )
     except FileNotFoundError:
-        raise MissingError(f"{path}: no such file; a study is written as reports/comparison/study.toml is") from None
+        raise MissingError(f"{path}: no such file; see reports/comparison/study.toml for an example") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{path}: not the file of a study: {error}; see reports/comparison/study.toml") from None
+        raise UsageError(f"{path}: not a study file: {error}; see reports/comparison/study.toml") from None
     return found
 
 

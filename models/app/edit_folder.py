@@ -86,7 +86,7 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError("This file is no zip that can be read. Choose the zip that Save edit wrote.") from None
+        raise UsageError("This file is not a readable zip. Choose the zip that Save edit wrote.") from None
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

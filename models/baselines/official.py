@@ -166,7 +166,7 @@ def register_official_baselines() -> None:
         (
             DEEPFILLV2_CUSTOM,
             "snap-0.index",
-            "a checkpoint of github.com/JiahuiYu/generative_inpainting whose name tells no training set",
+            "a checkpoint of github.com/JiahuiYu/generative_inpainting whose name does not say the training set",
             f"{LICENCE}, as the code's and the published weights'; ask who trained it",
             "DeepFillv2 of the published size, of another or an unknown training set",
         ),

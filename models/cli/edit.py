@@ -158,7 +158,7 @@ def _check_out(out: Path | None) -> Path:
 def _repeat(path: Path, out: Path | None, weights: str | None, command: str) -> None:
     stored: StoredRun = read_stored_run(path)
     if stored.request.command != command:
-        raise UsageError(f"{path} is a run of `dps {stored.request.command}`; repeat it by that command")
+        raise UsageError(f"{path} is a run of `dps {stored.request.command}`; repeat it with that command")
     moved = None if weights is None else choose_weights(weights, stored.request.task)
     folder = path if path.is_dir() else path.parent
     _run(stored.request, stored.inputs, _check_out(folder if out is None else out), stored, moved)

@@ -17,7 +17,7 @@ def recipes_command(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Some of rejuvenation, hair-implant, chin-surgery, nose-surgery, face-from-a-sketch.",
+            help="Only these: rejuvenation, hair-implant, chin-surgery, nose-surgery, face-from-a-sketch.",
         ),
     ] = None,
     levels: Annotated[
@@ -64,4 +64,4 @@ def recipes_command(
         typer.echo(f"left out: {name}: {reason}", err=True)
     typer.echo(f"{len(made.done)} recipes in {out}, {len(made.left_out)} left out; open {out / SHEET_FILE}")
     if made.left_out and (names or not made.done):
-        raise MissingError(f"{', '.join(made.left_out)}: no weights; get them as said above and run it again")
+        raise MissingError(f"{', '.join(made.left_out)}: no weights; get them as described above, then run it again")

@@ -159,7 +159,7 @@ def export_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; `--weights` reads it.")],
     licence: Annotated[str, typer.Option(help="Terms of the weights, for their cards.")] = "",
     onnx: Annotated[bool, typer.Option("--onnx", help="Write edit.onnx and edit.json, for ONNX runtimes.")] = False,
-    precision: Annotated[str, typer.Option(help="Of --onnx: fp32, or fp16 for half the size.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="With --onnx: fp32, or fp16 for half the size.")] = "fp32",
 ) -> None:
     """Write the networks of a run in half precision.
 
@@ -169,7 +169,7 @@ def export_command(
         _export_onnx(run, out, precision)
         return
     if precision != "fp32":
-        raise UsageError("--precision is of --onnx; without it weights are always written in half precision")
+        raise UsageError("--precision applies to --onnx only; without it weights are always written in half precision")
     from models.methods.registry import METHODS
     from models.training.export import RESULTS_FILE, export_run
 
@@ -194,4 +194,4 @@ def _export_onnx(weights: str, out: Path, precision: str) -> None:
     # A run keeps its networks in a folder of its own.
     place = str(Path(weights) / "weights") if (Path(weights) / "weights").is_dir() else weights
     size = export_onnx(load_editing_net(place, "edit"), out, precision, hash_weights(place, "edit"))
-    typer.echo(f"{out / ONNX_FILE}: {size / 1e6:.2f} MB, {precision}; edit.json beside it says what it takes")
+    typer.echo(f"{out / ONNX_FILE}: {size / 1e6:.2f} MB, {precision}; edit.json beside it describes its inputs")

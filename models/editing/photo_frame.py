@@ -215,7 +215,7 @@ def find_frame(rgb: NDArray[np.uint8], size: int, hole: NDArray[np.uint8] | None
         faces = _choose_face(rgb, faces, hole)
     if not faces:
         raise NoFaceError(
-            "no face was found in the photo; give its place by --box x,y,w,h (the square from hair to shoulders) or "
+            "no face was found in the photo; give its place with --box x,y,w,h (the square from hair to shoulders) or "
             "--eyes x1,y1,x2,y2, or pass --align none for a photo that is an aligned crop already"
         )
     return box_frame(height, width, size, _face_box(faces[0]))
@@ -266,7 +266,7 @@ def _choose_face(rgb: NDArray[np.uint8], faces: list[Face], hole: NDArray[np.uin
         boxes = " or ".join("--box " + ",".join(f"{value:.0f}" for value in _face_box(face)) for face in faces[:5])
         raise OutsideFacesError(
             f"the hole is outside every face that was found, so nothing is edited; paint it on a face ({boxes}), "
-            "or give the place of its face by --box x,y,w,h or --eyes x1,y1,x2,y2"
+            "or give the place of its face with --box x,y,w,h or --eyes x1,y1,x2,y2"
         )
     return [faces[int(np.argmax(shares))]]
 

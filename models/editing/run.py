@@ -99,7 +99,7 @@ def make_run(
     hashes = hash_weights(weights, request.task)
     if expected_weights is not None and dict(expected_weights) != hashes:
         raise MissingError(
-            f"{weights}: these weights are others than those of the run; pass the folder of its weights "
+            f"{weights}: these weights differ from those of the run; pass the folder of its weights "
             "to --weights, or run the command with all options instead"
         )
     edit = _read(request, inputs) if request.command == "edit" else None
@@ -152,9 +152,7 @@ def write_run(out: Path, contents: Mapping[str, bytes]) -> None:
     is_ours = _is_run(out / RUN_FILE) or ((out / "refined").is_dir() and (out / "refiner").is_dir())
     taken = next((name for name in contents if (out / name).exists()), None)
     if taken is not None and not is_ours:
-        raise UsageError(
-            f"{out / taken} is no result of `dps edit` and would be overwritten; choose another folder for -o"
-        )
+        raise UsageError(f"{out / taken} was not written by `dps edit` and would be overwritten; choose another -o")
     try:
         for name in ("inputs", "refined", "refiner"):
             (out / name).mkdir(parents=True, exist_ok=True)
@@ -206,7 +204,7 @@ def _set_photo(editor: Editor, edit: EditInputs, request: EditRequest, is_panels
         raise NoFaceError(f"{source}: {error}" if source else str(error)) from None
     hole = find_hole(edit.mask)
     if not hole.any():
-        raise FindingsError("the mask has no hole, so nothing is edited; paint what is to change white")
+        raise FindingsError("the mask has no hole, so nothing is edited; paint white what should change")
     if editor.frame is not None and find_target(hole, editor.frame, 0) is None:
         square = ",".join(f"{value:.0f}" for value in editor.frame.box)
         raise FindingsError(

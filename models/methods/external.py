@@ -225,7 +225,7 @@ class _OutputFolder:
         if stat.S_ISLNK(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1):
             return "its output is a link, expected a file"
         if not stat.S_ISREG(status.st_mode):
-            return "its output is no file"
+            return "its output is not a regular file"
         if status.st_size > _MAX_BYTES:
             return f"its output has {status.st_size:,} bytes, at most {_MAX_BYTES:,} are read"
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)

@@ -246,7 +246,7 @@ def list_methods() -> tuple[str, ...]:
 def _read_command(name: str, command: str) -> Method:
     if not _NAME.fullmatch(name) or name in METHODS:
         taken = "it is taken" if name in METHODS else "expected letters, digits and . _ + -"
-        raise UsageError(f"method: NAME=exec:CMD: {name!r} is no name for a new method: {taken}")
+        raise UsageError(f"method: NAME=exec:CMD: {name!r} is not a valid name for a new method: {taken}")
     try:
         words = shlex.split(command)
     except ValueError as error:

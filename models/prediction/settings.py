@@ -66,7 +66,7 @@ class PredictConfig:
         check_family(self.masks)
         check_engine(self.engine, self.address)
         if self.workers < 0:
-            raise UsageError(f"workers: expected 0 (one a core of the cluster) or more, got {self.workers}")
+            raise UsageError(f"workers: expected 0 (one per core of the cluster) or more, got {self.workers}")
         folders = [level_folder(level) for level in self.levels]
         if not folders or len(set(folders)) < len(folders):
             raise UsageError(f"levels: expected numbers in [0, 1], each once, got {list(self.levels)}")

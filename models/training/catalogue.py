@@ -48,7 +48,7 @@ def read_training(config: str, settings: Sequence[str] = ()) -> AnyTrainConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise MissingError(f"{path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: no valid TOML: {error}") from None
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
     for setting in settings:
         _change(table, setting)
     table.setdefault("name", path.stem)
@@ -90,7 +90,7 @@ def _change(table: dict[str, Any], setting: str) -> None:
         if not isinstance(place, dict | list):
             raise UsageError(f"set: {key}: {name} is a value, not a table")
     if not isinstance(place, dict):
-        raise UsageError(f"set: {key}: expected a key behind the number of the table")
+        raise UsageError(f"set: {key}: expected a key after the number of the table")
     place[names[-1]] = value
 
 

@@ -54,7 +54,7 @@ def export_run(run: Path, out: Path, licence: str = "") -> dict[str, int]:
     networks = {name for source in sources for name in (source.name, source.with_suffix(".json").name)}
     foreign = sorted(held - networks - {HASHES_FILE, RESULTS_FILE, "MODEL_CARD.md", "training.toml"})
     if foreign:
-        raise UsageError(f"{out}: it holds {foreign[0]}, which is no file of this export; name a new folder")
+        raise UsageError(f"{out}: it holds {foreign[0]}, which is not part of this export; name a new folder")
     write = _write_baseline if "method" in metadata["config"] else _write_editing
     written = dict(write(source, out, told) for source in sources)
     hashes = {

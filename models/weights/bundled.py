@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpsdata.contracts import MissingError, typed_path
+from dpsdata.contracts import MissingError, UsageError, did_you_mean, typed_path
 from dpsdata.weights import REINSTALL, WeightFile, register, weights_path
 from dpsdata.weights.reading import HASHES_FILE
 
@@ -94,8 +94,18 @@ SOURCES = ("bundled", "official")
 
 
 def typed_weights(text: str) -> str:
-    """`bundled`, `official`, or an absolute path, so that what a run has noted is found from anywhere."""
-    return text if text in SOURCES else str(typed_path(text))
+    """`bundled`, `official`, or an absolute path, so that what a run has noted is found from anywhere.
+
+    Raises:
+        UsageError: a typing slip in one of the two names.
+    """
+    if text in SOURCES:
+        return text
+    path = typed_path(text)
+    hint = did_you_mean(text, SOURCES)
+    if hint and not path.exists():
+        raise UsageError(f"weights: {hint}expected {', '.join(SOURCES)} or a path, got {text!r}")
+    return str(path)
 
 
 def choose_weights(weights: str | None, task: str) -> str:

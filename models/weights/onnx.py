@@ -66,7 +66,7 @@ def export_onnx(net: EditingNet, out: Path, precision: str = "fp32", weights: Ma
     if precision not in PRECISIONS:
         raise UsageError(f"precision: an export is fp32 or fp16, got {precision!r}")
     if net.task != "edit":
-        raise UsageError("--onnx exports networks of editing, and these are of synthesis")
+        raise UsageError("--onnx exports editing networks, and these are for synthesis")
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise EnvironmentFailure(
@@ -74,7 +74,7 @@ def export_onnx(net: EditingNet, out: Path, precision: str = "fp32", weights: Ma
         )
     if (out / ONNX_FILE).exists() and not (out / DESCRIPTION_FILE).exists():
         raise UsageError(
-            f"{out}: its {ONNX_FILE} has no {DESCRIPTION_FILE}, so it is of another program; name a new folder"
+            f"{out}: its {ONNX_FILE} has no {DESCRIPTION_FILE}, so another program wrote it; name a new folder"
         )
     model = _trace_edit(net)
     if precision == "fp16":

@@ -59,7 +59,7 @@ def test_changed_files_are_not_read(built: Path, tmp_path: Path, kind: str, how:
     assert run_app(models_app, ["train", "tiny", "--data", str(copy), "--out", str(tmp_path / "run")]) not in (0, 130)
     samples = EditDataset(copy, "test", "center")
     assert samples[0]["id"] == "face_0001"
-    with pytest.raises(BrokenImageError, match=f"{kind}/{OTHER} is not as it was built; run `dpsdata verify`"):
+    with pytest.raises(BrokenImageError, match=f"{kind}/{OTHER} has changed since it was built; run `dpsdata verify`"):
         samples[1]
 
 
@@ -67,7 +67,7 @@ def test_a_changed_mask_is_not_read(built: Path, tmp_path: Path) -> None:
     copy = tmp_path / "built"
     shutil.copytree(built, copy)
     change(copy / "masks/center" / OTHER, "some pixels")
-    with pytest.raises(BrokenImageError, match=f"masks/center/{OTHER} is not as it was built"):
+    with pytest.raises(BrokenImageError, match=f"masks/center/{OTHER} has changed since it was built"):
         EditDataset(copy, "test", "center")[1]
     assert (
         run_app(models_app, ["predict", str(copy), str(tmp_path / "out"), "--masks", "center", "--method", "telea"])
@@ -88,7 +88,7 @@ def test_no_numbers_and_no_levels_come_of_changed_files(built: Path, tiny_hed: P
     words = ["build", str(built.parent / "faces"), str(copy), "--size", "64", "--masks", "center", "--workers", "1"]
     words += ["--split", "ratio:0,0,1", "--edges", str(tiny_hed), "--levels", "0.5"]
     assert run_app(dpsdata_app, words) == 3
-    assert f"sketches/{OTHER} is not as it was built" in (copy / "errors.csv").read_text()
+    assert f"sketches/{OTHER} has changed since it was built" in (copy / "errors.csv").read_text()
     assert run_app(dpsdata_app, [*words, "--retry-failed"]) == 0
     assert sketch.read_bytes() == before
     assert run_app(dpsdata_app, ["verify", str(copy)]) == 0

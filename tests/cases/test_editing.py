@@ -364,7 +364,7 @@ def test_a_blank_sketch_draws_no_face_and_a_folder_of_other_files_is_left_alone(
     (out / "strip.png").write_bytes(b"mine")
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     assert run_edit(tmp_path / "photo.png", weights, out) == 2
-    assert "strip.png is no result of `dps edit`" in capsys.readouterr().err
+    assert "strip.png was not written by `dps edit`" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["strip.png"]
     assert run_edit(tmp_path / "photo.png", weights, tmp_path / "ours") == 0
     (tmp_path / "ours" / "run.json").unlink()  # as after an interruption

@@ -219,7 +219,7 @@ def test_a_finished_dataset_is_replaced_only_when_told(
         "more masks may come"
     )
     assert run_app(dpsdata_app, build_words(faces, tiny_hed, built, "64")) == 0
-    assert "warning: masks full will be no part of the dataset" in capsys.readouterr().err
+    assert "warning: masks full will no longer be part of the dataset" in capsys.readouterr().err
     assert run_app(dpsdata_app, [*words, "--overwrite"]) == 0
     assert run_app(dpsdata_app, ["verify", str(built)]) == 0
     assert read_dataset(built)["config"][options[0].removeprefix("--")] == (

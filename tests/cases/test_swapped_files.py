@@ -116,7 +116,7 @@ def test_a_filled_sketch_beside_a_hole_and_an_inverted_hole_are_read() -> None:
     rim = np.pad(np.full((250, 250), 255, np.uint8), 3)
     assert np.array_equal(read_mask_file(encode(rim)).pixels, rim), "a thin rim that is kept is no drawing"
     drawn = encode(255 - face(256))
-    with pytest.raises(BrokenImageError, match="the mask: no mask but a line drawing"):
+    with pytest.raises(BrokenImageError, match="the mask: not a mask but a line drawing"):
         read_edit_inputs(photo(256), drawn, drawn)
     assert np.array_equal(read_edit_inputs(photo(256), drawn, drawn, invert_mask=True).mask > 0, face(256) > 0)
 
@@ -133,7 +133,7 @@ def test_one_file_twice_is_refused(kind: str) -> None:
 def test_panels_in_another_order_are_refused() -> None:
     rgb = np.asarray(Image.open(io.BytesIO(photo(256))))
     parts = [rgb, *(np.stack([grey] * 3, axis=2) for grey in (shape(256, "box"), 255 - face(256)))]
-    with pytest.raises((UsageError, BrokenImageError), match=r"the order is|no mask but a line drawing"):
+    with pytest.raises((UsageError, BrokenImageError), match=r"the order is|not a mask but a line drawing"):
         read_edit_inputs(encode(np.concatenate(parts, axis=1)), None, None)
 
 
@@ -141,7 +141,7 @@ def test_the_page_refuses_a_swap_at_the_upload(tmp_path: Path) -> None:
     shared.write_tiny_weights(tmp_path / "weights")
     session = EditSession(Engine(str(tmp_path / "weights")))
     session.open_photo(photo(64), "p.png")
-    with pytest.raises(UsageError, match="no mask but a line drawing"):
+    with pytest.raises(UsageError, match="not a mask but a line drawing"):
         session.add_layer("mask", encode(255 - face(64)), "m.png")
     session.add_layer("mask", encode(face(64)), "m.png")
     with pytest.raises(UsageError, match="look swapped"):
@@ -170,7 +170,7 @@ def test_folders_that_are_swapped(
     (tmp_path / "lines" / "a.png").write_bytes(encode(255 - face(64)))
     assert run_app(app, [*swapped[:2], str(tmp_path / "o2"), *swapped[3:]]) == 3
     said = capsys.readouterr().err
-    assert "no mask but a line drawing" in said
+    assert "not a mask but a line drawing" in said
     assert "correct these masks" in said
     right = ["--masks", f"files:{tmp_path / 'shapes'}", "--sketches", str(tmp_path / "lines")]
     assert run_app(app, [*words[:2], str(tmp_path / "o3"), *words[3:], *right]) == 0

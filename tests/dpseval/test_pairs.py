@@ -73,8 +73,10 @@ def test_filters_take_methods_and_levels(built: Path, outputs: Path) -> None:
     assert pair(outputs, built, config).keys == (SetKey("theirs", 0.5),)
     with pytest.raises(UsageError, match="method 'nobody' has no outputs here; there are: ours, theirs"):
         find_sets(outputs, ("nobody",))
-    with pytest.raises(UsageError, match="method 'theri' has no outputs here; did you mean theirs\\? there are: ours"):
-        find_sets(outputs, ("theri",))
+    with pytest.raises(
+        UsageError, match="method 'theirss' has no outputs here; did you mean theirs\\? there are: ours"
+    ):
+        find_sets(outputs, ("theirss",))
     with pytest.raises(UsageError, match=r"level 0\.25 has no outputs here; there are: 0, 0\.5"):
         find_sets(outputs, levels=(0.25,))
 

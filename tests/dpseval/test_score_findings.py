@@ -262,7 +262,7 @@ def test_a_report_replaces_no_file_of_another_kind(built: Path, outputs: Path, t
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / name).write_text("mine")
-    with pytest.raises(UsageError, match="is of no report"):
+    with pytest.raises(UsageError, match="is not part of a report"):
         dpseval.score(outputs, built, ScoreConfig(masks="dps", out=folder))
     assert [path.name for path in folder.iterdir()] == [name]
 

@@ -194,7 +194,7 @@ def test_a_changed_run_is_refused(
     refused({**stored, "config": {**stored["config"], "box": [1, 2]}}, "four numbers")
     stolen = {"file": "../../etc/passwd", "sha256": "0"}
     refused({**stored, "inputs": {**stored["inputs"], "photo": stolen}}, "its inputs name")
-    refused({**stored, "weights": {**stored["weights"], "G16": "0" * 64}}, "these weights are others")
+    refused({**stored, "weights": {**stored["weights"], "G16": "0" * 64}}, "these weights differ from those of the run")
     (out / "run.json").write_text(text)
     (out / "inputs" / "mask.png").write_bytes((files / "sketch.png").read_bytes())
     with pytest.raises(models.editing.loading.MissingError, match="the file was changed"):

@@ -179,7 +179,7 @@ class HEDTrainer:
             return
         state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
         if json.loads(state["config"]) != json.loads(json.dumps(asdict(self.config))):
-            raise UsageError(f"{self._checkpoint} was trained with another config; give another --out")
+            raise UsageError(f"{self._checkpoint} was trained with another config; choose another --out")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema = dict(state["ema"])

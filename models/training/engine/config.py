@@ -55,7 +55,7 @@ def repeat_photos(ids: Sequence[str], sampling: SamplingConfig) -> tuple[NDArray
     for pattern, count in sampling.repeats:
         matches = np.array([fnmatchcase(each, pattern) for each in ids], np.bool_)
         if not matches.any():
-            raise UsageError(f"repeats: no photo matches {pattern!r}; IDs are such as {', '.join(ids[:3])}")
+            raise UsageError(f"repeats: no photo matches {pattern!r}; IDs look like {', '.join(ids[:3])}")
         times[matches] = count
     if not times.any():
         raise UsageError("repeats: every photo would come 0 times")
@@ -120,7 +120,7 @@ class LoopConfig:
             raise UsageError(f"learning_rate: expected a number between 0 and 1, got {self.learning_rate}")
         if not set(self.mask_family.split("+")) <= set(MASK_FAMILIES):
             raise UsageError(
-                f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, or several with + between, got "
+                f"mask_family: expected one of {', '.join(MASK_FAMILIES)}, or several joined by +, got "
                 f"{self.mask_family!r}"
             )
 

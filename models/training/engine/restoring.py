@@ -82,9 +82,7 @@ def restore_run(
         begun_with = saved.get("begun_with")
         if begun_with is None and init_from is not None:
             if "begun_with" in saved:
-                raise UsageError(
-                    f"{out}: this run began with first weights; leave --init-from out, or name another OUT"
-                )
+                raise UsageError(f"{out}: this run began from scratch; leave --init-from out, or name another OUT")
             begun_with = _read_initial(algorithm, init_from).metadata  # earlier versions did not keep it
         return Beginning(
             Position(*saved["position"]),
@@ -99,7 +97,7 @@ def restore_run(
     if kept is not None:
         raise UsageError(
             f"{out}: holds {kept} and no {run_state.STATE_FILE}, so this run cannot be resumed; name another --out, "
-            f"and pass --init-from {out} to go on from its networks"
+            f"and pass --init-from {out} to start from its networks"
         )
     if init_from is not None:
         return begin_run(algorithm.nets, algorithm.stage_nets(), _read_initial(algorithm, init_from), algorithm.grow)

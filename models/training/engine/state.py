@@ -33,7 +33,7 @@ STATE_FILE = "state.pt"
 LIGHT_FILE = "light.safetensors"
 BEST_FILE = "best.safetensors"
 WEIGHTS_FOLDER = "weights"
-_AGAIN = "give another --out, or delete this folder to start over"
+_AGAIN = "choose another --out, or delete this folder to start over"
 
 
 class Position(NamedTuple):
@@ -102,7 +102,7 @@ def load_state(path: Path, config: LoopConfig, root_hash: str) -> dict[str, Any]
     except Exception as error:
         raise MissingError(f"{path}: this checkpoint is damaged ({type(error).__name__}); {_AGAIN}") from None
     if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:
-        raise MissingError(f"{path}: no checkpoint of this version of the product; {_AGAIN}")
+        raise MissingError(f"{path}: not a checkpoint of this version; {_AGAIN}")
     state = _rename_earlier(state)
     state |= {key: _rename_earlier(state[key]) for key in ("config", "sums") if isinstance(state.get(key), dict)}
     if not is_same_config(state["config"], config):

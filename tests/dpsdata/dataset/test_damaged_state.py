@@ -124,7 +124,7 @@ def test_failures_of_an_earlier_build_count_before_any_work(config: BuildConfig)
         ({"masks": "dps"}, "masks: expected a tuple, got 'dps'"),
         ({"levels": 0.5}, "levels: expected a tuple, got 0.5"),
         ({"split": None}, "split: expected the name of a rule"),
-        ({"levels": (0.1234567, 0.12345671)}, "levels: .* both belong into the folder l0.123457"),
+        ({"levels": (0.1234567, 0.12345671)}, "levels: .* both belong in the folder l0.123457"),
         ({"masks": ("file:a/m",)}, "masks: expected one of .*, files:DIR or pool:DIR, got 'file:a/m'"),
     ],
 )

@@ -144,7 +144,7 @@ def test_what_an_export_refuses(built: Path, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[60] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(MissingError, match=r"edges/astronaut\.png is not as it was built; run `dpsdata verify"):
+    with pytest.raises(MissingError, match=r"edges/astronaut\.png has changed since it was built; run `dpsdata verify"):
         export_dataset(built, tmp_path / "third", "webdataset")
     path.unlink()
     with pytest.raises(MissingError, match=r"edges/astronaut\.png cannot be read"):

@@ -142,7 +142,7 @@ def test_an_incomplete_or_odd_state_is_refused(change: Callable[[dict[str, Any]]
 
 @pytest.mark.parametrize("state", [{}, {"embedding.style.0.weight": torch.zeros(2)}, {"net": {}}, {1: torch.zeros(1)}])
 def test_another_network_is_told_apart_from_a_broken_one(state: dict[str, Any]) -> None:
-    with pytest.raises(UnrecognisedError, match="no HED network"):
+    with pytest.raises(UnrecognisedError, match="not a HED network"):
         recognise(state)
 
 

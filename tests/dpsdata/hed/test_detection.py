@@ -166,13 +166,13 @@ def test_bf16_stays_near_fp32() -> None:
 def test_judge_is_kept_for_scoring(tmp_path: Path) -> None:
     scorer = load_hed_scorer()
     assert scorer.width != load_hed("hed-compact").width
-    with pytest.raises(UsageError, match="kept for scoring"):
+    with pytest.raises(UsageError, match="reserved for scoring"):
         load_hed("hed-judge")
     from dpsdata import weights
 
     renamed = tmp_path / "innocent.safetensors"
     renamed.write_bytes(weights.weights_path("hed-judge").read_bytes())
-    with pytest.raises(UsageError, match="kept for scoring"):
+    with pytest.raises(UsageError, match="reserved for scoring"):
         load_hed(renamed)
 
 

@@ -135,12 +135,12 @@ def test_folders_of_one_name_are_told_apart() -> None:
 
 
 def test_missing_empty_and_broken(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected a folder"):
+    with pytest.raises(UsageError, match="expected a folder of mask images, but there is none"):
         make_mask(f"files:{tmp_path / 'no'}", 32, 32, 0)
     with pytest.raises(UsageError, match="no image file"):
         make_mask(f"pool:{tmp_path}", 32, 32, 0)
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    with pytest.raises(UsageError, match="expected a folder"):
+    with pytest.raises(UsageError, match="expected a folder of mask images, but there is none"):
         make_mask(f"files:{tmp_path / 'bad.png'}", 32, 32, 0)
     with pytest.raises(BrokenImageError, match=r"mask bad\.png: not a JPEG"):
         make_mask(f"files:{tmp_path}", 32, 32, 0, "bad")

@@ -288,8 +288,8 @@ def test_wrong_studies_are_refused(config: StudyConfig, tmp_path: Path, capsys: 
         ('methods = ["dps"]\nconditions = ["dps"]\nlevels = [2]', "[0, 1]"),
         ('methods = ["dps"]\nconditions = ["dps"]\nsplit = "val"', "chosen on val"),
         ('methods = ["dps"]\nconditions = ["dps"]\nchoose_split = "train"', "has no split 'train'"),
-        ('methods = ["dps"]\nconditions = ["dps"]\n[[questions]]\nname = "x"', "not the file of a study"),
-        ("methods = ", "not the file of a study"),
+        ('methods = ["dps"]\nconditions = ["dps"]\n[[questions]]\nname = "x"', "not a study file"),
+        ("methods = ", "not a study file"),
     ):
         (tmp_path / "study.toml").write_text(text)
         assert run_app(app, [*words, "--dry-run"]) == 2, text

@@ -191,7 +191,7 @@ def test_damage_is_named_and_nothing_is_installed(release: Path, tmp_path: Path)
     with pytest.raises(MissingError, match="or cut off at its end"):
         weights.import_weights(index)
     index.rename(prefix.with_name("mail.bin"))
-    with pytest.raises(MissingError, match=r"mail\.bin: no weight file that is known here"):
+    with pytest.raises(MissingError, match=r"mail\.bin: not a known weight file"):
         weights.import_weights(prefix.with_name("mail.bin"))
     assert not weights.installed(DEEPFILLV2_PLACES2)
 

@@ -125,7 +125,7 @@ def test_an_average_is_taken_before_a_network_grows(tmp_path: Path) -> None:
 def test_a_checkpoint_says_itself_what_it_began_with(
     run: Path, built: Path, quick: TrainConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="this run began with first weights; leave --init-from out"):
+    with pytest.raises(UsageError, match="this run began from scratch; leave --init-from out"):
         make_trainer(quick, built, run, device="cpu", init_from=run)
     config = replace(quick, name="follower", cooldown_images=4)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -49,7 +49,7 @@ def test_repeats_are_counted_by_the_last_pattern_that_matches() -> None:
 
 
 def test_wrong_repeats_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"matches 'selfie\*'; IDs are such as a, b"):
+    with pytest.raises(UsageError, match=r"matches 'selfie\*'; IDs look like a, b"):
         repeat_photos(["a", "b"], SamplingConfig((("selfie*", 2),)))
     with pytest.raises(UsageError, match="every photo would come 0 times"):
         repeat_photos(["a", "b"], SamplingConfig((("*", 0),)))

@@ -96,7 +96,7 @@ def test_settings_change_single_values() -> None:
         (["losses.hol=1"], "did you mean 'hole'"),
         (["learning_rate='much'"], "expected a number, got 'much'"),
         (["stage.9.images=1"], "expected a number from 0 to 3"),
-        (["stage.0=1"], "expected a key behind the number"),
+        (["stage.0=1"], "expected a key after the number"),
         (["seed.x=1"], "expected a whole number"),
         (["seed=1", "seed.x=1"], "seed is a value, not a table"),
         (["betas=[0.5]"], "expected 2 values, got 1"),
@@ -122,7 +122,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     config = read_editing(str(path))
     assert (config.name, config.stage) == ("mine", (StageConfig(network="F", images=8),))
     path.write_text("model = [")
-    with pytest.raises(UsageError, match=r"mine\.toml: no valid TOML"):
+    with pytest.raises(UsageError, match=r"mine\.toml: not valid TOML"):
         read_training(str(path))
     path.write_text('model = "tiny"\n')
     with pytest.raises(UsageError, match=r"mine\.toml: .*task"):
