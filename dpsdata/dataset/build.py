@@ -269,16 +269,19 @@ def check_same_options(plan: BuildPlan) -> None:
 
 
 def name_left_out(plan: BuildPlan) -> list[str]:
-    """Masks and levels of the finished dataset in OUT that are no part of what is built now; their files stay there."""
+    """Photos, masks and levels of the finished dataset in OUT that are no part of what is built; their files stay."""
     try:
-        earlier = read_dataset(plan.config.out)["config"]
+        dataset = read_dataset(plan.config.out)
     except (MissingError, UsageError):  # none there, or an address
         return []
+    earlier = dataset["config"]
+    fewer = sum(split["count"] for split in dataset["splits"].values()) - len(plan.samples)
     now = plan.describe()["config"]
     gone = {
         name: [str(item) for item in earlier.get(name, ()) if item not in now[name]] for name in ("masks", "levels")
     }
-    return [f"{name} {', '.join(items)}" for name, items in gone.items() if items]
+    photos = [f"{fewer:,} photos"] if fewer > 0 else []
+    return photos + [f"{name} {', '.join(items)}" for name, items in gone.items() if items]
 
 
 def _show(value: object) -> str:

@@ -78,6 +78,8 @@ class EditDataset(Dataset[EditSample]):
         self.rows: list[ManifestRow] = [row for row in rows if split in ("all", row.split)]
         if not self.rows:
             raise MissingError(f"{self.folder}: no samples in this dataset; look at errors.csv")
+        if not isinstance(masks, str | None):
+            raise UsageError(f"masks: expected the name of one family, such as dps, got {masks!r}")
         self.family = choose_family(self.rows) if masks is None else masks
         folder, self.mask_key = find_stored_masks(description, self.family)
         is_stored = folder is not None and all(folder in row.masks for row in self.rows)

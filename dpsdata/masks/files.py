@@ -15,7 +15,7 @@ import numpy as np
 from dpsdata.contracts import IMAGE_SUFFIXES, BrokenImageError, UsageError, sample_id
 from dpsdata.images.codec import crop_square, resize_nearest
 from dpsdata.masks.canvas import Mask
-from dpsdata.masks.reading import MASK_ERROR, looks_inverted, read_mask_file
+from dpsdata.masks.reading import MASK_ERROR, describe_hole, looks_inverted, read_mask_file
 
 FILES, POOL = "files:", "pool:"
 _SEPARATOR = "__"
@@ -175,7 +175,7 @@ def load_mask_file(
                 f"{MASK_ERROR}{path.name}: {columns} x {rows} px, another shape than its photo of {wide} x {high} px; "
                 "save both at one size"
             )
-    notes = list(read.notes)
+    notes = [*read.notes, *describe_hole(mask == 1)]
     if looks_inverted(read.pixels):
         notes.append("the mask looks inverted: white all around a black island; white is the hole")
     if not mask.any():
@@ -190,10 +190,12 @@ def load_mask_file(
 
 
 def _hash_file(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"masks: {path}: cannot be read ({error.strerror})") from None
+    if not path.exists() or path.is_file():  # opening a pipe would wait for a writer
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise UsageError(f"masks: {path}: cannot be read ({error.strerror})") from None
+    raise UsageError(f"masks: {path}: not an ordinary file but a pipe, a socket or a device; take it away")
 
 
 def _folder_times(root: Path) -> tuple[tuple[str, int], ...]:

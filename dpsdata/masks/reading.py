@@ -104,6 +104,15 @@ def looks_inverted(mask: NDArray[np.uint8]) -> bool:
     return bool(all(side.all() for side in rim) and 0.5 < hole.mean() < 1)
 
 
+def describe_hole(hole: _Bits) -> tuple[str, ...]:
+    """What to say of a hole, (H, W), that is a mask's but seldom meant: all of the photo, or nothing but lines."""
+    if hole.all():
+        return ("the mask is white all over, so nothing of the photo is kept",)
+    if is_line_drawing(hole):
+        return ("the mask is thin lines, and only they are edited; paint the whole area to edit",)
+    return ()
+
+
 def is_line_drawing(marks: _Bits) -> bool:
     """Whether marks, (H, W), are thin lines and no filled shapes: a pen's, far thinner than a brush for holes."""
     rows, columns = np.flatnonzero(marks.any(axis=1)), np.flatnonzero(marks.any(axis=0))

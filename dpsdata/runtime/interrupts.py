@@ -1,5 +1,7 @@
 """Ctrl-C that cannot be lost: not in an import, not in a destructor, not in a library that catches everything.
 
+SIGTERM, by which schedulers and containers end a job, is the same, so that work is saved and nothing is left running.
+
 Only what Python has loaded already is imported, as this comes first of all.
 """
 
@@ -26,15 +28,16 @@ class _State:
 
 
 def install() -> None:
-    """Take over Ctrl-C of this process; in a worker process leave it to the parent, which ends its workers."""
+    """Take over Ctrl-C and SIGTERM; in a worker process leave Ctrl-C to the parent, which ends its workers."""
     if "multiprocessing.spawn" in sys.modules:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _report_unraisable
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # such as of `nohup` and of jobs in the background
         return
     _State.is_installed = True
     signal.signal(signal.SIGINT, _interrupt)
-    sys.unraisablehook = _report_unraisable
 
 
 def begin() -> None:
@@ -51,6 +54,8 @@ def finish() -> None:
     """The work is done: Ctrl-C changes nothing any more."""
     if _State.is_installed:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGTERM) is _interrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -79,4 +84,4 @@ def _report_unraisable(unraisable: Any) -> None:
 
 def _interrupt_again() -> None:
     time.sleep(0.01)  # until the hook has returned: in it, too, it would be thrown away
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)  # some jobs ignore SIGINT

@@ -25,6 +25,7 @@ from dpseval.scoring.networks import MAP_BYTES, VALUE_BYTES, Readers
 from dpseval.scoring.one_pass import PassResult
 
 _MAX_FINDINGS = 1000
+_FOREIGN_DRIFT = 0.06  # of known pixels: 15 grey levels in the mean
 _LIBRARIES = ("numpy", "opencv-python", "pandas", "pillow", "scipy", "torch", "torchvision")
 
 
@@ -201,6 +202,19 @@ def _warnings(readers: Readers, found: PassResult, findings: Sequence[PairingIss
     counts = {len(pairs) for pairs in found.hashes.values() if pairs}
     if len(counts) > 1:
         warnings.append(f"the sets hold different photos ({min(counts)} to {max(counts)}): read only paired tests")
+    for key, pairs in found.hashes.items():
+        same = sum(output == truth for output, truth in pairs)
+        drifts = [row["known_drift"] for row in found.rows if (row["method"], row["level"]) == key]
+        foreign = sum(isinstance(drift, float) and drift > _FOREIGN_DRIFT for drift in drifts)
+        if same:
+            warnings.append(
+                f"in {same} of {len(pairs)} outputs of {key} the hole holds the photo itself: none was painted"
+            )
+        if foreign:
+            warnings.append(
+                f"{foreign} of {len(pairs)} outputs of {key} differ from their photos all around the hole, as files of "
+                "other photos, swapped channels or cut-out holes do; only the hole is scored"
+            )
     for note in dict.fromkeys(readers.missing.values()):
         names = ", ".join(name for name, text in readers.missing.items() if text == note)
         warnings.append(f"{names}: {note}")

@@ -25,7 +25,13 @@ _CONFIGS = (
 
 def train_command(
     config: Annotated[str, typer.Argument(help=_CONFIGS)],
-    data: Annotated[Path, typer.Option(help="Folder that `dpsdata build` made, at the config's resolution.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder that `dpsdata build` made, at the config's resolution. Its masks are not used: a training "
+            "draws its own, of the families in the config."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run there is resumed.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, bf16, or fp16 on a GPU without bf16.")] = "fp32",
@@ -94,7 +100,9 @@ def train_command(
         )
         if trainer.begun_with:
             typer.echo(_say_begun(trainer.begun_with, training))
-        if done.stage or done.step:
+        if done.stage >= len(trainer.stages):
+            typer.echo("it was finished before, so nothing is trained")
+        elif done.stage or done.step:
             typer.echo(f"resumed at stage {done.stage + 1} of {len(trainer.stages)}, step {done.step}")
     weights = trainer.run()
     if trainer.accelerator.is_main_process:

@@ -119,14 +119,18 @@ def ink_notes(lines: NDArray[np.uint8], hole: NDArray[np.uint8]) -> tuple[str, .
 
 
 def hole_notes(hole: NDArray[np.uint8], target: PasteTarget | None) -> tuple[str, ...]:
-    """What to say of a hole (H, W) that is empty, or that the frame does not cover."""
+    """What to say of a hole (H, W) that is empty, that the frame does not cover, or that is all feather."""
     total = int(hole.sum())
     if not total:
         return ("the mask has no hole, so nothing is edited",)
+    strongest = 1.0 if target is None else float(target.weights.max())
+    faint = (f"the feather is wider than the hole, so {100 * strongest:.0f} % of the result is seen at the most",)
+    feathered = faint if strongest < 0.5 else ()
     missed = total - (0 if target is None else int((target.weights > 0).sum()))
     if not missed:
-        return ()
+        return feathered
     return (
+        *feathered,
         f"{missed:,} of {total:,} px of the hole ({100 * missed / total:.0f} %) are outside the face's frame and "
         "stay as they are; --box or --eyes moves the frame",
     )

@@ -246,7 +246,7 @@ def _choose_face(rgb: NDArray[np.uint8], faces: list[Face], hole: NDArray[np.uin
     rows, columns = np.nonzero(hole)
     x, y = float(columns.mean()) + 0.5, float(rows.mean()) + 0.5
     for face in faces:
-        if _holds(face, x, y):
+        if _holds(face, x, y) and _share_within(hole, _square(face)):  # not the face between two that are painted on
             return [face]
     extent = max(np.ptp(rows), np.ptp(columns)) + 1
     for window in _WINDOWS:  # faces that were too small to be found in the whole photo

@@ -92,7 +92,8 @@ def make_run(
 
     Raises:
         UsageError: an option or input breaks its contract.
-        FindingsError: there is nothing to edit: no hole, none that a face's frame covers, or no lines of a face.
+        FindingsError: nothing is edited: no hole, none that a face's frame covers, no lines of a face, or no pixel that
+            changes.
         MissingError: the weights are missing, or others than expected.
     """
     weights = moved_weights or request.weights
@@ -114,6 +115,9 @@ def make_run(
         results = editor.predict_levels(
             edit.sketch, edit.mask, request.levels, request.feather_px, request.blend, request.grain
         )
+        if all(np.array_equal(result.photo, edit.photo) for result in results):
+            why = "paint a larger hole, or make --feather narrower" if request.feather_px else "paint a larger hole"
+            raise FindingsError(f"no pixel of the photo would change, so nothing is edited; {why}")
         notes = (*edit.notes, *_frame_notes(editor, request))
         first = _marked_photo(edit)
         file = edit.file

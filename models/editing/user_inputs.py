@@ -13,6 +13,7 @@ from dpsdata.images.codec import read_layer
 from dpsdata.images.photo_file import PhotoFile, read_photo_file
 from dpsdata.masks.reading import (
     ReadMask,
+    describe_hole,
     is_filled_shape,
     is_line_drawing,
     looks_inverted,
@@ -102,8 +103,7 @@ def read_edit_inputs(
             "the mask looks inverted: white all around a black island; white is edited as always, "
             "pass --invert-mask if you mean the black part"
         )
-    if is_line_drawing(mask_read.pixels > 127):
-        notes.append("the mask is thin lines, and only they are edited; paint the whole area to edit")
+    notes += describe_hole(mask_read.pixels > 127)
     return EditInputs(file, sketch_read.pixels, mask_read.pixels, tuple(notes))
 
 
@@ -195,9 +195,13 @@ def find_hole(mask: Grey) -> Grey:
     """The hole of a mask (grey over 127) as uint8 (H, W), 1 = hole.
 
     Raises:
-        UsageError: not such an array, or one of 0 and 1.
+        UsageError: not such an array, or one of 0 and 1, or of the tones of a photo.
     """
     check_grey("mask", mask, "white hole on black")
+    if ((mask > 32) & (mask < 223)).mean() > 0.5:
+        raise UsageError(
+            "mask: more than half of it is neither black nor white, as a photo is; expected a white hole on black"
+        )
     return (mask > 127).astype(np.uint8)
 
 

@@ -132,6 +132,20 @@ def test_interrupts_in_destructors_and_greedy_code() -> None:
         assert done.stderr.strip().splitlines()[-1].startswith("error: interrupted"), done.stderr
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["a terminal", "nohup"])
+def test_sigterm_ends_as_ctrl_c_does(ignored: bool) -> None:
+    """Schedulers and containers end a job by it, also one in the background, which ignores Ctrl-C."""
+    code = (
+        f"import signal\nif {ignored}: signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import dpsdata.start, os, time, typer\nfrom dpsdata.runtime.command_line import run_and_exit\n"
+        "app = typer.Typer()\n@app.command()\ndef go():\n    try:\n        os.kill(os.getpid(), 15); time.sleep(9)\n"
+        "    finally: print('saved')\nrun_and_exit(app, [])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "saved\n"), done.stderr
+    assert done.stderr == "error: interrupted; run the same command again to resume\n"
+
+
 def test_two_processes_in_one_folder(tmp_path: Path) -> None:
     with lock_folder(tmp_path, tmp_path / "lock", "build"):
         second = lock_folder(tmp_path, tmp_path / "lock", "build")
