@@ -92,8 +92,8 @@ def make_run(
 
     Raises:
         UsageError: an option or input breaks its contract.
-        FindingsError: nothing is edited: no hole, none that a face's frame covers, no lines of a face, or no pixel that
-            changes.
+        FindingsError: nothing is edited: no hole, none that a face's frame covers, no lines of a face, or a
+            feather that leaves nothing.
         MissingError: the weights are missing, or others than expected.
     """
     weights = moved_weights or request.weights
@@ -115,10 +115,15 @@ def make_run(
         results = editor.predict_levels(
             edit.sketch, edit.mask, request.levels, request.feather_px, request.blend, request.grain
         )
-        if all(np.array_equal(result.photo, edit.photo) for result in results):
-            why = "paint a larger hole, or make --feather narrower" if request.feather_px else "paint a larger hole"
-            raise FindingsError(f"no pixel of the photo would change, so nothing is edited; {why}")
+        is_same = all(np.array_equal(result.photo, edit.photo) for result in results)
+        if is_same and request.feather_px:
+            raise FindingsError(
+                "no pixel of the photo would change, so nothing is edited: the hole is all feather; paint a larger one, "
+                "or make --feather narrower"
+            )
         notes = (*edit.notes, *_frame_notes(editor, request))
+        if is_same:  # the edit of an edit, as what the hole held is never looked at
+            notes = (*notes, "no pixel of the photo changes, as it is the result of this edit already")
         first = _marked_photo(edit)
         file = edit.file
     else:
