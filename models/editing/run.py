@@ -118,8 +118,8 @@ def make_run(
         is_same = all(np.array_equal(result.photo, edit.photo) for result in results)
         if is_same and request.feather_px:
             raise FindingsError(
-                "no pixel of the photo would change, so nothing is edited: the hole is all feather; paint a larger one, "
-                "or make --feather narrower"
+                "no pixel of the photo would change, so nothing is edited: the hole is all feather; paint a larger "
+                "one, or make --feather narrower"
             )
         notes = (*edit.notes, *_frame_notes(editor, request))
         if is_same:  # the edit of an edit, as what the hole held is never looked at
