@@ -121,7 +121,7 @@ def test_a_smaller_dataset_in_the_place_of_a_finished_one_is_announced(
     for limit in ("4", "4", "1"):
         assert run_app(dpsdata_app, [*words, f"--limit={limit}"]) == 0
         said = capsys.readouterr().err
-        assert ("warning: 3 photos will be no part of the dataset" in said) == (limit == "1")
+        assert ("warning: 3 photos will no longer be part of the dataset" in said) == (limit == "1")
     with pytest.raises(UsageError, match="expected the name of one family"):
         EditDataset(tmp_path / "built", "all", masks=["center"])  # type: ignore[arg-type]
 
