@@ -189,7 +189,7 @@ def _check_member(path: Path, entry: tarfile.TarInfo, total: int) -> FilePart:
             f"{path}: the member {name!r} is not a plain file, so dpsdata did not write this shard; refused"
         )
     if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
-        raise MissingError(f"{path}: the member {name!r} points outside, so dpsdata did not write this shard; refused")
+        raise MissingError(f"{path}: the member {name!r} leads elsewhere, so dpsdata did not write this shard; refused")
     if entry.size > MAX_FILE_BYTES or entry.offset_data + entry.size > total:
         raise MissingError(f"{path}: the member {name!r} is cut off or too large; run the same `dpsdata build` again")
     return FilePart(path, entry.offset_data, entry.size, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -275,6 +276,9 @@ class Editor:
         if mask is None:
             raise UsageError("editing takes a mask beside the sketch: mask may not be None")
         hole = find_hole(mask)
+        if ((mask > 32) & (mask < 223)).mean() > 0.5:
+            words = "mask: more than half of it is neither black nor white, as a photo is; what is over 127 is painted"
+            warnings.warn(words, stacklevel=2)
         check_same_size(self._photo, sketch, mask)
         self._notes += ink_notes(lines, hole)
         target = find_target(hole, self.frame, feather_px)

@@ -161,7 +161,7 @@ def test_a_disk_without_locks_is_no_other_build(number: int, tmp_path: Path, mon
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", fail)
-    with pytest.warns(UserWarning, match="knows no locks"), lock_folder(tmp_path, tmp_path / "lock", "build"):
+    with pytest.warns(UserWarning, match="has no file locks"), lock_folder(tmp_path, tmp_path / "lock", "build"):
         assert tmp_path.is_dir()
 
 

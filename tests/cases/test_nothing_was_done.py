@@ -70,11 +70,11 @@ def test_holes_of_which_little_or_all_is_edited(
         assert not changed[hole < 128].any()
 
 
-def test_a_photo_is_no_mask_of_the_editor() -> None:
+def test_a_photo_as_the_mask_of_the_editor_is_announced() -> None:
     editor = Editor(shared.make_tiny_net("edit"))
     photo = np.random.default_rng(0).integers(33, 222, (SIDE, SIDE, 3), dtype=np.uint8)
     editor.set_photo(photo, align="none")
-    with pytest.raises(UsageError, match="neither black nor white, as a photo is"):
+    with pytest.warns(UserWarning, match="neither black nor white, as a photo is"):
         editor.predict_levels(lines(), photo[..., 1], [0])
 
 

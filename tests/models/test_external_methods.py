@@ -67,8 +67,8 @@ def predict(built: Path, out: Path, *methods: str, more: tuple[str, ...] = ()) -
         ("pass", "wrote no output"),
         ("os.symlink(photo, out)", "is a link"),
         ("os.link(photo, out)", "is a link"),
-        ("os.mkdir(out)", "no file"),
-        ("os.mkfifo(out)", "no file"),
+        ("os.mkdir(out)", "not a regular file"),
+        ("os.mkfifo(out)", "not a regular file"),
         ("open(out, 'w').write('hello')", "no picture"),
         (
             "os.rename(os.path.dirname(out), photo + '.d'); os.symlink(photo + '.d', os.path.dirname(out))",

@@ -99,7 +99,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="fp32 or fp16"):
         export_onnx(net, tmp_path, "int8")
     (tmp_path / "edit.onnx").write_text("of another program")
-    with pytest.raises(UsageError, match="of another program"):
+    with pytest.raises(UsageError, match="another program wrote it"):
         export_onnx(net, tmp_path)
     assert run_app(app, ["export", "bundled", str(tmp_path / "o"), "--precision", "fp16"]) == 2
     assert run_app(app, ["export", str(tmp_path / "none"), str(tmp_path / "o"), "--onnx"]) == 5

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from dpsdata.contracts import MissingError
+from dpsdata.contracts import MissingError, typed_path
 from dpsdata.sketch.dilate import PUBLISHED_DIAMETER_PX
 from dpsdata.weights.store import sha256_file
 from models.editing.loading import find_sources
@@ -69,7 +69,7 @@ def find_light(typed: str) -> Path | None:
     """
     if typed in SOURCES:
         return None
-    path = Path(typed_weights(typed))
+    path = typed_path(typed)
     inside = path / LIGHT_FILE
     if inside.is_file():
         return inside

@@ -86,7 +86,7 @@ def test_too_much_in_a_zip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_changed_missing_and_foreign_files() -> None:
-    with pytest.raises(UsageError, match="no zip"):
+    with pytest.raises(UsageError, match="not a readable zip"):
         open_edit([("z.zip", b"hello")])
     with pytest.raises(UsageError, match=r"no run\.json"):
         open_edit([("z.zip", zipped({"a.txt": b"x"}))])
